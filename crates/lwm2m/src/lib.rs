@@ -1,0 +1,5 @@
+#![no_std]
+#![forbid(unsafe_code)]
+//! LwM2M 1.1 for tiny devices.
+
+pub mod objects;

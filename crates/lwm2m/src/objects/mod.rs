@@ -1,0 +1,3 @@
+//! The objects: ids, resources and operations.
+
+pub mod plan;
