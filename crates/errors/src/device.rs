@@ -38,7 +38,7 @@ crate::catalogue! {
         PackageRefused = 106, "the server refused to send the package", "check the server's log";
         MalformedMessage = 107, "a message from the network could not be understood and was dropped", "if it repeats, check for a proxy or another protocol on this port";
         NetworkDown = 108, "the network is down", "the upgrade goes on by itself when it returns";
-        UnsupportedProtocol = 109, "the package's address asks for a protocol this build does not have", "use coap://";
+        UnsupportedProtocol = 109, "the package's address asks for a protocol this build does not have", "use an address that begins with coap://";
         AtUnknownCommand = 200, "the AT command is not known", "see docs/at.md for the commands";
         AtBadParameter = 201, "a parameter of the AT command is missing, malformed or out of range", "ask the command's form with =?";
         AtLineTooLong = 202, "the AT line is longer than the module accepts", "send shorter lines, ended with CR";
