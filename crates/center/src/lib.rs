@@ -1,2 +1,12 @@
 #![forbid(unsafe_code)]
-//! placeholder
+//! The Developer Center: who runs which version, who shall run which, and the packages for it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`domain`] | the rules, pure |
+//! | [`store`] | where entities live: memory, SQLite |
+//! | [`commands`] | what a device is to be told: the border to the device endpoint |
+
+pub mod commands;
+pub mod domain;
+pub mod store;

@@ -1,8 +1,100 @@
 //! Errors of the Center: 1000..=1999.
 
 crate::catalogue! {
-    /// Errors of the Center's REST API, device endpoint and log.
+    /// Errors of the Center's REST API, device endpoint and log. 1200..=1299 are the rules that answer
+    /// "why did this device get no plan".
     CenterError {
         Internal = 1000, "the Center met an error of its own", "read the Center's log at this time; nothing was changed";
+        NoSuchProject = 1001, "there is no project with this id", "list the projects with GET /api/v1/projects";
+        NoSuchProduct = 1002, "there is no product with this id or key", "list the products with GET /api/v1/products";
+        NoSuchDevice = 1003, "there is no device with this key", "a device is created by its first contact; list them with GET /api/v1/devices";
+        NoSuchModel = 1004, "there is no model with this id", "list the models with GET /api/v1/models";
+        NoSuchPackage = 1005, "there is no version package with this id", "list the packages with GET /api/v1/packages";
+        NoSuchPlan = 1006, "there is no plan with this id", "list the plans with GET /api/v1/plans";
+        NoSuchPlanDevice = 1007, "this device is not in this plan", "list the plan's devices with GET /api/v1/plans/{id}/devices";
+        NoSuchResource = 1008, "there is nothing at this address", "see /openapi.json for the addresses";
+        MalformedRequest = 1010, "the request could not be understood", "compare it with /openapi.json";
+        ForeignHost = 1011, "the request's Host header names another host", "use the address at which the Center listens, or a loopback name";
+        ForeignOrigin = 1012, "the request comes from a page of another origin", "call the API from the Center's own pages or from a script without Origin header";
+        Forbidden = 1013, "the account's role does not allow this", "ask the project's owner";
+        Conflict = 1014, "someone else changed this at the same time", "read it again and repeat the change";
+        NameEmpty = 1020, "a name is empty", "give a name";
+        NameOverlong = 1021, "a name is longer than allowed", "names have at most 100 characters, component identifiers at most 32 bytes";
+        NameForbiddenCharacters = 1022, "a name has characters that are not allowed", "names: no control characters; device models: letters, digits and _; identifiers and versions: no ':' and ';'";
+        NameTaken = 1023, "the name is already in use", "choose another name";
+        RemarkOverlong = 1024, "a remark is longer than 200 characters", "shorten it";
+        KeyMalformed = 1025, "a product key or secret has characters that are not allowed or a wrong length", "1 to 64 letters, digits, - and _";
+        ModelWithoutFirmware = 1030, "the model has no component of type Firmware", "add the module's own firmware as a component";
+        ComponentTwice = 1031, "two components of the model have the same name or identifier", "names and identifiers are unique within a model";
+        TooManyComponents = 1032, "the model has more than 32 components", "split the model";
+        VersionForbiddenCharacters = 1040, "a version is empty, longer than 64 bytes or has characters other than A-Z a-z 0-9 _ . -", "correct the version";
+        SourceVersionMissing = 1041, "a delta package needs at least one source version", "give the version the delta was made from";
+        SourceVersionOnFull = 1042, "a full package has no source version", "leave the source version out or make it a delta package";
+        SourceIsTarget = 1043, "a delta's source version equals its target version", "correct the versions";
+        FileCount = 1044, "a version package has 1 to 5 files", "upload 1 to 5 files";
+        FileTooLarge = 1045, "a file is larger than 104857600 bytes", "make the file smaller";
+        FileEmpty = 1046, "a file is empty", "upload the file again";
+        FileFormatUnknown = 1047, "the file's ending is none of the allowed ones", "zip rar tar bin pack mini_1 mini_2 gz s19 py hex";
+        FileTruncated = 1048, "the upload ended early or its length differs from the declared one; nothing was stored", "upload the file again";
+        FileHashMismatch = 1049, "the file's SHA-256 differs from the declared one; nothing was stored", "upload the file again";
+        StorageFull = 1050, "the disk is full; nothing was stored", "make room where the Center keeps its data";
+        PackageInUse = 1051, "a plan uses this package", "delete the plan first; a plan that was activated keeps its packages";
+        BlobMissing = 1052, "a package's file is not in the store any more", "upload the package again";
+        PlanNotSaved = 1060, "the plan was activated and cannot be edited or deleted any more", "make a new plan; suspend or terminate this one";
+        PlanTransition = 1061, "the plan's present state does not allow this", "Saved can be activated; Activated and Upgrading suspended; Suspended resumed; these three terminated";
+        PlanTimes = 1062, "the plan's end is not after its start, or already past", "correct the planned times";
+        TimeUnreadable = 1063, "a time or time zone cannot be read", "give an IANA time zone, and times as 2026-11-23T10:00:00 or with an offset";
+        StrategyRetry = 1064, "the retry times are greater than 5", "0 to 5";
+        StrategySignal = 1065, "the minimum RSRP is outside -113..=-31 dBm", "-113 is the default and the least";
+        StrategyBattery = 1066, "the minimum battery is greater than 100 %", "0 to 100";
+        SequenceEmpty = 1067, "the plan selects no component", "choose a package for at least one component";
+        ComponentNotInModel = 1068, "the plan names a component that its model does not have", "use the identifiers of the model";
+        ComponentTwiceInPlan = 1069, "the plan names a component twice", "each component once, in sequence";
+        PackageWrongKind = 1070, "the package's component type differs from the component's", "choose a package of the same type";
+        PackageOfOtherProduct = 1071, "the package is valid for another product only", "choose another package";
+        McuPackageManyFiles = 1072, "an MCU package of more than one file cannot be used in a plan", "upload the MCU's image as one file";
+        ListTooLong = 1073, "a whitelist or blacklist has more than 10000 devices", "make several plans";
+        ProductFixed = 1074, "the product of a saved plan cannot be changed", "make a new plan";
+        ProjectMismatch = 1075, "product, model and packages of a plan belong to one project", "choose them from the plan's project";
+        ModelInUse = 1076, "a plan uses this model", "delete the plan first";
+        BindNotLoopback = 1080, "without encryption the Center listens on loopback addresses only", "use 127.0.0.1, or --insecure-no-encryption if nobody else can reach the network";
+        CenterAddressInUse = 1081, "another program listens at this address", "choose another port or stop the other program";
+        CannotListen = 1082, "the Center cannot listen at this address", "check that the address belongs to this machine";
+        StoreUnusable = 1083, "the Center's data cannot be opened", "check the folder, its rights and that no newer version wrote it";
+        UnencryptedWarning = 1084, "the Center listens without encryption on an address that others can reach", "use it only in a network where nobody else can listen or send";
+        UnknownProductKey = 1100, "a device came with a product key that the Center does not know", "create the product or correct the device's key";
+        BadEndpointName = 1101, "the endpoint name is not <productKey>:<deviceKey>", "correct the device's endpoint name";
+        UnknownRegistration = 1102, "the registration is unknown or expired", "the device registers again by itself";
+        EndpointMoved = 1103, "a second registration replaced the first: endpoint moved", "if the device did not move or restart, another uses its name";
+        StaleReport = 1104, "a report belongs to an offer that is over and was ignored", "nothing to do";
+        OutOfOrderReport = 1105, "a report came late or twice and was ignored", "nothing to do";
+        TargetNotReported = 1106, "the device says success but its reported version is not the target", "check that the new image reports the package's target version";
+        DeadlinePassed = 1107, "the device did not take the next step in time", "check that the device runs and has network; the Center retries";
+        OfferRefused = 1108, "the device refused the offer or the download information", "read the number beside it";
+        PlanTerminated = 1109, "the plan was terminated before the device began", "make a new plan";
+        CancelTooLate = 1110, "the MCU is already flashing: the cancel has no effect", "wait until the device reports its version";
+        CancelNotRunning = 1111, "the device's upgrade is already over: there is nothing to cancel", "nothing to do";
+        RetryNotFailed = 1112, "only a failed upgrade of an active plan can be retried", "wait until it ends, or activate the plan";
+        CancelledByOperator = 1113, "the upgrade of this device was cancelled at the Center", "retry the device to offer again";
+        NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
+        PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
+        PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";
+        PlanSuspended = 1203, "the plan is suspended", "resume it";
+        PlanIsSaved = 1204, "the plan is not activated", "activate it";
+        OtherProduct = 1205, "the plan is for another product", "make a plan for the device's product";
+        InBlacklist = 1206, "the device is in the plan's blacklist", "take it out and make a new plan";
+        NotInWhitelist = 1207, "the plan has a whitelist and the device is not in it", "make a plan that includes the device";
+        NotConnected = 1208, "the device is not registered at the Center now", "wait until it connects";
+        VersionNotSet = 1209, "the device has not reported a version of the plan's component", "set it on the device: AT+QIOTMCUVER=\"name\",\"version\"";
+        SourceMismatch = 1210, "the delta package does not start from the version the device reports", "use a full package or a delta from that version";
+        AlreadyUpgraded = 1211, "the device already runs the target version of every component of the plan", "nothing to do";
+        UpgradeFailedBefore = 1212, "the upgrade failed and its retries are used up", "read the device's log and retry it";
+        InOtherPlan = 1213, "the device is busy with another plan", "the next plan starts when that one is over";
+        SignalBelowLimit = 1214, "the device's signal is weaker than the plan's limit", "wait, or lower the limit in a new plan";
+        BatteryBelowLimit = 1215, "the device's battery is below the plan's limit", "charge the device";
+        SpaceTooSmall = 1216, "the device has less free space than the package needs", "make the package smaller";
+        LimitReached = 1217, "10000 devices of this plan are in upgrade at once", "wait until some are done";
+        RetryLater = 1219, "the upgrade failed and is offered again a little later", "wait, or read the device's log for the cause";
+        UpgradeRunning = 1218, "the device is being upgraded by this plan now", "see the plan's device list";
     }
 }

@@ -1,0 +1,219 @@
+//! Where the Center's entities live: one trait, several stores, one suite of contract tests.
+//!
+//! **Reads** give values. **Writes** all go through [`Store::commit`]: a list of [`Change`]s that is done as a whole or
+//! not at all, in one short transaction, durable when the future is ready. Each entity carries the revision it
+//! was read at; a commit whose entity was changed meanwhile fails with [`StoreError::Conflict`] and the caller
+//! reads again, asks the domain again and repeats. So no lock is held while anyone thinks, and any number of
+//! Center processes can share a store.
+//!
+//! [`Counters`] of a plan are moved by the store in the same transaction as the device in it.
+//!
+//! | store | for |
+//! |---|---|
+//! | [`MemoryStore`] | tests and the simulator: none of its futures ever waits, and it can be cut at every commit |
+//! | `SqliteStore` | one machine |
+
+mod memory;
+
+pub use memory::{Cut, CutPoint, MemoryStore};
+
+use async_trait::async_trait;
+use sota_errors::CenterError;
+
+use crate::domain::{
+    Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, Package, PackageId, Plan,
+    PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Time,
+};
+
+/// What the caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Owner,
+    /// Read only.
+    Viewer,
+}
+
+/// Whose data a call may see and change. Every call takes one; what is outside does not exist for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Account.
+    pub account: i64,
+    /// One project only, or every project of the account.
+    pub project: Option<ProjectId>,
+    /// Role.
+    pub role: Role,
+}
+
+impl Scope {
+    /// The one built-in account, until there are others.
+    pub const OWNER: Scope = Scope {
+        account: 1,
+        project: None,
+        role: Role::Owner,
+    };
+
+    /// Whether an entity of this account and project is inside.
+    pub fn covers(&self, account: i64, project: Option<ProjectId>) -> bool {
+        account == self.account && self.project.is_none_or(|own| Some(own) == project)
+    }
+}
+
+/// What a store can answer instead of a value.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An entity was changed, made or deleted since it was read. Read again and repeat.
+    #[error("changed meanwhile")]
+    Conflict,
+    /// A name or key that must be unique is taken; the field.
+    #[error("{0} is taken")]
+    Taken(&'static str),
+    /// Outside the scope, or the role does not allow it.
+    #[error("outside the scope")]
+    Forbidden,
+    /// No room; nothing was changed.
+    #[error("disk full")]
+    Full,
+    /// The store itself failed; nothing was changed.
+    #[error("store: {0}")]
+    Failed(String),
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::Conflict => CenterError::Conflict.into(),
+            StoreError::Taken(field) => Problem::of(CenterError::NameTaken, field, ""),
+            StoreError::Forbidden => CenterError::Forbidden.into(),
+            StoreError::Full => CenterError::StorageFull.into(),
+            StoreError::Failed(detail) => Problem::new(CenterError::Internal, detail),
+        }
+    }
+}
+
+/// One change. An entity with revision 0 is made, with another one replaces the stored one of that revision; the
+/// stored revision is then one more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, clippy::large_enum_variant)] // a handful per commit
+pub enum Change {
+    Project(Project),
+    Product(Product),
+    Device(Device),
+    Model(Model),
+    Package(Package),
+    Plan(Plan),
+    PlanDevice(PlanDevice),
+    Log(LogLine),
+    DeleteModel(ModelId, u64),
+    DeletePackage(PackageId, u64),
+    /// The plan and everything about its devices.
+    DeletePlan(PlanId, u64),
+}
+
+/// Which devices of a plan to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Only after this device key, in byte order.
+    pub after: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+    /// Only in this state.
+    pub state: Option<DeviceState>,
+}
+
+/// A store, see the module's words.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// A new id, never given before, for any kind of entity.
+    async fn next_id(&self, scope: &Scope) -> Result<i64, StoreError>;
+    /// Does all changes or none.
+    async fn commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Projects by id.
+    async fn projects(&self, scope: &Scope) -> Result<Vec<Project>, StoreError>;
+    /// One project.
+    async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Option<Project>, StoreError>;
+    /// Products by id.
+    async fn products(&self, scope: &Scope) -> Result<Vec<Product>, StoreError>;
+    /// One product.
+    async fn product(&self, scope: &Scope, id: ProductId) -> Result<Option<Product>, StoreError>;
+    /// The product with this key.
+    async fn product_by_key(&self, scope: &Scope, key: &str)
+    -> Result<Option<Product>, StoreError>;
+    /// Models by id.
+    async fn models(&self, scope: &Scope) -> Result<Vec<Model>, StoreError>;
+    /// One model.
+    async fn model(&self, scope: &Scope, id: ModelId) -> Result<Option<Model>, StoreError>;
+    /// Packages by id.
+    async fn packages(&self, scope: &Scope) -> Result<Vec<Package>, StoreError>;
+    /// One package.
+    async fn package(&self, scope: &Scope, id: PackageId) -> Result<Option<Package>, StoreError>;
+    /// Plans by id.
+    async fn plans(&self, scope: &Scope) -> Result<Vec<Plan>, StoreError>;
+    /// One plan.
+    async fn plan(&self, scope: &Scope, id: PlanId) -> Result<Option<Plan>, StoreError>;
+    /// Plans of a product that are Activated, Upgrading or Suspended, by id.
+    async fn running_plans(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+    ) -> Result<Vec<Plan>, StoreError>;
+
+    /// Devices of a product in order of their keys.
+    async fn devices(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        page: &Page,
+    ) -> Result<Vec<Device>, StoreError>;
+    /// One device.
+    async fn device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Device>, StoreError>;
+    /// The device with this registration id.
+    async fn device_by_registration(
+        &self,
+        scope: &Scope,
+        registration: &str,
+    ) -> Result<Option<Device>, StoreError>;
+
+    /// Devices of a plan in order of their keys.
+    async fn plan_devices(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        page: &Page,
+    ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// One device of a plan.
+    async fn plan_device(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        endpoint: &Endpoint,
+    ) -> Result<Option<PlanDevice>, StoreError>;
+    /// A device in all its plans, by plan.
+    async fn plans_of_device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Devices whose deadline is at or before `now`, the earliest first, at most `limit`.
+    async fn past_deadline(
+        &self,
+        scope: &Scope,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Devices of a plan by state.
+    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError>;
+    /// Log of a device, oldest first, of one plan or of all; the last `limit` lines.
+    async fn log(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        plan: Option<PlanId>,
+        limit: usize,
+    ) -> Result<Vec<LogLine>, StoreError>;
+}
