@@ -1,0 +1,4 @@
+//! The client's half: what a device does.
+
+pub mod registration;
+pub mod send;

@@ -1,0 +1,191 @@
+//! `coap://host[:port]/path[?query]` (RFC 7252 6.4), without allocation: a view over the text.
+
+use sota_errors::Reason;
+
+/// The default port of `coap://`.
+pub const COAP_PORT: u16 = 5683;
+
+/// A URI that was checked once; the parts are slices of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// Name or address literal; an IPv6 literal is without its brackets.
+    pub host: &'a str,
+    /// UDP port.
+    pub port: u16,
+    /// Path without the leading `/`; percent-encoded.
+    path: &'a str,
+    /// Query without the `?`; percent-encoded.
+    query: &'a str,
+}
+
+impl<'a> Uri<'a> {
+    /// Reads the text. Another scheme is [`Reason::UnsupportedProtocol`], anything else that is wrong
+    /// [`Reason::BadPackageUri`].
+    pub fn parse(text: &'a str) -> Result<Self, Reason> {
+        let (scheme, rest) = text.split_once("://").ok_or(Reason::BadPackageUri)?;
+        if !scheme.eq_ignore_ascii_case("coap") {
+            return Err(Reason::UnsupportedProtocol);
+        }
+        if rest.contains('#') || rest.bytes().any(|b| b <= b' ' || b == 0x7f) {
+            return Err(Reason::BadPackageUri);
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let (host, port) = Self::authority(authority)?;
+        let uri = Uri {
+            host,
+            port,
+            path: path.strip_prefix('/').unwrap_or(path),
+            query,
+        };
+        let mut buf = [0u8; 255];
+        for part in uri.segments().chain(uri.queries()) {
+            decode(part, &mut buf).ok_or(Reason::BadPackageUri)?;
+        }
+        Ok(uri)
+    }
+
+    /// `host`, `host:port`, `[v6]` or `[v6]:port`.
+    pub fn authority(text: &'a str) -> Result<(&'a str, u16), Reason> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, after) = rest.split_once(']').ok_or(Reason::BadPackageUri)?;
+                match after {
+                    "" => (host, ""),
+                    _ => (host, after.strip_prefix(':').ok_or(Reason::BadPackageUri)?),
+                }
+            }
+            None => text.split_once(':').unwrap_or((text, "")),
+        };
+        let port = match port {
+            "" => COAP_PORT,
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map_err(|_| Reason::BadPackageUri)?
+            }
+            _ => return Err(Reason::BadPackageUri),
+        };
+        if host.is_empty() || host.len() > 253 || host.contains(['@', '[', ']', '%']) || port == 0 {
+            return Err(Reason::BadPackageUri);
+        }
+        Ok((host, port))
+    }
+
+    /// The path's segments, still percent-encoded. None for `/` and for no path.
+    pub fn segments(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let path = self.path;
+        path.split('/').filter(move |_| !path.is_empty())
+    }
+
+    /// The query's parts, still percent-encoded.
+    pub fn queries(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let query = self.query;
+        query.split('&').filter(move |_| !query.is_empty())
+    }
+}
+
+/// Decodes percent-encoding of one part into `out`; `None` if it is malformed or does not fit.
+pub fn decode<'b>(part: &str, out: &'b mut [u8]) -> Option<&'b [u8]> {
+    let mut bytes = part.bytes();
+    let mut len = 0;
+    while let Some(byte) = bytes.next() {
+        let value = match byte {
+            b'%' => (hex(bytes.next()?)? << 4) | hex(bytes.next()?)?,
+            other => other,
+        };
+        *out.get_mut(len)? = value;
+        len += 1;
+    }
+    out.get(..len)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn parts() {
+        for (text, host, port, segments, queries) in [
+            ("coap://10.0.0.1/p/ab", "10.0.0.1", 5683, "p ab", ""),
+            (
+                "coap://dl.example:5700/x?a=1&b",
+                "dl.example",
+                5700,
+                "x",
+                "a=1 b",
+            ),
+            (
+                "COAP://[2001:db8::1]:61616/p",
+                "2001:db8::1",
+                61616,
+                "p",
+                "",
+            ),
+            ("coap://[::1]", "::1", 5683, "", ""),
+            ("coap://h/", "h", 5683, "", ""),
+            ("coap://h/a//b", "h", 5683, "a  b", ""),
+            ("coap://h?q", "h", 5683, "", "q"),
+        ] {
+            let uri = Uri::parse(text).unwrap();
+            assert_eq!((uri.host, uri.port), (host, port), "{text}");
+            let list = |parts: Vec<&str>| parts.join(" ");
+            assert_eq!(list(uri.segments().collect()), segments, "{text}");
+            assert_eq!(list(uri.queries().collect()), queries, "{text}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for (text, reason) in [
+            ("http://h/p", Reason::UnsupportedProtocol),
+            ("coaps://h/p", Reason::UnsupportedProtocol),
+            ("", Reason::BadPackageUri),
+            ("coap:/h/p", Reason::BadPackageUri),
+            ("coap://", Reason::BadPackageUri),
+            ("coap:///p", Reason::BadPackageUri),
+            ("coap://h:99999/p", Reason::BadPackageUri),
+            ("coap://h:+80/p", Reason::BadPackageUri),
+            ("coap://h:0/p", Reason::BadPackageUri),
+            ("coap://u@h/p", Reason::BadPackageUri),
+            ("coap://[::1/p", Reason::BadPackageUri),
+            ("coap://h/p#f", Reason::BadPackageUri),
+            ("coap://h/a b", Reason::BadPackageUri),
+            ("coap://h/%4", Reason::BadPackageUri),
+            ("coap://h/%zz", Reason::BadPackageUri),
+        ] {
+            assert_eq!(Uri::parse(text), Err(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn decodes() {
+        let mut buf = [0; 8];
+        assert_eq!(decode("a%2Fb%20", &mut buf), Some(&b"a/b "[..]));
+        assert_eq!(decode("123456789", &mut buf), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in ".{0,300}") {
+            if let Ok(uri) = Uri::parse(&text) {
+                let _ = uri.segments().chain(uri.queries()).count();
+            }
+        }
+
+        #[test]
+        fn never_panics_near_the_form(text in "(coap|coaps)://[\\[\\]:a0-9@%.]{0,12}[/?&%a-f0-9]{0,20}") {
+            let _ = Uri::parse(&text);
+        }
+    }
+}
