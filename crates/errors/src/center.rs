@@ -18,11 +18,11 @@ crate::catalogue! {
         ForeignOrigin = 1012, "the request comes from a page of another origin", "call the API from the Center's own pages or from a script without Origin header";
         Forbidden = 1013, "the account's role does not allow this", "ask the project's owner";
         Conflict = 1014, "someone else changed this at the same time", "read it again and repeat the change";
-        NameEmpty = 1020, "a name is empty", "give a name";
+        NameEmpty = 1020, "a name is empty", "give a name of 1 to 100 characters";
         NameOverlong = 1021, "a name is longer than allowed", "names have at most 100 characters, component identifiers at most 32 bytes";
         NameForbiddenCharacters = 1022, "a name has characters that are not allowed", "names: no control characters; device models: letters, digits and _; identifiers and versions: no ':' and ';'";
         NameTaken = 1023, "the name is already in use", "choose another name";
-        RemarkOverlong = 1024, "a remark is longer than 200 characters", "shorten it";
+        RemarkOverlong = 1024, "a remark is longer than 200 characters", "shorten the remark";
         KeyMalformed = 1025, "a product key or secret has characters that are not allowed or a wrong length", "1 to 64 letters, digits, - and _";
         ModelWithoutFirmware = 1030, "the model has no component of type Firmware", "add the module's own firmware as a component";
         ComponentTwice = 1031, "two components of the model have the same name or identifier", "names and identifiers are unique within a model";
@@ -79,8 +79,8 @@ crate::catalogue! {
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";
-        PlanSuspended = 1203, "the plan is suspended", "resume it";
-        PlanIsSaved = 1204, "the plan is not activated", "activate it";
+        PlanSuspended = 1203, "the plan is suspended", "resume the plan";
+        PlanIsSaved = 1204, "the plan is not activated", "activate the plan";
         OtherProduct = 1205, "the plan is for another product", "make a plan for the device's product";
         InBlacklist = 1206, "the device is in the plan's blacklist", "take it out and make a new plan";
         NotInWhitelist = 1207, "the plan has a whitelist and the device is not in it", "make a plan that includes the device";
@@ -94,7 +94,7 @@ crate::catalogue! {
         BatteryBelowLimit = 1215, "the device's battery is below the plan's limit", "charge the device";
         SpaceTooSmall = 1216, "the device has less free space than the package needs", "make the package smaller";
         LimitReached = 1217, "10000 devices of this plan are in upgrade at once", "wait until some are done";
-        RetryLater = 1219, "the upgrade failed and is offered again a little later", "wait, or read the device's log for the cause";
-        UpgradeRunning = 1218, "the device is being upgraded by this plan now", "see the plan's device list";
+        RetryLater = 1218, "the upgrade failed and is offered again a little later", "wait, or read the device's log for the cause";
+        UpgradeRunning = 1219, "the device is being upgraded by this plan now", "see the plan's device list";
     }
 }
