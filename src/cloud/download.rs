@@ -362,7 +362,7 @@ impl Download {
     fn pause(&mut self, now: Millis, random: u32) {
         let pause = back_off(RETRY_FIRST_MS, RETRY_CAP_MS, self.failures, random);
         self.failures = self.failures.saturating_add(1);
-        if self.failures % LOOKUP_AFTER == 0 {
+        if self.failures.is_multiple_of(LOOKUP_AFTER) {
             self.resolved = false;
         }
         self.phase = Phase::Pause {
