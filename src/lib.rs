@@ -5,5 +5,6 @@
 pub mod bridge;
 pub mod cloud;
 pub mod engine;
+pub mod mailbox;
 pub mod message;
 pub mod platform;

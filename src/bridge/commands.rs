@@ -1,0 +1,353 @@
+//! The commands and their forms; `docs/at.md` is the same table with the answers.
+
+use super::args::{self, Arg, Form};
+use super::settings::LIFETIME_MAX;
+use super::tx::Part::{Number, Quoted, Text};
+use super::{Bridge, ConnectMode, Output, Pending, READ_MAX};
+use crate::message::{Command, Reason};
+use heapless::String;
+
+/// What a line led to.
+pub(super) enum Outcome {
+    /// Its lines are written; `OK` follows.
+    Answered,
+    /// The caller must find out.
+    Ask(Output, Pending),
+}
+
+type Result = core::result::Result<Outcome, Reason>;
+type Run = fn(&mut Bridge, Form) -> Result;
+
+const BAD: Reason = Reason::AtBadParameter;
+
+/// A string parameter that may hold at most `N` bytes.
+fn text<const N: usize>(arg: &Arg, too_long: Reason) -> core::result::Result<String<N>, Reason> {
+    String::try_from(arg.string()).map_err(|_| too_long)
+}
+
+fn ask(command: Command) -> Result {
+    Ok(Outcome::Ask(Output::Command(command), Pending::Plain))
+}
+
+impl Bridge {
+    /// Acts on one line without its CR.
+    pub(super) fn command(&mut self, line: &[u8]) -> Result {
+        let line = line.trim_ascii();
+        let Some((at, rest)) = line.split_at_checked(2) else {
+            return Err(Reason::AtUnknownCommand);
+        };
+        if !at.eq_ignore_ascii_case(b"AT") {
+            return Err(Reason::AtUnknownCommand);
+        }
+        match rest {
+            b"" => return Ok(Outcome::Answered),
+            b"E0" | b"e0" | b"E" | b"e" => {
+                self.echo = false;
+                return Ok(Outcome::Answered);
+            }
+            b"E1" | b"e1" => {
+                self.echo = true;
+                return Ok(Outcome::Answered);
+            }
+            _ => {}
+        }
+        // A line of the right name but a broken form is a bad parameter, not an unknown command.
+        let (name, form) = match args::parse(rest) {
+            Some((name, form)) => (name, Some(form)),
+            None => {
+                let end = rest
+                    .iter()
+                    .position(|byte| matches!(byte, b'=' | b'?'))
+                    .unwrap_or(rest.len());
+                let name = rest.get(..end).unwrap_or_default();
+                (core::str::from_utf8(name).unwrap_or_default(), None)
+            }
+        };
+        const NAMES: [(&str, Run); 11] = [
+            ("+QIOTREG", Bridge::reg),
+            ("+QIOTMCUVER", Bridge::mcu_version),
+            ("+QIOTOTAREQ", Bridge::ota_request),
+            ("+QIOTUPDATE", Bridge::update),
+            ("+QIOTOTARD", Bridge::read),
+            ("+QIOTCFG", Bridge::config),
+            ("+QIOTSTATE", Bridge::link_status),
+            ("+QIOTINFO", Bridge::info),
+            ("+QIOTRST", Bridge::reset_secret),
+            ("+SOTAREWIND", Bridge::rewind),
+            ("+SOTAERR", Bridge::last_error),
+        ];
+        for (known, run) in NAMES {
+            if known.eq_ignore_ascii_case(name) {
+                return run(self, form.ok_or(BAD)?);
+            }
+        }
+        Err(Reason::AtUnknownCommand)
+    }
+
+    fn reg(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => self.tx.line(&[Text("+QIOTREG: (0-2)")]),
+            Form::Read => self.tx.line(&[
+                Text("+QIOTREG: "),
+                Number(self.settings.connect as u8 as u32),
+            ]),
+            Form::Write(args) => {
+                let mode = match args.as_slice() {
+                    [mode] => match mode.number() {
+                        Some(0) => ConnectMode::Idle,
+                        Some(1) => ConnectMode::Request,
+                        Some(2) => ConnectMode::Auto,
+                        _ => return Err(BAD),
+                    },
+                    _ => return Err(BAD),
+                };
+                let connect = mode != ConnectMode::Idle;
+                if connect && self.settings.product_key.is_empty() {
+                    return Err(Reason::NoProductInfo);
+                }
+                if connect && self.settings.server.is_empty() {
+                    return Err(Reason::NoServerAddress);
+                }
+                return Ok(Outcome::Ask(
+                    Output::Command(Command::Connect(connect)),
+                    Pending::Connect(mode),
+                ));
+            }
+            Form::Execute => return Err(BAD),
+        }
+        Ok(Outcome::Answered)
+    }
+
+    fn mcu_version(&mut self, form: Form) -> Result {
+        let name = match form {
+            Form::Test => {
+                self.tx
+                    .line(&[Text("+QIOTMCUVER: <MCU_number>,<MCU_version>")]);
+                return Ok(Outcome::Answered);
+            }
+            Form::Read => String::new(),
+            Form::Write(args) => match args.as_slice() {
+                [name] if !name.string().is_empty() => text(name, Reason::NameTooLong)?,
+                [name, version] => {
+                    return ask(Command::SetMcuVersion(
+                        text(name, Reason::NameTooLong)?,
+                        text(version, Reason::NameTooLong)?,
+                    ));
+                }
+                _ => return Err(BAD),
+            },
+            Form::Execute => return Err(BAD),
+        };
+        Ok(Outcome::Ask(
+            Output::Versions,
+            Pending::Versions { name, found: false },
+        ))
+    }
+
+    fn ota_request(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => {
+                self.tx.line(&[Text("+QIOTOTAREQ: (0,1)")]);
+                Ok(Outcome::Answered)
+            }
+            Form::Execute => ask(Command::Request(0)),
+            Form::Write(args) => match args.as_slice() {
+                [mode] => match mode.number() {
+                    Some(mode @ 0..=1) => ask(Command::Request(mode)),
+                    _ => Err(BAD),
+                },
+                _ => Err(BAD),
+            },
+            Form::Read => Err(BAD),
+        }
+    }
+
+    fn update(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => {
+                self.tx.line(&[Text("+QIOTUPDATE: (0-3)")]);
+                Ok(Outcome::Answered)
+            }
+            Form::Write(args) => match args.as_slice() {
+                [action] => match action.number() {
+                    Some(2) => Ok(Outcome::Ask(
+                        Output::Command(Command::Action(2)),
+                        Pending::NextPiece,
+                    )),
+                    Some(action @ 0..=3) => ask(Command::Action(action as u8)),
+                    _ => Err(BAD),
+                },
+                _ => Err(BAD),
+            },
+            _ => Err(BAD),
+        }
+    }
+
+    fn read(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => Ok(Outcome::Ask(
+                Output::Command(Command::Announce),
+                Pending::Announce,
+            )),
+            Form::Write(args) => {
+                let [start, len] = args.as_slice() else {
+                    return Err(BAD);
+                };
+                let (Some(start), Some(len)) = (start.number(), len.number()) else {
+                    return Err(BAD);
+                };
+                if len == 0 || len > READ_MAX as u32 {
+                    return Err(BAD);
+                }
+                Ok(Outcome::Ask(
+                    Output::Command(Command::Read { start, len }),
+                    Pending::Read {
+                        start,
+                        len: len as usize,
+                    },
+                ))
+            }
+            _ => Err(BAD),
+        }
+    }
+
+    fn config(&mut self, form: Form) -> Result {
+        let args = match form {
+            Form::Test => {
+                for line in [
+                    "\"productinfo\",<pk>,<ps>",
+                    "\"server\",(0),<server_URL>",
+                    "\"lifetime\",(1-864000)",
+                    "\"dk_ds\",<dk>,<ds>",
+                ] {
+                    self.tx.line(&[Text("+QIOTCFG: "), Text(line)]);
+                }
+                return Ok(Outcome::Answered);
+            }
+            Form::Write(args) => args,
+            _ => return Err(BAD),
+        };
+        let (item, values) = args.split_first().ok_or(BAD)?;
+        let settings = &mut self.settings;
+        match (item.string(), values) {
+            ("productinfo", []) => self.tx.line(&[
+                Text("+QIOTCFG: \"productinfo\","),
+                Quoted(&settings.product_key),
+                Text(","),
+                Quoted(&settings.product_secret),
+                // <ver>: the version of the protocol spoken, here LwM2M's.
+                Text(",\"1.1\""),
+            ]),
+            ("productinfo", [key, secret]) => {
+                let secret = text(secret, BAD)?;
+                settings.product_key = text(key, BAD)?;
+                settings.product_secret = secret;
+                self.settings_changed = true;
+            }
+            ("server", []) => self
+                .tx
+                .line(&[Text("+QIOTCFG: \"server\",0,"), Quoted(&settings.server)]),
+            ("server", [kind, url]) => {
+                if kind.number() != Some(0) {
+                    return Err(Reason::UnsupportedProtocol);
+                }
+                settings.server = text(url, BAD)?;
+                self.settings_changed = true;
+            }
+            ("lifetime", []) => self
+                .tx
+                .line(&[Text("+QIOTCFG: \"lifetime\","), Number(settings.lifetime_s)]),
+            ("lifetime", [seconds]) => match seconds.number() {
+                Some(seconds @ 1..=LIFETIME_MAX) => {
+                    settings.lifetime_s = seconds;
+                    self.settings_changed = true;
+                }
+                _ => return Err(BAD),
+            },
+            ("dk_ds", []) => self.tx.line(&[
+                Text("+QIOTCFG: \"dk_ds\","),
+                Quoted(&settings.device_key),
+                Text(","),
+                Quoted(&settings.device_secret),
+            ]),
+            ("dk_ds", [key, rest @ ..]) if rest.len() < 2 => {
+                let secret = match rest {
+                    [secret] => text(secret, BAD)?,
+                    _ => String::new(),
+                };
+                settings.device_key = text(key, BAD)?;
+                settings.device_secret = secret;
+                self.settings_changed = true;
+            }
+            _ => return Err(BAD),
+        }
+        Ok(Outcome::Answered)
+    }
+
+    fn link_status(&mut self, form: Form) -> Result {
+        if form != Form::Read {
+            return Err(BAD);
+        }
+        self.tx
+            .line(&[Text("+QIOTSTATE: "), Number(self.link as u8 as u32)]);
+        Ok(Outcome::Answered)
+    }
+
+    fn info(&mut self, form: Form) -> Result {
+        if form != Form::Read {
+            return Err(BAD);
+        }
+        let settings = &self.settings;
+        for (item, value) in [
+            ("product_key", settings.product_key.as_str()),
+            ("device_key", settings.device_key.as_str()),
+            ("component_version", env!("CARGO_PKG_VERSION")),
+        ] {
+            self.tx
+                .line(&[Text("+QIOTINFO: "), Quoted(item), Text(","), Quoted(value)]);
+        }
+        Ok(Outcome::Answered)
+    }
+
+    fn reset_secret(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => {}
+            Form::Execute => {
+                self.settings.device_secret.clear();
+                self.settings_changed = true;
+            }
+            _ => return Err(BAD),
+        }
+        Ok(Outcome::Answered)
+    }
+
+    fn rewind(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => {
+                self.tx.line(&[Text("+SOTAREWIND: <offset>")]);
+                Ok(Outcome::Answered)
+            }
+            Form::Write(args) => match args.as_slice() {
+                [offset] => ask(Command::Rewind(offset.number().ok_or(BAD)?)),
+                _ => Err(BAD),
+            },
+            _ => Err(BAD),
+        }
+    }
+
+    fn last_error(&mut self, form: Form) -> Result {
+        match form {
+            Form::Test => self.tx.line(&[Text("+SOTAERR: (0,1)")]),
+            Form::Read => self.error_line(),
+            Form::Write(args) => match args.as_slice() {
+                [on] => match on.number() {
+                    Some(on @ 0..=1) => self.error_urc = on == 1,
+                    _ => return Err(BAD),
+                },
+                _ => return Err(BAD),
+            },
+            Form::Execute => return Err(BAD),
+        }
+        Ok(Outcome::Answered)
+    }
+}
