@@ -44,9 +44,9 @@ crate::catalogue! {
         PlanTransition = 1061, "the plan's present state does not allow this", "Saved can be activated; Activated and Upgrading suspended; Suspended resumed; these three terminated";
         PlanTimes = 1062, "the plan's end is not after its start, or already past", "correct the planned times";
         TimeUnreadable = 1063, "a time or time zone cannot be read", "give an IANA time zone, and times as 2026-11-23T10:00:00 or with an offset";
-        StrategyRetry = 1064, "the retry times are greater than 5", "0 to 5";
+        StrategyRetry = 1064, "the retry times are greater than 5", "give a number from 0 to 5";
         StrategySignal = 1065, "the minimum RSRP is outside -113..=-31 dBm", "-113 is the default and the least";
-        StrategyBattery = 1066, "the minimum battery is greater than 100 %", "0 to 100";
+        StrategyBattery = 1066, "the minimum battery is greater than 100 %", "give a number from 0 to 100";
         SequenceEmpty = 1067, "the plan selects no component", "choose a package for at least one component";
         ComponentNotInModel = 1068, "the plan names a component that its model does not have", "use the identifiers of the model";
         ComponentTwiceInPlan = 1069, "the plan names a component twice", "each component once, in sequence";

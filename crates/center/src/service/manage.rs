@@ -1,0 +1,269 @@
+//! Projects, products, models, packages.
+
+use serde::Deserialize;
+use sota_errors::CenterError;
+use utoipa::ToSchema;
+
+use super::Service;
+use crate::domain::{
+    Component, ComponentKind, Model, ModelId, Package, PackageFile, PackageId, PackageType,
+    Problem, Product, ProductId, Project, ProjectId, Time,
+};
+use crate::store::{Change, Scope};
+
+/// A project to be made.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProject {
+    /// Name, unique, at most 100 characters.
+    pub name: String,
+}
+
+/// A product to be made.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProduct {
+    /// Project.
+    pub project: ProjectId,
+    /// Name, unique in the project.
+    pub name: String,
+    /// Product key of the devices; unique in the Center.
+    pub product_key: String,
+    /// Product secret of the devices.
+    pub product_secret: String,
+}
+
+/// A model to be made.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewModel {
+    /// Project.
+    pub project: ProjectId,
+    /// Name, unique in the project.
+    pub name: String,
+    /// Device model: letters, digits, `_`.
+    pub device_model: String,
+    /// A remark about the version.
+    #[serde(default)]
+    pub version: String,
+    /// Components; at least one of type Firmware.
+    pub components: Vec<Component>,
+}
+
+/// A package to be made, without its files.
+#[derive(Clone, Debug)]
+pub struct NewPackage {
+    /// Project.
+    pub project: ProjectId,
+    /// Name, unique in the project.
+    pub name: String,
+    /// Product it is valid for; none = all.
+    pub product: Option<ProductId>,
+    /// Firmware or MCU.
+    pub component_type: ComponentKind,
+    /// Full or Delta.
+    pub package_type: PackageType,
+    /// Delta only.
+    pub source_versions: Vec<String>,
+    /// Target version.
+    pub target_version: String,
+    /// Remark.
+    pub remark: String,
+}
+
+impl Service {
+    /// Makes a project.
+    pub async fn create_project(
+        &self,
+        scope: &Scope,
+        new: NewProject,
+        now: Time,
+    ) -> Result<Project, Problem> {
+        let mut project = Project {
+            id: ProjectId(0),
+            account: scope.account,
+            name: new.name,
+            created_at: now,
+            revision: 0,
+        };
+        project.check()?;
+        project.id = ProjectId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Project(project.clone())])
+            .await?;
+        Ok(Project {
+            revision: 1,
+            ..project
+        })
+    }
+
+    async fn need_project(&self, scope: &Scope, id: ProjectId) -> Result<(), Problem> {
+        let project = self.store.project(scope, id).await?;
+        let missing = || Problem::of(CenterError::NoSuchProject, "project", id.to_string());
+        project.map(drop).ok_or_else(missing)
+    }
+
+    /// Makes a product.
+    pub async fn create_product(
+        &self,
+        scope: &Scope,
+        new: NewProduct,
+        now: Time,
+    ) -> Result<Product, Problem> {
+        let mut product = Product {
+            id: ProductId(0),
+            account: scope.account,
+            project: new.project,
+            name: new.name,
+            product_key: new.product_key,
+            product_secret: new.product_secret,
+            created_at: now,
+            revision: 0,
+        };
+        product.check()?;
+        self.need_project(scope, product.project).await?;
+        product.id = ProductId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Product(product.clone())])
+            .await?;
+        Ok(Product {
+            revision: 1,
+            ..product
+        })
+    }
+
+    /// Makes a model.
+    pub async fn create_model(
+        &self,
+        scope: &Scope,
+        new: NewModel,
+        now: Time,
+    ) -> Result<Model, Problem> {
+        let mut model = Model {
+            id: ModelId(0),
+            account: scope.account,
+            project: new.project,
+            name: new.name,
+            device_model: new.device_model,
+            version: new.version,
+            components: new.components,
+            created_at: now,
+            revision: 0,
+        };
+        model.check()?;
+        self.need_project(scope, model.project).await?;
+        model.id = ModelId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Model(model.clone())])
+            .await?;
+        Ok(Model {
+            revision: 1,
+            ..model
+        })
+    }
+
+    /// Deletes a model that no plan uses.
+    pub async fn delete_model(&self, scope: &Scope, id: ModelId) -> Result<(), Problem> {
+        let model = self
+            .store
+            .model(scope, id)
+            .await?
+            .ok_or(CenterError::NoSuchModel)?;
+        if let Some(plan) = self
+            .store
+            .plans(scope)
+            .await?
+            .iter()
+            .find(|p| p.model == id)
+        {
+            return Err(Problem::new(CenterError::ModelInUse, &plan.name));
+        }
+        Ok(self
+            .store
+            .commit(scope, vec![Change::DeleteModel(id, model.revision)])
+            .await?)
+    }
+
+    /// Makes a package of files that are in the store already. If it is refused, the caller removes the files with
+    /// [`Service::unused_files`].
+    pub async fn create_package(
+        &self,
+        scope: &Scope,
+        new: NewPackage,
+        files: Vec<PackageFile>,
+        now: Time,
+    ) -> Result<Package, Problem> {
+        let mut package = Package {
+            id: PackageId(0),
+            account: scope.account,
+            project: new.project,
+            name: new.name,
+            product: new.product,
+            component_type: new.component_type,
+            package_type: new.package_type,
+            source_versions: new.source_versions,
+            target_version: new.target_version,
+            files,
+            remark: new.remark,
+            created_at: now,
+            revision: 0,
+        };
+        package.check()?;
+        self.need_project(scope, package.project).await?;
+        if let Some(id) = package.product {
+            let product = self.store.product(scope, id).await?;
+            let missing = || Problem::of(CenterError::NoSuchProduct, "product", id.to_string());
+            if product.ok_or_else(missing)?.project != package.project {
+                return Err(Problem::of(CenterError::ProjectMismatch, "product", ""));
+            }
+        }
+        package.id = PackageId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Package(package.clone())])
+            .await?;
+        Ok(Package {
+            revision: 1,
+            ..package
+        })
+    }
+
+    /// Deletes a package that no plan uses; its files that no other package has are the caller's to remove.
+    pub async fn delete_package(
+        &self,
+        scope: &Scope,
+        id: PackageId,
+    ) -> Result<Vec<String>, Problem> {
+        let package = self
+            .store
+            .package(scope, id)
+            .await?
+            .ok_or(CenterError::NoSuchPackage)?;
+        let plans = self.store.plans(scope).await?;
+        let user = plans
+            .iter()
+            .find(|p| p.components.iter().any(|c| c.package == id));
+        if let Some(plan) = user {
+            return Err(Problem::new(CenterError::PackageInUse, &plan.name));
+        }
+        self.store
+            .commit(scope, vec![Change::DeletePackage(id, package.revision)])
+            .await?;
+        self.unused_files(scope, &package.files).await
+    }
+
+    /// Those of these files that no package refers to.
+    pub async fn unused_files(
+        &self,
+        scope: &Scope,
+        files: &[PackageFile],
+    ) -> Result<Vec<String>, Problem> {
+        let packages = self.store.packages(scope).await?;
+        let used = |sha256: &String| {
+            packages
+                .iter()
+                .any(|p| p.files.iter().any(|f| f.sha256 == *sha256))
+        };
+        let unused = files.iter().map(|f| f.sha256.clone());
+        Ok(unused.filter(|s| !used(s)).collect())
+    }
+}

@@ -1,0 +1,186 @@
+//! The application: load, ask the domain, commit, tell the device.
+//!
+//! The REST API and the device endpoint call the same functions. Each takes the present [`Time`]: nothing here
+//! reads a clock, so the simulator can run it. A commit that meets another's change is repeated from the reading on.
+//!
+//! | file | from |
+//! |---|---|
+//! | `device` | the device endpoint: register, update, request, report, facts, answers; see [`crate::commands`] |
+//! | `offers` | who is offered what now; what a device is owed |
+//! | `manage` | projects, products, models, packages |
+//! | `plans` | plans, cancel, retry, why |
+//! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
+
+mod device;
+mod manage;
+mod offers;
+mod plans;
+mod time;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+pub use device::{Register, Registered, RegistrationUpdate};
+pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
+pub use plans::{NewPlan, PlanStatus, Why};
+
+use crate::commands::{DeviceCommand, DeviceCommands};
+use crate::domain::{Deadlines, Endpoint, LogLine, PlanId, Problem, StepPlan, Time};
+use crate::store::{Change, Scope, Store, StoreError};
+
+/// How often a commit that met another's change is tried again.
+const ATTEMPTS: usize = 16;
+/// Devices read or changed in one transaction.
+const BATCH: usize = 200;
+
+/// What can be chosen about the rules' pace.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Deadlines per step.
+    pub deadlines: Deadlines,
+    /// The Center pushes to connected devices this often, in ms.
+    pub push_interval: Time,
+    /// Expiries of registrations are written this often, in ms.
+    pub flush_interval: Time,
+    /// Mixed into registration ids, so that a stranger cannot guess them.
+    pub secret: [u8; 16],
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            deadlines: Deadlines::default(),
+            push_interval: 600_000,
+            flush_interval: 60_000,
+            secret: [0; 16],
+        }
+    }
+}
+
+/// Blocks of one package file that were served, as the device endpoint counts them.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+pub struct Served {
+    /// Answers that carried a block.
+    pub blocks: u64,
+    /// Of these: the same device had fetched the block before, by another request.
+    pub again: u64,
+    /// Of these: the same request came again because a datagram was lost.
+    pub duplicates: u64,
+}
+
+/// Where the endpoint's counters are read: given by the endpoint at its start.
+pub type ServedSource = Arc<dyn Fn(&[u8; 32]) -> Served + Send + Sync>;
+
+/// The application, see the module's words.
+pub struct Service {
+    store: Arc<dyn Store>,
+    settings: Settings,
+    commands: RwLock<Option<Arc<dyn DeviceCommands>>>,
+    served: RwLock<Option<ServedSource>>,
+    memory: Mutex<Memory>,
+}
+
+/// What need not survive a restart.
+#[derive(Default)]
+struct Memory {
+    /// Steps of plans that can no longer be edited.
+    steps: HashMap<PlanId, Arc<Vec<StepPlan>>>,
+    /// Expiry by registration id, newer than the store's.
+    expiry: HashMap<String, Expiry>,
+    /// When to offer again after a failure; after a restart the push does it.
+    wake: BTreeSet<(Time, Endpoint)>,
+    next_push: Time,
+    next_flush: Time,
+}
+
+struct Expiry {
+    endpoint: Endpoint,
+    expires_at: Time,
+    flushed: bool,
+}
+
+impl Service {
+    /// The application over this store.
+    pub fn new(store: Arc<dyn Store>, settings: Settings) -> Service {
+        Service {
+            store,
+            settings,
+            commands: RwLock::default(),
+            served: RwLock::default(),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Where commands for devices go from now on; before that they are dropped and sent at the next contact.
+    pub fn set_commands(&self, commands: Arc<dyn DeviceCommands>) {
+        *self.commands.write().unwrap_or_else(|e| e.into_inner()) = Some(commands);
+    }
+
+    /// Where the counters of served blocks are read from now on.
+    pub fn set_served(&self, source: ServedSource) {
+        *self.served.write().unwrap_or_else(|e| e.into_inner()) = Some(source);
+    }
+
+    /// Blocks served of the file with this SHA-256; zeros without a device endpoint.
+    pub fn served(&self, sha256: &[u8; 32]) -> Served {
+        let served = self.served.read().unwrap_or_else(|e| e.into_inner());
+        served
+            .as_ref()
+            .map(|source| source(sha256))
+            .unwrap_or_default()
+    }
+
+    fn send(&self, command: DeviceCommand) {
+        let commands = self.commands.read().unwrap_or_else(|e| e.into_inner());
+        if let Some(commands) = commands.as_ref() {
+            commands.send(command);
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Commits; `false` = someone else changed it, read again.
+    async fn try_commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<bool, Problem> {
+        match self.store.commit(scope, changes).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// A log line of the catalogue or of words.
+fn line(
+    plan: Option<PlanId>,
+    endpoint: &Endpoint,
+    at: Time,
+    number: Option<u16>,
+    text: impl Into<String>,
+) -> Change {
+    let text = text.into();
+    tracing::info!(device = %endpoint, plan = plan.map(|p| p.0), number, "{text}");
+    Change::Log(LogLine {
+        plan,
+        endpoint: endpoint.clone(),
+        at,
+        number,
+        text,
+    })
+}

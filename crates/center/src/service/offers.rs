@@ -1,0 +1,305 @@
+//! Who is offered what now, and what a device is owed.
+
+use std::sync::Arc;
+
+use heapless::String as Text;
+use sota_errors::CenterError;
+use sota_lwm2m::objects::plan::{ComponentType, DownloadInfo, Offer};
+
+use super::{ATTEMPTS, Service, line};
+use crate::commands::DeviceCommand;
+use crate::domain::{
+    Candidate, ComponentKind, Device, DeviceState, Endpoint, Outstanding, Plan, PlanDevice,
+    Problem, StepPlan, Time, eligibility,
+};
+use crate::store::{Change, Scope};
+
+/// Why the Center looks for a plan for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The device asked; with SHA-256 beside MD5 and CRC-32 or without.
+    Asked { sha256: bool },
+    /// The Center pushes, or the next component or retry is due.
+    Push,
+}
+
+impl Service {
+    /// The plan's steps; kept once the plan cannot be edited any more.
+    pub(super) async fn steps(
+        &self,
+        scope: &Scope,
+        plan: &Plan,
+    ) -> Result<Arc<Vec<StepPlan>>, Problem> {
+        if let Some(steps) = self.memory().steps.get(&plan.id) {
+            return Ok(steps.clone());
+        }
+        let model = self.store.model(scope, plan.model).await?;
+        let model = model.ok_or(CenterError::NoSuchModel)?;
+        let mut packages = Vec::new();
+        for chosen in &plan.components {
+            packages.extend(self.store.package(scope, chosen.package).await?);
+        }
+        let steps = Arc::new(plan.steps(&model, &packages));
+        if plan.check_editable().is_err() {
+            self.memory().steps.insert(plan.id, steps.clone());
+        }
+        Ok(steps)
+    }
+
+    /// Offers the device the first plan that it may have, or says which rule forbids it. A device with an offer in
+    /// force gets again what it is owed.
+    pub(super) async fn consider(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        occasion: Occasion,
+        now: Time,
+    ) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            if let Some(result) = self.consider_once(scope, endpoint, occasion, now).await? {
+                return result;
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    /// `None` = met another's change.
+    async fn consider_once(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        occasion: Occasion,
+        now: Time,
+    ) -> Result<Option<Result<(), Problem>>, Problem> {
+        let device = self.store.device(scope, endpoint).await?;
+        let device = device.ok_or(CenterError::NoSuchDevice)?;
+        let entries = self.store.plans_of_device(scope, endpoint).await?;
+        if let Some(open) = entries.iter().find(|e| e.open) {
+            let mut open = open.clone();
+            if let Occasion::Asked { sha256 } = occasion
+                && open.sha256_wanted != sha256
+            {
+                open.sha256_wanted = sha256;
+                if !self
+                    .try_commit(scope, vec![Change::PlanDevice(open.clone())])
+                    .await?
+                {
+                    return Ok(None);
+                }
+            }
+            self.send_owed(scope, &device, &open).await?;
+            return Ok(Some(Ok(())));
+        }
+        let mut plans = self
+            .store
+            .running_plans(scope, &endpoint.product_key)
+            .await?;
+        // a plan that the device is in goes on before another begins; else the older activation first
+        let begun = |plan: &Plan| {
+            entries
+                .iter()
+                .any(|e| e.plan == plan.id && e.state == DeviceState::InUpgrade)
+        };
+        plans.sort_by_key(|p| (!begun(p), p.activated_at, p.id));
+        let mut why = Problem::from(CenterError::NoActivePlan);
+        for plan in &plans {
+            let steps = self.steps(scope, plan).await?;
+            let entry = entries.iter().find(|e| e.plan == plan.id);
+            let in_upgrade = self.store.counters(scope, plan.id).await?.in_upgrade;
+            let candidate = Candidate {
+                plan,
+                steps: &steps,
+                device: &device,
+                entry,
+                others: &entries,
+                in_upgrade,
+                now,
+            };
+            let verdict = eligibility(candidate);
+            let mut entry = entry
+                .cloned()
+                .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device));
+            match verdict {
+                Ok(index) => {
+                    let changes = self.offer(&device, &mut entry, &steps, index, occasion, now);
+                    if !self.try_commit(scope, changes).await? {
+                        return Ok(None);
+                    }
+                    entry.revision += 1;
+                    self.send_owed(scope, &device, &entry).await?;
+                    return Ok(Some(Ok(())));
+                }
+                Err(rule) if rule.error == CenterError::AlreadyUpgraded && !entry.state.over() => {
+                    entry.nothing_left(now);
+                    let text = "runs the target versions already";
+                    let log = line(
+                        Some(plan.id),
+                        endpoint,
+                        now,
+                        Some(rule.error.number()),
+                        text,
+                    );
+                    if !self
+                        .try_commit(scope, vec![Change::PlanDevice(entry), log])
+                        .await?
+                    {
+                        return Ok(None);
+                    }
+                    why = rule;
+                }
+                Err(rule) => why = rule,
+            }
+        }
+        Ok(Some(Err(why)))
+    }
+
+    fn offer(
+        &self,
+        device: &Device,
+        entry: &mut PlanDevice,
+        steps: &[StepPlan],
+        index: usize,
+        occasion: Occasion,
+        now: Time,
+    ) -> Vec<Change> {
+        let step = steps.get(index);
+        let version = step
+            .and_then(|s| device.version(&s.component, s.kind))
+            .unwrap_or_default();
+        entry.open_offer(index, version, &self.settings.deadlines, now);
+        if let Occasion::Asked { sha256 } = occasion {
+            entry.sha256_wanted = sha256;
+        }
+        let text = step
+            .map(|s| {
+                format!(
+                    "{}: offered {} -> {}",
+                    s.component, version, s.final_version
+                )
+            })
+            .unwrap_or_default();
+        let log = line(Some(entry.plan), &device.endpoint, now, None, text);
+        vec![Change::PlanDevice(entry.clone()), log]
+    }
+
+    /// Sends everything the device is owed by any plan.
+    pub(super) async fn send_all_owed(
+        &self,
+        scope: &Scope,
+        device: &Device,
+    ) -> Result<(), Problem> {
+        for entry in self.store.plans_of_device(scope, &device.endpoint).await? {
+            self.send_owed(scope, device, &entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the device is owed by this plan, if anything.
+    pub(super) async fn send_owed(
+        &self,
+        scope: &Scope,
+        device: &Device,
+        entry: &PlanDevice,
+    ) -> Result<(), Problem> {
+        let Some(owed) = entry.outstanding() else {
+            return Ok(());
+        };
+        let plan = self
+            .store
+            .plan(scope, entry.plan)
+            .await?
+            .ok_or(CenterError::NoSuchPlan)?;
+        // an offer that nobody has taken is not made in a plan that is suspended or over
+        if owed == Outstanding::Offer && !plan.state.active() {
+            return Ok(());
+        }
+        let steps = self.steps(scope, &plan).await?;
+        let step = steps.get(entry.current).ok_or(CenterError::Internal)?;
+        self.send(command(&plan, device, entry, step, owed)?);
+        Ok(())
+    }
+}
+
+fn text<const N: usize>(words: &str) -> Result<Text<N>, Problem> {
+    Text::try_from(words).map_err(|_| {
+        Problem::new(
+            CenterError::Internal,
+            format!("too long for the wire: {words}"),
+        )
+    })
+}
+
+fn digest<const N: usize>(digits: &str) -> Result<[u8; N], Problem> {
+    let mut out = [0; N];
+    hex::decode_to_slice(digits, &mut out)
+        .map_err(|e| Problem::new(CenterError::Internal, e.to_string()))?;
+    Ok(out)
+}
+
+fn command(
+    plan: &Plan,
+    device: &Device,
+    entry: &PlanDevice,
+    step: &StepPlan,
+    owed: Outstanding,
+) -> Result<DeviceCommand, Problem> {
+    let endpoint = device.endpoint.clone();
+    let name = entry.offer_name();
+    // the device's own name of its firmware, which need not be the model's
+    let reported = device.reported(&step.component, step.kind);
+    let component = reported.map_or(&step.component, |r| &r.identifier);
+    let sha256 = digest::<32>(&step.file.sha256)?;
+    let length = u32::try_from(step.file.length)
+        .map_err(|_| Problem::new(CenterError::FileTooLarge, &step.file.file_name))?;
+    let info = DownloadInfo {
+        plan: text(&name)?,
+        length,
+        md5: Some(digest(&step.file.md5)?),
+        crc32: Some(step.file.crc32),
+        sha256: entry.sha256_wanted.then_some(sha256),
+        uri: Text::new(),
+    };
+    Ok(match owed {
+        Outstanding::Offer => DeviceCommand::Offer {
+            endpoint,
+            offer: Offer {
+                plan: text(&name)?,
+                component: text(component)?,
+                kind: match step.kind {
+                    ComponentKind::Firmware => ComponentType::Firmware,
+                    ComponentKind::Mcu => ComponentType::Mcu,
+                },
+                // a full package starts from any version; the text names it for the host's 10700
+                source: if step.source_versions.is_empty() || step.file_index > 0 {
+                    Text::new()
+                } else {
+                    text(
+                        &entry
+                            .step()
+                            .map(|s| s.source_version.clone())
+                            .unwrap_or_default(),
+                    )?
+                },
+                target: text(&step.target_version)?,
+                battery_limit_percent: plan.strategy.min_battery_percent,
+                min_signal_dbm: plan.strategy.min_rsrp_dbm,
+                use_space: length,
+            },
+            info,
+            sha256,
+        },
+        Outstanding::Download => DeviceCommand::Download {
+            endpoint,
+            component: component.clone(),
+            kind: step.kind,
+            info,
+            sha256,
+        },
+        Outstanding::Cancel => DeviceCommand::Cancel {
+            endpoint,
+            component: component.clone(),
+            kind: step.kind,
+            offer: name,
+        },
+    })
+}

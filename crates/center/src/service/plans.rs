@@ -1,0 +1,417 @@
+//! Plans, and one device in them: cancel, retry, why.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use sota_errors::CenterError;
+use utoipa::ToSchema;
+
+use super::offers::Occasion;
+use super::{ATTEMPTS, BATCH, Service, line};
+use crate::domain::{
+    CancelOutcome, Candidate, Counters, Endpoint, ModelId, Plan, PlanAction, PlanComponent,
+    PlanDevice, PlanId, PlanState, Problem, ProductId, ProjectId, Strategy, Time, eligibility,
+};
+use crate::store::{Change, Page, Scope};
+
+/// A plan to be made, or the new content of a saved one.
+#[derive(Clone, Debug)]
+pub struct NewPlan {
+    /// Project.
+    pub project: ProjectId,
+    /// Name, unique in the project.
+    pub name: String,
+    /// Product; cannot be changed by an edit.
+    pub product: ProductId,
+    /// Model.
+    pub model: ModelId,
+    /// Device keys; empty = all.
+    pub whitelist: BTreeSet<String>,
+    /// Device keys; wins.
+    pub blacklist: BTreeSet<String>,
+    /// IANA time zone.
+    pub time_zone: String,
+    /// Start.
+    pub start_at: Time,
+    /// End.
+    pub end_at: Option<Time>,
+    /// Conditions.
+    pub strategy: Strategy,
+    /// Components in sequence.
+    pub components: Vec<PlanComponent>,
+    /// Text for the user.
+    pub upgrade_text: String,
+}
+
+/// A plan and where its devices are.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PlanStatus {
+    /// The plan.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Devices by state.
+    pub counters: Counters,
+    /// Successes in % of those done; absent before the first result.
+    pub success_rate_percent: Option<f64>,
+}
+
+/// Why a device gets a plan or not.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Why {
+    /// The plan that was asked about; absent when none is active.
+    pub plan: Option<PlanId>,
+    /// It would be offered now.
+    pub offered: bool,
+    /// Number of the rule that forbids it.
+    pub number: Option<u16>,
+    /// Name of the rule that forbids it.
+    pub rule: Option<String>,
+    /// In words.
+    pub message: String,
+    /// What to do.
+    pub remedy: Option<String>,
+}
+
+impl Why {
+    fn of(plan: Option<PlanId>, verdict: Result<(), Problem>) -> Why {
+        let rule = verdict.err();
+        Why {
+            plan,
+            offered: rule.is_none(),
+            number: rule.as_ref().map(|r| r.error.number()),
+            rule: rule.as_ref().map(|r| r.error.name().to_owned()),
+            message: rule.as_ref().map_or_else(
+                || "the device is offered this plan".into(),
+                Problem::to_string,
+            ),
+            remedy: rule.map(|r| r.error.remedy().to_owned()),
+        }
+    }
+}
+
+impl Service {
+    async fn build(&self, scope: &Scope, new: NewPlan, base: Plan) -> Result<Plan, Problem> {
+        let missing = |error, field: &str, id: i64| Problem::of(error, field, id.to_string());
+        let product = self.store.product(scope, new.product).await?;
+        let product =
+            product.ok_or_else(|| missing(CenterError::NoSuchProduct, "product", new.product.0))?;
+        let model = self.store.model(scope, new.model).await?;
+        let model = model.ok_or_else(|| missing(CenterError::NoSuchModel, "model", new.model.0))?;
+        let mut packages = Vec::new();
+        for chosen in &new.components {
+            packages.extend(self.store.package(scope, chosen.package).await?);
+        }
+        let plan = Plan {
+            project: new.project,
+            name: new.name,
+            product: new.product,
+            product_key: product.product_key.clone(),
+            model: new.model,
+            whitelist: new.whitelist,
+            blacklist: new.blacklist,
+            time_zone: new.time_zone,
+            start_at: new.start_at,
+            end_at: new.end_at,
+            strategy: new.strategy,
+            components: new.components,
+            upgrade_text: new.upgrade_text,
+            ..base
+        };
+        plan.check(&product, &model, &packages)?;
+        Ok(plan)
+    }
+
+    /// Makes a plan in state Saved.
+    pub async fn create_plan(
+        &self,
+        scope: &Scope,
+        new: NewPlan,
+        now: Time,
+    ) -> Result<Plan, Problem> {
+        if self.store.project(scope, new.project).await?.is_none() {
+            let id = new.project.to_string();
+            return Err(Problem::of(CenterError::NoSuchProject, "project", id));
+        }
+        let base = Plan {
+            id: PlanId(0),
+            account: scope.account,
+            project: new.project,
+            name: String::new(),
+            product: new.product,
+            product_key: String::new(),
+            model: new.model,
+            whitelist: BTreeSet::new(),
+            blacklist: BTreeSet::new(),
+            time_zone: String::new(),
+            start_at: 0,
+            end_at: None,
+            strategy: Strategy::default(),
+            components: Vec::new(),
+            upgrade_text: String::new(),
+            state: PlanState::Saved,
+            created_at: now,
+            activated_at: None,
+            revision: 0,
+        };
+        let mut plan = self.build(scope, new, base).await?;
+        plan.id = PlanId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Plan(plan.clone())])
+            .await?;
+        Ok(Plan {
+            revision: 1,
+            ..plan
+        })
+    }
+
+    /// The plan with this id.
+    pub async fn need_plan(&self, scope: &Scope, id: PlanId) -> Result<Plan, Problem> {
+        let plan = self.store.plan(scope, id).await?;
+        plan.ok_or_else(|| Problem::new(CenterError::NoSuchPlan, id.to_string()))
+    }
+
+    /// Replaces the content of a saved plan.
+    pub async fn edit_plan(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        new: NewPlan,
+    ) -> Result<Plan, Problem> {
+        let old = self.need_plan(scope, id).await?;
+        old.check_editable()?;
+        if new.product != old.product || new.project != old.project {
+            return Err(Problem::of(CenterError::ProductFixed, "product", ""));
+        }
+        let plan = self.build(scope, new, old).await?;
+        self.store
+            .commit(scope, vec![Change::Plan(plan.clone())])
+            .await?;
+        Ok(Plan {
+            revision: plan.revision + 1,
+            ..plan
+        })
+    }
+
+    /// Deletes a saved plan.
+    pub async fn delete_plan(&self, scope: &Scope, id: PlanId) -> Result<(), Problem> {
+        let plan = self.need_plan(scope, id).await?;
+        plan.check_editable()?;
+        Ok(self
+            .store
+            .commit(scope, vec![Change::DeletePlan(id, plan.revision)])
+            .await?)
+    }
+
+    /// The plan with its counters.
+    pub async fn plan_status(&self, scope: &Scope, id: PlanId) -> Result<PlanStatus, Problem> {
+        let plan = self.need_plan(scope, id).await?;
+        let counters = self.store.counters(scope, id).await?;
+        let success_rate_percent = counters.success_rate_percent();
+        Ok(PlanStatus {
+            plan,
+            counters,
+            success_rate_percent,
+        })
+    }
+
+    /// Activates, suspends, resumes or terminates. After activation and resumption the connected devices that may
+    /// have the plan get their offer.
+    pub async fn plan_action(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        action: PlanAction,
+        now: Time,
+    ) -> Result<PlanStatus, Problem> {
+        for _ in 0..ATTEMPTS {
+            let plan = self.need_plan(scope, id).await?;
+            let began = self.store.counters(scope, id).await?.began();
+            let state = plan.after(action, began, now)?;
+            let mut next = Plan { state, ..plan };
+            if action == PlanAction::Activate {
+                self.check_again(scope, &next).await?;
+                next.activated_at = Some(now);
+            }
+            if !self
+                .try_commit(scope, vec![Change::Plan(next.clone())])
+                .await?
+            {
+                continue;
+            }
+            tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
+            match action {
+                PlanAction::Activate => {
+                    self.enrol_all(scope, &next).await?;
+                    self.push(scope, &next.product_key, now).await?;
+                }
+                PlanAction::Resume => self.push(scope, &next.product_key, now).await?,
+                PlanAction::Terminate => {
+                    self.stop_waiting(scope, id, CenterError::PlanTerminated, now)
+                        .await?;
+                }
+                PlanAction::Suspend | PlanAction::End | PlanAction::DeviceBegan => {}
+            }
+            return self.plan_status(scope, id).await;
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    /// What a saved plan refers to may have been deleted since.
+    async fn check_again(&self, scope: &Scope, plan: &Plan) -> Result<(), Problem> {
+        let product = self.store.product(scope, plan.product).await?;
+        let model = self.store.model(scope, plan.model).await?;
+        let mut packages = Vec::new();
+        for chosen in &plan.components {
+            packages.extend(self.store.package(scope, chosen.package).await?);
+        }
+        let product = product.ok_or(CenterError::NoSuchProduct)?;
+        plan.check(&product, &model.ok_or(CenterError::NoSuchModel)?, &packages)
+    }
+
+    /// Every known device of the plan, as not upgraded; those that come later are enrolled by their first request.
+    async fn enrol_all(&self, scope: &Scope, plan: &Plan) -> Result<(), Problem> {
+        let steps = self.steps(scope, plan).await?;
+        let mut page = Page {
+            limit: BATCH,
+            ..Page::default()
+        };
+        loop {
+            let devices = self.store.devices(scope, &plan.product_key, &page).await?;
+            let Some(last) = devices.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            let mut changes = Vec::new();
+            for device in &devices {
+                let key = &device.endpoint;
+                let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
+                if plan.includes(&key.device_key).is_ok() && !there {
+                    changes.push(Change::PlanDevice(PlanDevice::enrol(plan, &steps, device)));
+                }
+            }
+            // a conflict: a request enrolled one meanwhile; look at the page again
+            if !self.try_commit(scope, changes).await? {
+                page.after = None;
+            }
+        }
+    }
+
+    async fn need_device_of_plan(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        endpoint: &Endpoint,
+    ) -> Result<PlanDevice, Problem> {
+        let entry = self.store.plan_device(scope, plan, endpoint).await?;
+        entry.ok_or_else(|| Problem::new(CenterError::NoSuchPlanDevice, endpoint.to_string()))
+    }
+
+    /// Cancels one device of a plan. After its MCU began to flash it has no effect, and the error says so.
+    pub async fn cancel(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        device_key: &str,
+        now: Time,
+    ) -> Result<CancelOutcome, Problem> {
+        let plan = self.need_plan(scope, plan).await?;
+        let endpoint = Endpoint::new(&plan.product_key, device_key);
+        for _ in 0..ATTEMPTS {
+            let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            let outcome = entry.cancel(now)?;
+            let log = line(
+                Some(plan.id),
+                &endpoint,
+                now,
+                None,
+                format!("cancel: {outcome:?}"),
+            );
+            if self
+                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
+                .await?
+            {
+                if let Some(device) = self.store.device(scope, &endpoint).await? {
+                    self.send_owed(scope, &device, &entry).await?;
+                }
+                return Ok(outcome);
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    /// Gives a failed device of an active plan another try.
+    pub async fn retry(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        device_key: &str,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let plan = self.need_plan(scope, plan).await?;
+        if !plan.state.active() {
+            return Err(Problem::new(CenterError::RetryNotFailed, plan.state.name()));
+        }
+        let endpoint = Endpoint::new(&plan.product_key, device_key);
+        for _ in 0..ATTEMPTS {
+            let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            entry.retry()?;
+            let log = line(Some(plan.id), &endpoint, now, None, "retry asked for");
+            if self
+                .try_commit(scope, vec![Change::PlanDevice(entry), log])
+                .await?
+            {
+                let device = self.store.device(scope, &endpoint).await?;
+                if device.is_some_and(|d| self.online(&d, now)) {
+                    let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;
+                    offered.unwrap_or_else(|rule| tracing::info!("retry not offered now: {rule}"));
+                }
+                return Ok(());
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    /// Why the device gets this plan or not; without a plan: each running plan of its product.
+    pub async fn why(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        plan: Option<PlanId>,
+        now: Time,
+    ) -> Result<Vec<Why>, Problem> {
+        let device = self.store.device(scope, endpoint).await?;
+        let device =
+            device.ok_or_else(|| Problem::new(CenterError::NoSuchDevice, endpoint.to_string()))?;
+        let entries = self.store.plans_of_device(scope, endpoint).await?;
+        let plans = match plan {
+            Some(id) => vec![self.need_plan(scope, id).await?],
+            None => {
+                self.store
+                    .running_plans(scope, &endpoint.product_key)
+                    .await?
+            }
+        };
+        let mut answers = Vec::new();
+        for plan in &plans {
+            let steps = self.steps(scope, plan).await?;
+            let verdict = eligibility(Candidate {
+                plan,
+                steps: &steps,
+                device: &device,
+                entry: entries.iter().find(|e| e.plan == plan.id),
+                others: &entries,
+                in_upgrade: self.store.counters(scope, plan.id).await?.in_upgrade,
+                now,
+            });
+            let connected = match self.online(&device, now) {
+                true => Ok(()),
+                false => Err(Problem::from(CenterError::NotConnected)),
+            };
+            answers.push(Why::of(Some(plan.id), verdict.map(drop).and(connected)));
+        }
+        if answers.is_empty() {
+            answers.push(Why::of(None, Err(CenterError::NoActivePlan.into())));
+        }
+        Ok(answers)
+    }
+}

@@ -1,0 +1,246 @@
+//! What happens because time passes.
+
+use sota_errors::CenterError;
+
+use super::offers::Occasion;
+use super::{ATTEMPTS, BATCH, Service, line};
+use crate::domain::{
+    DeviceState, Endpoint, Plan, PlanAction, PlanDevice, PlanState, Problem, Time,
+};
+use crate::store::{Change, Page, Scope};
+
+impl Service {
+    /// To be called about once a second: ends plans, counts deadlines, retries what is due, pushes to the connected
+    /// devices, and writes expiries.
+    pub async fn tick(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        self.end_plans(scope, now).await?;
+        self.count_deadlines(scope, now).await?;
+        self.wake_retries(scope, now).await?;
+        let (push, flush) = {
+            let mut memory = self.memory();
+            let due = (memory.next_push <= now, memory.next_flush <= now);
+            if due.0 {
+                memory.next_push = now.saturating_add(self.settings.push_interval);
+            }
+            if due.1 {
+                memory.next_flush = now.saturating_add(self.settings.flush_interval);
+            }
+            due
+        };
+        if push {
+            let mut keys: Vec<String> = Vec::new();
+            for plan in self
+                .store
+                .plans(scope)
+                .await?
+                .iter()
+                .filter(|p| p.state.active())
+            {
+                keys.push(plan.product_key.clone());
+            }
+            keys.sort();
+            keys.dedup();
+            for key in keys {
+                self.push(scope, &key, now).await?;
+            }
+        }
+        if flush {
+            self.flush(scope).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_plans(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        for plan in self
+            .store
+            .plans(scope)
+            .await?
+            .into_iter()
+            .filter(|p| p.due_to_end(now))
+        {
+            let state = plan.after(PlanAction::End, false, now)?;
+            let ended = Plan { state, ..plan };
+            let id = ended.id;
+            // another process may have been quicker
+            if self.try_commit(scope, vec![Change::Plan(ended)]).await? {
+                self.stop_waiting(scope, id, CenterError::PlanOver, now)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Devices of the plan that are between two tries fail, those that have not begun only when it was terminated;
+    /// running ones go on.
+    pub(super) async fn stop_waiting(
+        &self,
+        scope: &Scope,
+        plan: crate::domain::PlanId,
+        error: CenterError,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let mut page = Page {
+            limit: BATCH,
+            ..Page::default()
+        };
+        loop {
+            let devices = self.store.plan_devices(scope, plan, &page).await?;
+            let Some(last) = devices.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            for entry in devices {
+                self.stop_one(scope, entry, error, now).await?;
+            }
+        }
+    }
+
+    async fn stop_one(
+        &self,
+        scope: &Scope,
+        mut entry: PlanDevice,
+        error: CenterError,
+        now: Time,
+    ) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            let begun = entry.state == DeviceState::InUpgrade;
+            if !(begun || error == CenterError::PlanTerminated) || !entry.stop(error, now) {
+                return Ok(());
+            }
+            let log = line(
+                Some(entry.plan),
+                &entry.endpoint,
+                now,
+                Some(error.number()),
+                error.meaning(),
+            );
+            if self
+                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
+                .await?
+            {
+                return Ok(());
+            }
+            match self
+                .store
+                .plan_device(scope, entry.plan, &entry.endpoint)
+                .await?
+            {
+                Some(newer) => entry = newer,
+                None => return Ok(()),
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    async fn count_deadlines(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        loop {
+            let past = self.store.past_deadline(scope, now, BATCH).await?;
+            if past.is_empty() {
+                return Ok(());
+            }
+            for mut entry in past {
+                let plan = self.store.plan(scope, entry.plan).await?;
+                let retries = plan.as_ref().map_or(0, |p| p.strategy.retry_times);
+                let Some(text) = entry.deadline_passed(retries, now) else {
+                    continue;
+                };
+                let error = CenterError::DeadlinePassed.number();
+                let log = line(Some(entry.plan), &entry.endpoint, now, Some(error), text);
+                // a conflict means that the device has moved on: then there is nothing to count
+                if self
+                    .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
+                    .await?
+                    && entry.state == DeviceState::InUpgrade
+                    && plan.is_some_and(|p| {
+                        p.state == PlanState::Terminated || p.state == PlanState::Ended
+                    })
+                {
+                    entry.revision += 1;
+                    self.stop_one(scope, entry, CenterError::PlanOver, now)
+                        .await?;
+                } else if entry.not_before > now {
+                    self.memory()
+                        .wake
+                        .insert((entry.not_before, entry.endpoint.clone()));
+                }
+            }
+        }
+    }
+
+    async fn wake_retries(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        loop {
+            let due: Option<Endpoint> = {
+                let mut memory = self.memory();
+                match memory.wake.first() {
+                    Some((at, _)) if *at <= now => memory.wake.pop_first().map(|(_, e)| e),
+                    _ => None,
+                }
+            };
+            let Some(endpoint) = due else { return Ok(()) };
+            if let Err(rule) = self.consider(scope, &endpoint, Occasion::Push, now).await {
+                tracing::info!(device = %endpoint, "not offered again: {rule}");
+            }
+        }
+    }
+
+    /// Offers to every connected device of the product what it may have.
+    pub(super) async fn push(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let mut page = Page {
+            limit: BATCH,
+            ..Page::default()
+        };
+        loop {
+            let devices = self.store.devices(scope, product_key, &page).await?;
+            let Some(last) = devices.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            for device in devices.iter().filter(|d| self.online(d, now)) {
+                let pushed = self
+                    .consider(scope, &device.endpoint, Occasion::Push, now)
+                    .await;
+                if let Err(rule) = pushed {
+                    tracing::debug!(device = %device.endpoint, "not offered: {rule}");
+                }
+            }
+        }
+    }
+
+    /// Writes expiries that updates moved, a few per transaction. Also called when the Center stops.
+    pub async fn flush(&self, scope: &Scope) -> Result<(), Problem> {
+        let moved: Vec<(String, Endpoint, Time)> = {
+            let memory = self.memory();
+            let moved = memory.expiry.iter().filter(|(_, e)| !e.flushed);
+            moved
+                .map(|(id, e)| (id.clone(), e.endpoint.clone(), e.expires_at))
+                .collect()
+        };
+        for batch in moved.chunks(BATCH) {
+            let mut changes = Vec::new();
+            for (id, endpoint, at) in batch {
+                let device = self.store.device(scope, endpoint).await?;
+                let Some(mut device) = device else { continue };
+                if let Some(registration) = device.registration.as_mut().filter(|r| r.id == *id) {
+                    registration.expires_at = *at;
+                    changes.push(Change::Device(device));
+                }
+            }
+            // a conflict leaves them for the next flush
+            if changes.is_empty() || self.try_commit(scope, changes).await? {
+                let mut memory = self.memory();
+                for (id, _, at) in batch {
+                    if let Some(expiry) = memory.expiry.get_mut(id).filter(|e| e.expires_at == *at)
+                    {
+                        expiry.flushed = true;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
