@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+pub mod assemble;
 pub mod block;
 mod builder;
 mod code;
@@ -15,8 +16,11 @@ pub mod observe;
 pub mod option;
 pub mod params;
 pub mod rtt;
+#[cfg(feature = "server")]
+pub mod serve;
 pub mod upload;
 
+pub use assemble::{Assembly, Taken};
 pub use block::{Block, Szx, TooManyBlocks, blocks_of};
 pub use builder::{BuildError, Builder};
 pub use code::Code;
