@@ -63,7 +63,8 @@ pub enum ToEngine<const BLOCK: usize> {
         /// Plan instance.
         instance: u8,
     },
-    /// The first answer of a fetch came.
+    /// The first answer of a fetch came. Comes once more, just before the last block, when the length
+    /// was not known (the server told no Size2) and the last block (More = 0) now tells it.
     FetchStarted {
         /// Size2, if the server told.
         total: Option<u32>,
@@ -128,7 +129,8 @@ pub enum ToCloud {
         uri: String<{ sota_lwm2m::objects::plan::URI_LEN }>,
         /// First byte wanted.
         from: u32,
-        /// One past the last byte wanted.
+        /// One past the last byte wanted; `u32::MAX`: to the end, the length is not known yet. The
+        /// engine sends [`ToCloud::StopFetch`] when its piece is full.
         to: u32,
         /// The ETag the representation must have; empty = any (first fetch of a package).
         etag: heapless::Vec<u8, 8>,
@@ -210,7 +212,7 @@ pub enum Reply {
     Refused(Reason),
 }
 
-/// What the application and the MCU hear. [`Event::write_payload`](crate::event) gives the text.
+/// What the application and the MCU hear. [`Event::write_payload`] gives the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)]
 pub enum Event {

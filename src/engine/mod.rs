@@ -1,1 +1,566 @@
-//! See the module's README line in `lib.rs`.
+//! The upgrade engine: states 0..12, strategy, staging flash, journal, digests.
+//!
+//! A sans-IO machine. In come messages of cloud ([`Engine::on_cloud`]), commands of the host
+//! ([`Engine::command`]) and the time ([`Engine::poll`]); out go [`Engine::next_event`] and
+//! [`Engine::next_to_cloud`]. Flash is given to each step; a step erases at most one page.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod` | the public API |
+//! | `state` | the state machine: what each state does on entry, its timers, restarts, the ends |
+//! | `plan` | offers, the host's answer, download information, versions announced |
+//! | `transfer` | pieces: blocks, digests, rescue of a torn page, reads, rewind |
+//! | `queue` | what waits for cloud and for the host |
+//! | `versions`, `strategy`, `digest`, `staging`, `journal`, `record` | what their names say |
+
+mod digest;
+mod journal;
+mod plan;
+mod queue;
+mod record;
+mod staging;
+mod state;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod versions;
+
+use embedded_storage::nor_flash::NorFlash;
+use heapless::{String, Vec};
+
+pub use self::versions::LIST_LEN;
+use self::{
+    digest::Digests,
+    journal::{Found, Journal, Key, PAYLOAD_MAX},
+    queue::{Fetch, Queue, Tag},
+    record::{Etag, Flow, Slot},
+    state::Timers,
+    transfer::Work,
+    versions::Versions,
+};
+use crate::{
+    message::{
+        COMPONENTS, Command, ComponentName, ComponentType, ComponentView, DownloadInfo, Event,
+        Millis, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
+    },
+    platform::{Flash, Readings},
+};
+
+/// What a product sets. Times in milliseconds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// QuecThing to the letter: its timers, restarts and version rule.
+    pub strict: bool,
+    /// Offers are confirmed without the host.
+    pub auto_confirm: bool,
+    /// Greatest piece in bytes; rounded down to a multiple of 1024. `None`: what staging holds.
+    pub piece_limit: Option<u32>,
+    /// Identifier of the module's own component.
+    pub own_component: ComponentName,
+    /// Version the module runs.
+    pub own_version: Version,
+    /// Bytes of the module's firmware slot; `None`: the module cannot be upgraded.
+    pub firmware_slot: Option<u32>,
+    /// State 2: longest wait for the download information.
+    pub info_wait_ms: u32,
+    /// State 4: longest wait for the first block.
+    pub start_ms: u32,
+    /// State 5: time between two events 10702; also how often a suspended download is judged again.
+    pub tick_ms: u32,
+    /// State 8: longest time between two reads of the MCU.
+    pub read_ms: u32,
+    /// State 9: longest time until the MCU reports its new version.
+    pub update_ms: u32,
+    /// State 9: how long an MCU that announced its source version may still come with the target.
+    pub revert_grace_ms: u32,
+    /// Download errors in a row that are forgiven.
+    pub failures_max: u8,
+}
+
+impl Default for Config {
+    /// Not strict, times for NB-IoT.
+    fn default() -> Self {
+        Config {
+            strict: false,
+            auto_confirm: false,
+            piece_limit: None,
+            own_component: ComponentName::new(),
+            own_version: Version::new(),
+            firmware_slot: None,
+            info_wait_ms: 697_500,
+            start_ms: 552_500,
+            tick_ms: 5_000,
+            read_ms: 60_000,
+            update_ms: 1_200_000,
+            revert_grace_ms: 180_000,
+            failures_max: 5,
+        }
+    }
+}
+
+impl Config {
+    /// QuecThing to the letter.
+    pub fn strict() -> Self {
+        Config {
+            strict: true,
+            info_wait_ms: 30_000,
+            start_ms: 5_000,
+            ..Config::default()
+        }
+    }
+}
+
+/// The engine. `BLOCK` is the greatest block in bytes, a power of two from 16 to 1024.
+pub struct Engine<const BLOCK: usize> {
+    config: Config,
+    journal: Option<Journal>,
+    versions: Versions,
+    slots: [Option<Slot>; COMPONENTS],
+    flow: Flow,
+    /// The state's report was handed over: 3, 6, 11 and 12 are 0 from then on.
+    settled: bool,
+    info: DownloadInfo,
+    etag: Etag,
+    work: Work,
+    digests: Digests,
+    /// Staging is erased up to here, counted from the piece's start.
+    erased_to: u32,
+    /// The strategy does not hold at present.
+    suspended: Option<Reason>,
+    timers: Timers,
+    queue: Queue,
+    last_error: Option<Reason>,
+    mcu_slot: Option<u32>,
+    link: bool,
+    connect: bool,
+    boot: bool,
+    now: Millis,
+}
+
+impl<const BLOCK: usize> Engine<BLOCK> {
+    /// Loads the journal and goes on as the table of restarts says.
+    pub fn start<F: Flash>(config: Config, now: Millis, flash: &mut F) -> Self {
+        let mut engine = Engine {
+            config,
+            journal: None,
+            versions: Versions::default(),
+            slots: [const { None }; COMPONENTS],
+            flow: Flow::default(),
+            settled: false,
+            info: DownloadInfo::default(),
+            etag: Etag::new(),
+            work: Work::None,
+            digests: Digests::default(),
+            erased_to: 0,
+            suspended: None,
+            timers: Timers::default(),
+            queue: Queue::default(),
+            last_error: None,
+            mcu_slot: None,
+            link: false,
+            connect: true,
+            boot: false,
+            now,
+        };
+        engine.queue.view = true;
+        match Journal::open(flash.journal()) {
+            Ok((journal, found)) => {
+                engine.journal = Some(journal);
+                if found == Found::OtherFormat {
+                    engine.last_error = Some(Reason::JournalVersion);
+                }
+            }
+            Err(reason) => engine.last_error = Some(reason),
+        }
+        engine.restart(now, flash);
+        engine
+    }
+
+    /// A message of cloud. Blocks only while [`can_take_block`](Self::can_take_block).
+    pub fn on_cloud<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        message: ToEngine<BLOCK>,
+    ) {
+        self.now = now;
+        match message {
+            ToEngine::Link(up) => self.on_link(up),
+            ToEngine::Offer {
+                ticket,
+                door,
+                offer,
+            } => {
+                let verdict = self.offer(now, readings, flash, door, offer);
+                self.queue.verdict(ticket, verdict);
+            }
+            ToEngine::DownloadInfo { ticket, info } => {
+                let verdict = self.download_info(now, readings, flash, info);
+                self.queue.verdict(ticket, verdict);
+            }
+            ToEngine::Cancel { ticket, instance } => {
+                let verdict = self.cancel(now, flash, instance);
+                self.queue.verdict(ticket, verdict);
+            }
+            ToEngine::Install { ticket, instance } => {
+                let verdict = self.install(now, flash, instance);
+                self.queue.verdict(ticket, verdict);
+            }
+            ToEngine::FetchStarted { total, etag } => self.fetch_started(now, flash, total, etag),
+            ToEngine::Block { offset, data } => self.block(now, flash, offset, &data),
+            ToEngine::FetchFailed(reason) => {
+                if self.queue.fetch == Fetch::Asked {
+                    self.queue.fetch = Fetch::Idle;
+                    self.download_error(now, flash, reason);
+                }
+            }
+        }
+    }
+
+    fn on_link(&mut self, up: bool) {
+        if self.link == up {
+            return;
+        }
+        self.link = up;
+        if up {
+            self.queue.event(Tag::Access(10200));
+            self.queue.event(Tag::Subscribed(10200));
+        } else if self.connect {
+            self.queue.event(Tag::Access(10474));
+        } else {
+            self.queue.event(Tag::Logout(10200));
+        }
+    }
+
+    /// A command of the host, answered at once. `out` is filled by [`Command::Read`].
+    pub fn command<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        command: Command,
+        out: &mut [u8],
+    ) -> Reply {
+        self.now = now;
+        let done = match command {
+            Command::Connect(on) => {
+                self.connect = on;
+                self.queue.connect = Some(on);
+                Ok(())
+            }
+            Command::SetMcuVersion(name, version) => self.set_version(now, flash, &name, &version),
+            Command::Request(mode) => match mode {
+                0 | 1 => {
+                    self.queue.request = Some(mode == 1);
+                    Ok(())
+                }
+                _ => Err(Reason::AtBadParameter),
+            },
+            Command::Action(action) => self.action(now, readings, flash, action),
+            Command::Read { start, len } => {
+                return match self.read(now, flash, start, len, out) {
+                    Ok(n) => Reply::Read(n),
+                    Err(reason) => Reply::Refused(reason),
+                };
+            }
+            Command::Rewind(offset) => self.rewind(now, readings, flash, offset),
+            Command::Announce => {
+                self.announce();
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => Reply::Ok,
+            Err(reason) => Reply::Refused(reason),
+        }
+    }
+
+    /// Timers and slow work; call it at [`deadline`](Self::deadline) and after every other call.
+    pub fn poll<F: Flash>(&mut self, now: Millis, readings: Readings, flash: &mut F) {
+        self.now = now;
+        self.run_timers(now, readings, flash);
+        self.run_work(now, flash);
+    }
+
+    /// When [`poll`](Self::poll) is wanted next; not in the future: at once.
+    pub fn deadline(&self) -> Option<Millis> {
+        if self.has_work() {
+            return Some(self.now);
+        }
+        self.timers.next()
+    }
+
+    /// The next event for the host.
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let tag = self.queue.events.pop_front()?;
+            if let Some(event) = self.event(tag) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The event of a tag; `None` when its upgrade gave way to another in the meantime.
+    fn event(&self, tag: Tag) -> Option<Event> {
+        Some(match tag {
+            Tag::Access(code) => Event::Access(code),
+            Tag::Subscribed(code) => Event::Subscribed(code),
+            Tag::Logout(code) => Event::Logout(code),
+            Tag::Plan(instance) => {
+                let slot = self.slot(instance)?;
+                let mut offer = slot.offer.clone();
+                if slot.any_source {
+                    offer.source.clear();
+                }
+                Event::Plan(offer)
+            }
+            Tag::DownloadStart(instance) => {
+                let offer = &self.slot(instance)?.offer;
+                if self.flow.active.is_some_and(|active| active != instance) {
+                    return None;
+                }
+                Event::DownloadStart(match offer.kind {
+                    ComponentType::Firmware => None,
+                    ComponentType::Mcu => Some(Package {
+                        component: offer.component.clone(),
+                        length: self.info.length,
+                        md5: self.info.md5,
+                        crc32: self.info.crc32,
+                        sha256: self.info.sha256,
+                    }),
+                })
+            }
+            Tag::Downloading => Event::Downloading,
+            Tag::Downloaded {
+                instance,
+                start,
+                len,
+            } => {
+                let offer = &self.slot(instance)?.offer;
+                Event::Downloaded(match offer.kind {
+                    ComponentType::Firmware => None,
+                    ComponentType::Mcu => Some(Piece {
+                        component: offer.component.clone(),
+                        length: self.info.length,
+                        start,
+                        piece_length: len,
+                    }),
+                })
+            }
+            Tag::Updating => Event::Updating,
+            Tag::UpdateOk => Event::UpdateOk,
+            Tag::UpdateFail(reason) => Event::UpdateFail(reason),
+            Tag::UpdateFlag => Event::UpdateFlag,
+        })
+    }
+
+    /// The next message for cloud; it must be kept until cloud's mailbox takes it.
+    pub fn next_to_cloud(&mut self) -> Option<ToCloud> {
+        if let Some(on) = self.queue.connect.take() {
+            return Some(ToCloud::Connect(on));
+        }
+        if let Some((ticket, result)) = self.queue.verdicts.pop_front() {
+            return Some(ToCloud::Verdict { ticket, result });
+        }
+        if core::mem::take(&mut self.queue.view) {
+            return Some(ToCloud::View(self.view()));
+        }
+        if core::mem::take(&mut self.queue.stop) {
+            return Some(ToCloud::StopFetch);
+        }
+        if let Some(report) = self.queue.reports.pop_front() {
+            if self.queue.reports.is_empty() {
+                self.settle();
+            }
+            return Some(ToCloud::Report {
+                instance: report.instance,
+                state: report.state,
+                reason: report.reason,
+            });
+        }
+        if let Some(sha256) = self.queue.request.take() {
+            return Some(ToCloud::Request { sha256 });
+        }
+        if self.queue.fetch == Fetch::Wanted && self.ready_for_blocks() {
+            self.queue.fetch = Fetch::Asked;
+            return Some(self.fetch_message());
+        }
+        None
+    }
+
+    /// 3, 6, 11 and 12 become 0 when they are reported.
+    fn settle(&mut self) {
+        if matches!(
+            self.flow.state,
+            State::Refused | State::DownloadError | State::Success | State::Failure
+        ) && !self.settled
+        {
+            self.settled = true;
+            self.queue.view = true;
+        }
+    }
+
+    /// What the server's objects show.
+    pub fn view(&self) -> View {
+        let mut components = Vec::new();
+        for instance in 0..COMPONENTS as u8 {
+            let (name, version) = self.component(instance);
+            let _ = components.push(ComponentView {
+                name: name.clone(),
+                version: version.clone(),
+                last: self
+                    .versions
+                    .last
+                    .get(usize::from(instance))
+                    .copied()
+                    .flatten(),
+            });
+        }
+        let shown = self
+            .flow
+            .active
+            .or_else(|| (0..COMPONENTS as u8).find(|i| self.is_live(*i)));
+        let offer = shown.and_then(|i| self.slot(i)).map(|slot| &slot.offer);
+        View {
+            components,
+            active: shown,
+            door: self.door(),
+            plan: offer.map(|o| o.plan.clone()).unwrap_or_default(),
+            target: offer.map(|o| o.target.clone()).unwrap_or_default(),
+            state: self.state(),
+            answer: self.flow.answer,
+            reason: self.flow.reason.or(self.last_error),
+            verified: self.verified(),
+            progress: self.flow.progress,
+            length: self.info.length,
+        }
+    }
+
+    /// Whether a block would be written now. Back-pressure: while false, no request is sent.
+    pub fn can_take_block(&self) -> bool {
+        self.ready_for_blocks()
+            && self.queue.fetch == Fetch::Asked
+            && self.flow.progress < self.piece_end()
+            && self.erased_to >= self.wanted_erased()
+            && !self.queue.crowded()
+    }
+
+    /// The state as the Center sees it.
+    pub fn state(&self) -> State {
+        if self.settled {
+            State::None
+        } else {
+            self.flow.state
+        }
+    }
+
+    /// The last reason why something failed, was refused or waits (`AT+SOTAERR?`).
+    pub fn last_error(&self) -> Option<Reason> {
+        self.last_error
+    }
+
+    /// First byte and length of the piece that can be read now.
+    pub fn piece(&self) -> Option<(u32, u32)> {
+        (self.state() == State::Downloaded).then(|| {
+            let start = self.flow.piece_start;
+            (start, self.piece_end().saturating_sub(start))
+        })
+    }
+
+    /// First byte of the present piece, 0 without an upgrade (`AT+QIOTOTARD=?`).
+    pub fn piece_start(&self) -> u32 {
+        self.flow.piece_start
+    }
+
+    /// Bytes of the package that are durable, and its length (0 = not known).
+    pub fn progress(&self) -> (u32, u32) {
+        (self.flow.progress, self.info.length)
+    }
+
+    /// MCU components and their versions (GetMcuVersion).
+    pub fn versions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.versions.iter()
+    }
+
+    /// Version of one MCU component (GetMcuVersion).
+    pub fn version(&self, component: &str) -> Option<&str> {
+        self.versions()
+            .find(|(name, _)| *name == component)
+            .map(|(_, version)| version)
+    }
+
+    /// The whole list, `c1:v1;c2:v2` (GetMcuVersion without a component).
+    pub fn version_list(&self) -> String<LIST_LEN> {
+        self.versions.list()
+    }
+
+    /// Connected with the server.
+    pub fn is_linked(&self) -> bool {
+        self.link
+    }
+
+    /// Bytes of the MCU's slot, where the link has told it.
+    pub fn set_mcu_slot(&mut self, bytes: Option<u32>) {
+        self.mcu_slot = bytes;
+    }
+
+    /// The module's own image is verified in staging and everything about it is handed over: the port
+    /// calls `FirmwareSlot::boot_trial`, and [`boot_failed`](Self::boot_failed) if that returns.
+    pub fn boot_wanted(&self) -> bool {
+        self.boot && self.queue.events.is_empty() && self.queue.reports.is_empty()
+    }
+
+    /// The trial boot did not happen.
+    pub fn boot_failed<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+        if core::mem::take(&mut self.boot)
+            && let Some(active) = self.flow.active
+        {
+            self.finish(now, flash, active, Err(Reason::ModuleUpdateFailed));
+        }
+    }
+
+    fn slot(&self, instance: u8) -> Option<&Slot> {
+        self.slots.get(usize::from(instance))?.as_ref()
+    }
+
+    fn active_slot(&self) -> Option<&Slot> {
+        self.slot(self.flow.active?)
+    }
+
+    fn is_live(&self, instance: u8) -> bool {
+        self.flow.live & 1u8.checked_shl(instance.into()).unwrap_or(0) != 0
+    }
+
+    /// Name and version of a component; empty when there is none.
+    fn component(&self, instance: u8) -> (&ComponentName, &Version) {
+        usize::from(instance)
+            .checked_sub(1)
+            .and_then(|place| self.versions.place(place))
+            .unwrap_or((&self.config.own_component, &self.config.own_version))
+    }
+
+    /// Appends a record to the journal.
+    fn append<N: NorFlash>(
+        &mut self,
+        flash: &mut N,
+        key: Key,
+        payload: &[u8],
+    ) -> Result<(), Reason> {
+        match self.journal.as_mut() {
+            Some(journal) => journal.append(flash, key, payload),
+            None => Err(self.last_error.unwrap_or(Reason::JournalTooSmall)),
+        }
+    }
+
+    /// Reads a record of the journal.
+    fn load<'a, F: Flash>(
+        &self,
+        flash: &mut F,
+        key: Key,
+        buffer: &'a mut [u8; PAYLOAD_MAX],
+    ) -> Option<&'a [u8]> {
+        self.journal.as_ref()?.read(flash.journal(), key, buffer)
+    }
+}

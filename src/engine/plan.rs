@@ -1,0 +1,503 @@
+//! Offers, the host's answer, download information, cancel, and the versions the MCU announces.
+
+use super::{
+    Engine, Fetch, digest,
+    journal::Key,
+    queue::{Report, Tag},
+    record::{self, Flow, Slot},
+    staging, strategy,
+    transfer::Work,
+};
+use crate::{
+    message::{
+        COMPONENTS, ComponentName, ComponentType, Door, DownloadInfo, Millis, Offer, Reason, State,
+        Version,
+    },
+    platform::{Flash, Readings},
+};
+
+impl<const BLOCK: usize> Engine<BLOCK> {
+    /// A plan for one component; taken only in states 0 and 1.
+    pub(super) fn offer<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        door: Door,
+        offer: Offer,
+    ) -> Result<(), Reason> {
+        let instance = match offer.kind {
+            ComponentType::Mcu => self.versions.instance(&offer.component),
+            ComponentType::Firmware => {
+                let own = &self.config.own_component;
+                (own.is_empty() || *own == offer.component).then_some(0)
+            }
+        }
+        .ok_or(Reason::UnknownComponent)?;
+        let mut slot = Slot {
+            any_source: offer.source.is_empty(),
+            offer,
+        };
+        if slot.any_source {
+            slot.offer.source = self.component(instance).1.clone();
+        }
+        match self.state() {
+            // The server did not hear our answer and writes again.
+            state
+                if state >= State::PlanReceived
+                    && self.is_live(instance)
+                    && self.slot(instance) == Some(&slot) =>
+            {
+                return Ok(());
+            }
+            State::None => {
+                self.slots = [const { None }; COMPONENTS];
+                self.flow = Flow {
+                    standard: door == Door::Standard,
+                    ..Flow::default()
+                };
+                self.info = DownloadInfo::default();
+                self.etag.clear();
+            }
+            State::PlanReceived if door == self.door() => {}
+            _ => return Err(Reason::UpgradeBusy),
+        }
+        let payload = slot.encode();
+        self.append(flash.journal(), Key::offer(instance), &payload.0)?;
+        if let Some(place) = self.slots.get_mut(usize::from(instance)) {
+            *place = Some(slot);
+        }
+        let before = self.flow.clone();
+        self.flow.live |= 1 << instance;
+        self.flow.several = self.flow.live.count_ones() > 1;
+        self.flow.state = State::PlanReceived;
+        if let Err(reason) = self.save(now, flash) {
+            self.flow = before;
+            return Err(reason);
+        }
+        self.settled = false;
+        if let Some(last) = self.versions.last.get_mut(usize::from(instance)) {
+            *last = None;
+        }
+        self.queue.report(Report {
+            instance,
+            state: State::PlanReceived,
+            reason: None,
+        });
+        self.queue.event(Tag::Plan(instance));
+        if self.config.auto_confirm {
+            self.timers.tick = Some(now.saturating_add(self.config.tick_ms.into()));
+            // With the standard's door the download information comes right behind: it is awaited.
+            if door == Door::Plan {
+                let _ = self.confirm(now, readings, flash);
+            }
+        }
+        Ok(())
+    }
+
+    /// OtaAction; every condition of quecthing.md section 4.
+    pub(super) fn action<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        action: u8,
+    ) -> Result<(), Reason> {
+        let mcu = self
+            .active_slot()
+            .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
+        match (action, self.state()) {
+            (0, State::PlanReceived) => self.refuse(now, flash),
+            (1, State::PlanReceived) => self.confirm(now, readings, flash),
+            (1, State::Confirmed) => Ok(()),
+            (2, State::Downloaded) if mcu && !self.is_last_piece() => {
+                self.next_piece(now, readings, flash, self.piece_end())
+            }
+            (3, State::Downloaded) if mcu && self.is_last_piece() => self.begin_update(now, flash),
+            (3, State::Updating) if mcu => Ok(()),
+            (0..=3, _) => Err(match self.state() {
+                State::Failure => self.flow.reason.unwrap_or(Reason::AtNotAllowedNow),
+                _ => Reason::AtNotAllowedNow,
+            }),
+            _ => Err(Reason::AtBadParameter),
+        }
+        .inspect_err(|reason| self.last_error = Some(*reason))
+    }
+
+    fn refuse<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+        self.flow.answer = Some(false);
+        self.last_error = Some(Reason::RefusedByHost);
+        self.enter(now, flash, State::Refused);
+        self.expect(State::Refused)?;
+        if self.flow.several {
+            self.queue.event(Tag::UpdateFlag);
+        }
+        Ok(())
+    }
+
+    /// One confirmation for every component that was offered.
+    pub(super) fn confirm<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+    ) -> Result<(), Reason> {
+        let live: u8 = self.flow.live;
+        let of_plan = |instance: &u8| live & (1 << instance) != 0;
+        for instance in (0..COMPONENTS as u8).filter(of_plan) {
+            let Some(slot) = self.slot(instance) else {
+                continue;
+            };
+            if !self.config.strict {
+                strategy::judge(&slot.offer, readings).inspect_err(|reason| {
+                    self.last_error = Some(*reason);
+                })?;
+            }
+        }
+        for instance in (0..COMPONENTS as u8).filter(of_plan) {
+            if let Err(reason) = self.space(flash, instance) {
+                self.finish(now, flash, instance, Err(reason));
+                return Err(reason);
+            }
+        }
+        self.flow.answer = Some(true);
+        self.enter(now, flash, State::Confirmed);
+        self.expect(State::Confirmed)?;
+        if self.flow.several {
+            self.queue.event(Tag::UpdateFlag);
+        }
+        if self.flow.standard
+            && !self.info.uri.is_empty()
+            && let Some(instance) = self.slot_of_plan()
+        {
+            let info = self.info.clone();
+            self.begin_download(now, readings, flash, instance, info)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was entered is where the engine is: not, when the flash failed.
+    fn expect(&self, state: State) -> Result<(), Reason> {
+        if self.flow.state == state {
+            return Ok(());
+        }
+        Err(self.last_error.unwrap_or(Reason::FlashWriteFailed))
+    }
+
+    /// Whether the package has room where it must go.
+    fn space<F: Flash>(&self, flash: &mut F, instance: u8) -> Result<(), Reason> {
+        let Some(slot) = self.slot(instance) else {
+            return Ok(());
+        };
+        let staging = staging::usable(flash.staging());
+        let need = slot.offer.use_space;
+        let fits = match slot.offer.kind {
+            ComponentType::Firmware => {
+                need <= staging && self.config.firmware_slot.is_some_and(|slot| need <= slot)
+            }
+            ComponentType::Mcu => {
+                self.piece_size(flash) as usize >= BLOCK
+                    && self.mcu_slot.is_none_or(|slot| need <= slot)
+            }
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(Reason::NotEnoughSpace)
+        }
+    }
+
+    /// The live component whose offer the download information belongs to.
+    fn slot_of_plan(&self) -> Option<u8> {
+        (0..COMPONENTS as u8).find(|i| {
+            self.is_live(*i)
+                && self
+                    .slot(*i)
+                    .is_some_and(|s| s.offer.plan == self.info.plan)
+        })
+    }
+
+    /// Where the package is. Taken in 0 (after a download error) and 2; in 1 through the standard's door,
+    /// where it waits for the host's answer.
+    pub(super) fn download_info<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        info: DownloadInfo,
+    ) -> Result<(), Reason> {
+        if info.uri.is_empty() {
+            return Err(Reason::BadPackageUri);
+        }
+        let digests = info.md5.is_some() || info.crc32.is_some() || info.sha256.is_some();
+        if !self.flow.standard && !digests {
+            return Err(Reason::NoDigest);
+        }
+        if !self.flow.standard && info.length == 0 {
+            return Err(Reason::BadOffer);
+        }
+        if self.too_large(info.length) {
+            return Err(Reason::PackageTooLarge);
+        }
+        let named =
+            |i: &u8| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.offer.plan == info.plan);
+        let of_active = self.flow.active.filter(|i| named(i));
+        let instance = match self.flow.active {
+            Some(_) => of_active,
+            None => (0..COMPONENTS as u8).find(|i| named(i)),
+        }
+        .ok_or(Reason::BadOffer)?;
+        match self.flow.state {
+            State::PlanReceived if self.flow.standard => {
+                self.flow.info_tag = record::tag(&info);
+                self.info = info;
+                let payload = record::encode_download(&self.info, &self.etag);
+                self.append(flash.journal(), Key::INFO, &payload.0)?;
+                self.save(now, flash)?;
+                if self.config.auto_confirm {
+                    let _ = self.confirm(now, readings, flash);
+                }
+                Ok(())
+            }
+            State::Confirmed | State::DownloadError => {
+                self.begin_download(now, readings, flash, instance, info)
+            }
+            State::DownloadStarts | State::Downloading | State::Downloaded
+                if record::tag(&info) == self.flow.info_tag =>
+            {
+                Ok(())
+            }
+            _ => Err(Reason::UpgradeBusy),
+        }
+    }
+
+    fn begin_download<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+        instance: u8,
+        info: DownloadInfo,
+    ) -> Result<(), Reason> {
+        let again = self.flow.state == State::DownloadError && self.flow.active == Some(instance);
+        let tag = record::tag(&info);
+        self.flow.active = Some(instance);
+        if !(again && tag == self.flow.info_tag && !self.config.strict) {
+            self.etag.clear();
+            self.forget_progress();
+            self.info = info;
+            self.flow.info_tag = tag;
+            self.flow.piece_size = self.piece_size(flash);
+        }
+        if !again {
+            self.flow.announced = false;
+            self.flow.failures = 0;
+        }
+        if let Err(reason) = self.fits(flash) {
+            self.finish(now, flash, instance, Err(reason));
+            return Err(reason);
+        }
+        let payload = record::encode_download(&self.info, &self.etag);
+        self.append(flash.journal(), Key::INFO, &payload.0)?;
+        if let Some(journal) = self.journal.as_mut() {
+            journal.delete(flash.journal(), Key::RESCUE)?;
+        }
+        self.start_piece(now, readings, flash)
+    }
+
+    /// Begins to fetch the present piece: state 4.
+    pub(super) fn start_piece<F: Flash>(
+        &mut self,
+        now: Millis,
+        readings: Readings,
+        flash: &mut F,
+    ) -> Result<(), Reason> {
+        self.work = Work::Check;
+        self.suspended = None;
+        self.announce_start();
+        self.enter(now, flash, State::DownloadStarts);
+        self.expect(State::DownloadStarts)?;
+        self.queue.fetch = Fetch::Idle;
+        self.judge(now, readings);
+        Ok(())
+    }
+
+    /// 10701, once per upgrade and when the length is known.
+    pub(super) fn announce_start(&mut self) {
+        if let Some(active) = self.flow.active
+            && !self.flow.announced
+            && self.info.length > 0
+        {
+            self.flow.announced = true;
+            self.queue.event(Tag::DownloadStart(active));
+        }
+    }
+
+    /// 10701 again, and in state 8 also 10703.
+    pub(super) fn announce(&mut self) {
+        let state = self.state();
+        if let Some(active) = self.flow.active
+            && self.info.length > 0
+            && matches!(
+                state,
+                State::DownloadStarts | State::Downloading | State::Downloaded
+            )
+        {
+            self.queue.event(Tag::DownloadStart(active));
+            if state == State::Downloaded
+                && let Some(tag) = self.downloaded_tag()
+            {
+                self.queue.event(tag);
+            }
+        }
+    }
+
+    /// Action 3 or the server's Install: 20 minutes from now.
+    fn begin_update<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+        let firmware = self
+            .active_slot()
+            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+        self.flow.remaining_ms = self.config.update_ms;
+        self.flow.grace_ms = None;
+        self.enter(now, flash, State::Updating);
+        self.expect(State::Updating)?;
+        self.boot = firmware;
+        Ok(())
+    }
+
+    /// The module's own firmware installs by itself once it is verified, unless a foreign server decides.
+    pub(super) fn install_own<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+        let own = self
+            .active_slot()
+            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+        if own && !self.flow.standard && self.flow.state == State::Downloaded {
+            let _ = self.begin_update(now, flash);
+        }
+    }
+
+    /// /9/m/4 or /5/0/2.
+    pub(super) fn install<F: Flash>(
+        &mut self,
+        now: Millis,
+        flash: &mut F,
+        instance: u8,
+    ) -> Result<(), Reason> {
+        if self.flow.active != Some(instance)
+            || self.flow.state != State::Downloaded
+            || !self.is_last_piece()
+        {
+            return Err(Reason::AtNotAllowedNow);
+        }
+        self.begin_update(now, flash)
+    }
+
+    /// The Center cancels one component: 12, unless the MCU flashes already.
+    pub(super) fn cancel<F: Flash>(
+        &mut self,
+        now: Millis,
+        flash: &mut F,
+        instance: u8,
+    ) -> Result<(), Reason> {
+        if !self.is_live(instance) || self.flow.state == State::Refused {
+            return Ok(());
+        }
+        if self.flow.active == Some(instance) && self.flow.state == State::Updating {
+            return Err(Reason::UpgradeBusy);
+        }
+        self.finish(now, flash, instance, Err(Reason::Cancelled));
+        Ok(())
+    }
+
+    /// SetMcuVersion: stores, then runs the version check.
+    pub(super) fn set_version<F: Flash>(
+        &mut self,
+        now: Millis,
+        flash: &mut F,
+        name: &ComponentName,
+        version: &Version,
+    ) -> Result<(), Reason> {
+        if *name == self.config.own_component && !name.is_empty() {
+            return Err(Reason::UnknownComponent);
+        }
+        if self.versions.set(name, version)? {
+            self.queue.view = true;
+            let payload = self.versions.encode();
+            self.append(flash.journal(), Key::VERSIONS, &payload.0)?;
+        }
+        let instance = (1..COMPONENTS as u8).find(|i| {
+            self.is_live(*i) && self.slot(*i).is_some_and(|s| s.offer.component == *name)
+        });
+        if let Some(instance) = instance {
+            self.check_version(now, flash, instance, version);
+        }
+        Ok(())
+    }
+
+    /// The version rule; see design section 3, and quecthing.md section 6 when strict.
+    fn check_version<F: Flash>(
+        &mut self,
+        now: Millis,
+        flash: &mut F,
+        instance: u8,
+        version: &Version,
+    ) {
+        let state = self.flow.state;
+        if !matches!(
+            state,
+            State::Confirmed
+                | State::DownloadStarts
+                | State::Downloading
+                | State::DownloadError
+                | State::Downloaded
+                | State::Updating
+        ) {
+            return;
+        }
+        let Some(slot) = self.slot(instance) else {
+            return;
+        };
+        let (source, target) = (&slot.offer.source, &slot.offer.target);
+        let is_source = version == source;
+        let is_target = if target.is_empty() {
+            !version.is_empty() && !is_source
+        } else {
+            version == target
+        };
+        let other = match is_source {
+            true => Reason::McuStillRunsSource,
+            false => Reason::McuRunsOtherVersion,
+        };
+        if is_target {
+            self.finish(now, flash, instance, Ok(()));
+        } else if self.config.strict || !is_source {
+            self.finish(now, flash, instance, Err(other));
+        } else if self.flow.active != Some(instance) {
+            // It waits for its turn and runs what it should.
+        } else if state != State::Updating {
+            self.announce();
+        } else if self.timers.grace.is_none() {
+            let grace = now.saturating_add(self.config.revert_grace_ms.into());
+            // Never past the 20 minutes: their end comes first then.
+            self.timers.grace =
+                Some(grace).filter(|at| self.timers.state.is_none_or(|end| *at < end));
+            if let Err(reason) = self.save(now, flash) {
+                self.last_error = Some(reason);
+            }
+        }
+    }
+
+    /// The digests' state at a piece boundary of the present package, if it is still known.
+    pub(super) fn boundary<F: Flash>(&self, flash: &mut F, at: u32) -> Option<digest::Digests> {
+        if at == 0 {
+            return Some(digest::Digests::default());
+        }
+        let mut buffer = [0; super::PAYLOAD_MAX];
+        let number = at.checked_div(self.flow.piece_size)?;
+        let payload = self.load(flash, Key::piece(number), &mut buffer)?;
+        let (end, tag, state) = record::decode_piece(payload)?;
+        if end != at || tag != self.flow.info_tag {
+            return None;
+        }
+        digest::Digests::load(state)
+    }
+}

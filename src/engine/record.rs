@@ -1,0 +1,383 @@
+//! What the journal's records hold, byte by byte. Layouts: `docs/journal.md`.
+//!
+//! Numbers are little-endian; a string is its length in one byte and its bytes.
+
+use heapless::{String, Vec};
+
+use super::{
+    digest::{SAVED, crc32},
+    journal::PAYLOAD_MAX,
+    queue::reason_from,
+};
+use crate::message::{ComponentType, DownloadInfo, Millis, Offer, Reason, State};
+
+/// ETag of the representation, empty = none known.
+pub(super) type Etag = Vec<u8, 8>;
+
+/// Builds a payload.
+#[derive(Default)]
+pub(super) struct Writer(pub(super) Vec<u8, PAYLOAD_MAX>);
+
+impl Writer {
+    pub(super) fn u8(&mut self, value: u8) {
+        // Never full: the greatest record is smaller, `greatest_records_fit` proves it.
+        let _ = self.0.push(value);
+    }
+    pub(super) fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_le_bytes());
+    }
+    pub(super) fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let _ = self.0.extend_from_slice(bytes);
+    }
+    pub(super) fn text(&mut self, text: &str) {
+        self.u8(text.len() as u8);
+        self.bytes(text.as_bytes());
+    }
+    fn option(&mut self, bytes: Option<&[u8]>) {
+        self.u8(u8::from(bytes.is_some()));
+        self.bytes(bytes.unwrap_or_default());
+    }
+}
+
+/// Takes a payload apart; `None` when it is too short or holds what no engine wrote.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(n)?;
+        self.0 = tail;
+        Some(head)
+    }
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|b| b[0])
+    }
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+    pub(super) fn text<const N: usize>(&mut self) -> Option<String<N>> {
+        let n = usize::from(self.u8()?);
+        let text = core::str::from_utf8(self.bytes(n)?).ok()?;
+        String::try_from(text).ok()
+    }
+    fn option<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
+        match self.u8()? {
+            0 => Some(None),
+            1 => Some(Some(self.array()?)),
+            _ => None,
+        }
+    }
+}
+
+/// The state machine as it survives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flow {
+    /// State; 3, 6, 11 and 12 stay until the next plan, so that they are reported after a restart.
+    pub(super) state: State,
+    /// Why, in 6 and 12.
+    pub(super) reason: Option<Reason>,
+    /// Bit n: the offer of instance n is part of the upgrade and not over.
+    pub(super) live: u8,
+    /// The component under upgrade, from its download information on.
+    pub(super) active: Option<u8>,
+    /// Download errors in a row.
+    pub(super) failures: u8,
+    /// The host's answer.
+    pub(super) answer: Option<bool>,
+    /// 10701 was given for the active component.
+    pub(super) announced: bool,
+    /// More than one component was offered: 10707 after the host's answer.
+    pub(super) several: bool,
+    /// The offers came through the standard's door.
+    pub(super) standard: bool,
+    /// Names the download information that the offsets below belong to; 0 = none.
+    pub(super) info_tag: u32,
+    /// First byte of the present piece.
+    pub(super) piece_start: u32,
+    /// Bytes of every piece but the last.
+    pub(super) piece_size: u32,
+    /// Bytes of the package that are durable.
+    pub(super) progress: u32,
+    /// In state 9: what is left of the 20 minutes, in ms.
+    pub(super) remaining_ms: u32,
+    /// In state 9, the MCU announced its source version: what is left of its grace, in ms.
+    pub(super) grace_ms: Option<u32>,
+}
+
+impl Flow {
+    pub(super) fn encode(&self) -> Writer {
+        let mut w = Writer::default();
+        w.u8(self.state.number());
+        w.u16(self.reason.map_or(0, Reason::number));
+        w.u8(self.live);
+        w.u8(self.active.unwrap_or(0xFF));
+        w.u8(self.failures);
+        w.u8(match self.answer {
+            None => 0xFF,
+            Some(answer) => answer.into(),
+        });
+        w.u8(u8::from(self.announced) | u8::from(self.several) << 1 | u8::from(self.standard) << 2);
+        for word in [
+            self.info_tag,
+            self.piece_start,
+            self.piece_size,
+            self.progress,
+            self.remaining_ms,
+            self.grace_ms.unwrap_or(u32::MAX),
+        ] {
+            w.u32(word);
+        }
+        w
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Flow> {
+        let mut r = Reader(payload);
+        let state = State::from_number(r.u8()?)?;
+        let reason = reason_from(r.u16()?);
+        let live = r.u8()?;
+        let active = Some(r.u8()?).filter(|i| usize::from(*i) < crate::message::COMPONENTS);
+        let failures = r.u8()?;
+        let answer = match r.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        };
+        let bits = r.u8()?;
+        Some(Flow {
+            state,
+            reason,
+            live,
+            active,
+            failures,
+            answer,
+            announced: bits & 1 != 0,
+            several: bits & 2 != 0,
+            standard: bits & 4 != 0,
+            info_tag: r.u32()?,
+            piece_start: r.u32()?,
+            piece_size: r.u32()?,
+            progress: r.u32()?,
+            remaining_ms: r.u32()?,
+            grace_ms: Some(r.u32()?).filter(|ms| *ms != u32::MAX),
+        })
+    }
+}
+
+/// Milliseconds from `now` to `then`, as much as 32 bits hold.
+pub(super) fn left_ms(now: Millis, then: Option<Millis>) -> u32 {
+    then.map_or(0, |then| {
+        u32::try_from(then.saturating_sub(now)).unwrap_or(u32::MAX - 1)
+    })
+}
+
+/// One component's offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// The offer; `source` is what the component ran when the plan came if the plan named none.
+    pub(super) offer: Offer,
+    /// The plan named no source version.
+    pub(super) any_source: bool,
+}
+
+impl Slot {
+    pub(super) fn encode(&self) -> Writer {
+        let mut w = Writer::default();
+        w.text(&self.offer.plan);
+        w.text(&self.offer.component);
+        w.u8(self.offer.kind as u8 | u8::from(self.any_source) << 1);
+        w.text(&self.offer.source);
+        w.text(&self.offer.target);
+        w.u8(self.offer.battery_limit_percent);
+        w.u16(self.offer.min_signal_dbm as u16);
+        w.u32(self.offer.use_space);
+        w
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Slot> {
+        let mut r = Reader(payload);
+        let plan = r.text()?;
+        let component = r.text()?;
+        let bits = r.u8()?;
+        Some(Slot {
+            offer: Offer {
+                plan,
+                component,
+                kind: if bits & 1 == 0 {
+                    ComponentType::Firmware
+                } else {
+                    ComponentType::Mcu
+                },
+                source: r.text()?,
+                target: r.text()?,
+                battery_limit_percent: r.u8()?,
+                min_signal_dbm: r.u16()? as i16,
+                use_space: r.u32()?,
+            },
+            any_source: bits & 2 != 0,
+        })
+    }
+}
+
+fn encode_info(info: &DownloadInfo) -> Writer {
+    let mut w = Writer::default();
+    w.text(&info.plan);
+    w.u32(info.length);
+    w.option(info.md5.as_ref().map(<[u8; 16]>::as_slice));
+    w.option(
+        info.crc32
+            .map(u32::to_le_bytes)
+            .as_ref()
+            .map(<[u8; 4]>::as_slice),
+    );
+    w.option(info.sha256.as_ref().map(<[u8; 32]>::as_slice));
+    w.text(&info.uri);
+    w
+}
+
+/// Names a download information in the other records; never 0. A length that was found out later
+/// does not change it.
+pub(super) fn tag(info: &DownloadInfo) -> u32 {
+    let mut named = encode_info(info);
+    let at = 1 + info.plan.len();
+    if info.md5.is_none() && info.crc32.is_none() && info.sha256.is_none() {
+        for byte in named.0.iter_mut().skip(at).take(4) {
+            *byte = 0;
+        }
+    }
+    crc32(0, &named.0).max(1)
+}
+
+/// Download information with its ETag.
+pub(super) fn encode_download(info: &DownloadInfo, etag: &Etag) -> Writer {
+    let mut w = encode_info(info);
+    w.u8(etag.len() as u8);
+    w.bytes(etag);
+    w
+}
+
+pub(super) fn decode_download(payload: &[u8]) -> Option<(DownloadInfo, Etag)> {
+    let mut r = Reader(payload);
+    let info = DownloadInfo {
+        plan: r.text()?,
+        length: r.u32()?,
+        md5: r.option()?,
+        crc32: r.option()?.map(u32::from_le_bytes),
+        sha256: r.option()?,
+        uri: r.text()?,
+    };
+    let n = usize::from(r.u8()?);
+    Some((info, Vec::from_slice(r.bytes(n)?).ok()?))
+}
+
+/// A piece's end: where, of which package, and the digests' state there.
+pub(super) fn encode_piece(end: u32, info_tag: u32, digests: &[u8; SAVED]) -> Writer {
+    let mut w = Writer::default();
+    w.u32(end);
+    w.u32(info_tag);
+    w.bytes(digests);
+    w
+}
+
+pub(super) fn decode_piece(payload: &[u8]) -> Option<(u32, u32, &[u8])> {
+    let mut r = Reader(payload);
+    Some((r.u32()?, r.u32()?, r.bytes(SAVED)?))
+}
+
+/// A page under rescue: its address, its good bytes, and the package and progress it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rescue {
+    pub(super) page: u32,
+    pub(super) len: u32,
+    pub(super) info_tag: u32,
+    pub(super) progress: u32,
+}
+
+impl Rescue {
+    pub(super) fn encode(&self) -> Writer {
+        let mut w = Writer::default();
+        for word in [self.page, self.len, self.info_tag, self.progress] {
+            w.u32(word);
+        }
+        w
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Rescue> {
+        let mut r = Reader(payload);
+        Some(Rescue {
+            page: r.u32()?,
+            len: r.u32()?,
+            info_tag: r.u32()?,
+            progress: r.u32()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long<const N: usize>() -> String<N> {
+        let mut text = String::new();
+        while text.push('x').is_ok() {}
+        text
+    }
+
+    #[test]
+    fn greatest_records_fit_and_come_back() {
+        let info = DownloadInfo {
+            plan: long(),
+            length: u32::MAX,
+            md5: Some([1; 16]),
+            crc32: Some(2),
+            sha256: Some([3; 32]),
+            uri: long(),
+        };
+        let etag = Vec::from_slice(&[9; 8]).unwrap();
+        let payload = encode_download(&info, &etag).0;
+        assert!(payload.len() < PAYLOAD_MAX);
+        assert_eq!(decode_download(&payload), Some((info, etag)));
+
+        let slot = Slot {
+            offer: Offer {
+                plan: long(),
+                component: long(),
+                kind: ComponentType::Mcu,
+                source: long(),
+                target: long(),
+                battery_limit_percent: 100,
+                min_signal_dbm: -113,
+                use_space: u32::MAX,
+            },
+            any_source: true,
+        };
+        assert_eq!(Slot::decode(&slot.encode().0), Some(slot));
+
+        let flow = Flow {
+            state: State::Updating,
+            reason: Some(Reason::Cancelled),
+            live: 3,
+            active: Some(1),
+            failures: 2,
+            answer: Some(true),
+            announced: true,
+            several: true,
+            standard: false,
+            info_tag: 7,
+            piece_start: 1024,
+            piece_size: 1024,
+            progress: 2048,
+            remaining_ms: 5,
+            grace_ms: Some(6),
+        };
+        assert_eq!(Flow::decode(&flow.encode().0), Some(flow));
+        assert_eq!(Flow::decode(&[1, 2]), None);
+    }
+}

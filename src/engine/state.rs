@@ -1,0 +1,443 @@
+//! The state machine: entering a state, its timers, how it ends, and where a restart goes on.
+//!
+//! | state | on entry | timer | when it runs out (not strict / strict times) |
+//! |---|---|---|---|
+//! | 1 PlanReceived | 10700 per component | tick, with auto-confirm | tries to confirm again |
+//! | 2 Confirmed | | 697.5 s / 30 s | 12 |
+//! | 3 Refused | | | 0 when reported |
+//! | 4 DownloadStarts | 10701 once per upgrade | 552.5 s / 5 s; while suspended: tick | 6; judged again |
+//! | 5 Downloading | 10702 | tick 5 s | 10702 |
+//! | 6 DownloadError | counts a failure, over 5: 12 | | 0 when reported |
+//! | 8 Downloaded | 10703 | 60 s since the last read | 12 |
+//! | 9 Updating | 10704 | 20 min; grace | 12 |
+//! | 11, 12 | 10705, 10706 | | 0 when reported |
+//!
+//! Restarts, not strict: 1, 2, 3, 11, 12 the same; 4, 5, 6 -> 5; 8 -> 8; 9 -> 9 with what is left.
+//! Strict: 2, 4, 5, 8 -> 6 and from 0; 9 -> 9 with a new 20 min. Every state is reported again once.
+
+use super::{
+    Engine, Fetch,
+    journal::{Key, PAYLOAD_MAX},
+    queue::{Report, Tag},
+    record::{self, Flow, Slot, left_ms},
+    staging, strategy,
+    transfer::Work,
+    versions::Versions,
+};
+use crate::{
+    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State},
+    platform::{Flash, Readings},
+};
+
+/// State 9: how often what is left is journaled, in ms.
+const SAVE_MS: Millis = 60_000;
+
+/// What waits for the clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timers {
+    /// The present state ends.
+    pub(super) state: Option<Millis>,
+    /// Something is repeated.
+    pub(super) tick: Option<Millis>,
+    /// State 9: the journal gets what is left.
+    pub(super) save: Option<Millis>,
+    /// State 9: the MCU runs its source version.
+    pub(super) grace: Option<Millis>,
+}
+
+impl Timers {
+    pub(super) fn next(&self) -> Option<Millis> {
+        [self.state, self.tick, self.save, self.grace]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// Takes the time out of `timer` if it has come.
+fn due(timer: &mut Option<Millis>, now: Millis) -> bool {
+    timer.take_if(|at| *at <= now).is_some()
+}
+
+impl<const BLOCK: usize> Engine<BLOCK> {
+    pub(super) fn door(&self) -> Door {
+        if self.flow.standard {
+            Door::Standard
+        } else {
+            Door::Plan
+        }
+    }
+
+    /// Journals the state machine.
+    pub(super) fn save<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+        if self.flow.state == State::Updating {
+            self.flow.remaining_ms = left_ms(now, self.timers.state);
+            self.flow.grace_ms = self.timers.grace.map(|at| left_ms(now, Some(at)));
+        }
+        let payload = self.flow.encode();
+        self.append(flash.journal(), Key::FLOW, &payload.0)
+    }
+
+    /// Goes to a state: journal first, then what others see.
+    pub(super) fn enter<F: Flash>(&mut self, now: Millis, flash: &mut F, state: State) {
+        let after = |ms: u32| Some(now.saturating_add(ms.into()));
+        let config = &self.config;
+        self.flow.state = state;
+        if !matches!(state, State::DownloadError | State::Failure) {
+            self.flow.reason = None;
+        }
+        self.settled = false;
+        let mut timers = Timers::default();
+        let mut event = None;
+        match state {
+            State::None | State::Refused | State::DownloadError => {}
+            State::PlanReceived => {
+                timers.tick = after(config.tick_ms).filter(|_| config.auto_confirm)
+            }
+            State::Confirmed => timers.state = after(config.info_wait_ms),
+            State::DownloadStarts => timers.state = after(config.start_ms),
+            State::Downloading => {
+                timers.tick = after(config.tick_ms);
+                event = Some(Tag::Downloading);
+            }
+            State::Downloaded => {
+                // A foreign server's Install may take longer than any read.
+                let waits_for_server = self.flow.standard && self.is_last_piece();
+                timers.state = after(config.read_ms).filter(|_| !waits_for_server);
+                event = self.downloaded_tag();
+            }
+            State::Updating => {
+                timers.state = after(self.flow.remaining_ms);
+                timers.grace = self.flow.grace_ms.and_then(after);
+                timers.save = Some(now.saturating_add(SAVE_MS));
+                event = Some(Tag::Updating);
+            }
+            State::Success | State::Failure => {}
+        }
+        self.timers = timers;
+        if let Err(reason) = self.save(now, flash) {
+            return self.give_up(now, flash, reason);
+        }
+        self.report_state();
+        if let Some(event) = event {
+            self.queue.event(event);
+        }
+    }
+
+    /// Reports the present state for every component that is in it.
+    fn report_state(&mut self) {
+        for instance in 0..COMPONENTS as u8 {
+            let concerned = match self.flow.active {
+                Some(active) => active == instance,
+                None => self.is_live(instance),
+            };
+            if concerned && self.flow.state != State::None {
+                self.queue.report(Report {
+                    instance,
+                    state: self.flow.state,
+                    reason: self.flow.reason,
+                });
+            }
+        }
+        self.queue.view = true;
+    }
+
+    /// The flash fails: the upgrade cannot go on.
+    pub(super) fn give_up<F: Flash>(&mut self, now: Millis, flash: &mut F, reason: Reason) {
+        match self.flow.active {
+            Some(active) => self.finish(now, flash, active, Err(reason)),
+            None => {
+                for instance in 0..COMPONENTS as u8 {
+                    if self.is_live(instance) {
+                        self.finish(now, flash, instance, Err(reason));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The upgrade of one component is over: 11 or 12. Others of the plan go on in state 2.
+    pub(super) fn finish<F: Flash>(
+        &mut self,
+        now: Millis,
+        flash: &mut F,
+        instance: u8,
+        result: Result<(), Reason>,
+    ) {
+        self.flow.live &= !1u8.checked_shl(instance.into()).unwrap_or(0);
+        let reason = result.err();
+        let state = if reason.is_some() {
+            State::Failure
+        } else {
+            State::Success
+        };
+        if reason.is_some() {
+            self.last_error = reason;
+        }
+        if self.flow.active.is_none_or(|active| active == instance) {
+            self.drop_fetch();
+            self.boot = false;
+            self.timers = Timers::default();
+            self.flow.failures = 0;
+            self.flow.grace_ms = None;
+            self.settled = false;
+            if self.flow.live == 0 {
+                self.flow.active = Some(instance);
+                self.flow.state = state;
+                self.flow.reason = reason;
+            } else {
+                self.flow.active = None;
+                if self.flow.state > State::Confirmed {
+                    self.flow.state = State::Confirmed;
+                }
+                if self.flow.state == State::Confirmed {
+                    let wait = self.config.info_wait_ms.into();
+                    self.timers.state = Some(now.saturating_add(wait));
+                }
+            }
+        }
+        if let Some(last) = self.versions.last.get_mut(usize::from(instance)) {
+            *last = Some(result);
+        }
+        let versions = self.versions.encode();
+        let saved = self
+            .append(flash.journal(), Key::VERSIONS, &versions.0)
+            .and_then(|()| self.save(now, flash));
+        if let Err(reason) = saved {
+            // The result is told all the same; after a restart the upgrade may go on once more.
+            self.last_error = Some(reason);
+        }
+        self.queue.report(Report {
+            instance,
+            state,
+            reason,
+        });
+        self.queue.event(match reason {
+            Some(reason) => Tag::UpdateFail(reason),
+            None => Tag::UpdateOk,
+        });
+    }
+
+    /// An error that the network cannot explain: 6, or 12 after too many in a row.
+    pub(super) fn download_error<F: Flash>(&mut self, now: Millis, flash: &mut F, reason: Reason) {
+        let Some(active) = self.flow.active else {
+            return;
+        };
+        if !matches!(self.flow.state, State::DownloadStarts | State::Downloading) {
+            return;
+        }
+        self.last_error = Some(reason);
+        self.drop_fetch();
+        // A foreign server does not send its download information again.
+        if self.flow.standard {
+            return self.finish(now, flash, active, Err(reason));
+        }
+        self.flow.failures = self.flow.failures.saturating_add(1);
+        if self.flow.failures > self.config.failures_max {
+            return self.finish(now, flash, active, Err(Reason::TooManyDownloadErrors));
+        }
+        if matches!(reason, Reason::PackageChanged | Reason::LengthMismatch) {
+            self.forget_progress();
+        }
+        self.flow.reason = Some(reason);
+        self.enter(now, flash, State::DownloadError);
+    }
+
+    pub(super) fn run_timers<F: Flash>(&mut self, now: Millis, readings: Readings, flash: &mut F) {
+        let state = self.flow.state;
+        if due(&mut self.timers.state, now) {
+            match (state, self.flow.active) {
+                (State::Confirmed, _) => self.give_up(now, flash, Reason::ConfirmedButNoDownload),
+                (State::DownloadStarts, _) if !self.config.strict && !self.link => {
+                    // Without a network nothing can start, and that is no failure.
+                    self.timers.state = Some(now.saturating_add(self.config.start_ms.into()));
+                }
+                (State::DownloadStarts, _) => {
+                    self.download_error(now, flash, Reason::DownloadDidNotStart);
+                }
+                (State::Downloaded, Some(active)) => {
+                    self.finish(now, flash, active, Err(Reason::McuStoppedReading));
+                }
+                (State::Updating, Some(active)) => {
+                    self.finish(now, flash, active, Err(Reason::McuUpdateTimeout));
+                }
+                _ => {}
+            }
+        }
+        if due(&mut self.timers.grace, now)
+            && let Some(active) = self.flow.active
+        {
+            self.finish(now, flash, active, Err(Reason::McuStillRunsSource));
+        }
+        if due(&mut self.timers.save, now) {
+            self.timers.save = Some(now.saturating_add(SAVE_MS));
+            if let Err(reason) = self.save(now, flash) {
+                self.last_error = Some(reason);
+            }
+        }
+        if due(&mut self.timers.tick, now) {
+            self.timers.tick = Some(now.saturating_add(self.config.tick_ms.into()));
+            match self.flow.state {
+                State::PlanReceived => {
+                    let _ = self.confirm(now, readings, flash);
+                }
+                State::DownloadStarts => self.judge(now, readings),
+                State::Downloading => {
+                    self.queue.view = true;
+                    self.queue.event(Tag::Downloading);
+                }
+                _ => self.timers.tick = None,
+            }
+        }
+    }
+
+    /// Judges the strategy before a piece: fetch it, or wait until the strategy holds again.
+    pub(super) fn judge(&mut self, now: Millis, readings: Readings) {
+        let judged = match self.active_slot() {
+            Some(slot) if !self.config.strict => strategy::judge(&slot.offer, readings),
+            _ => Ok(()),
+        };
+        let after = |ms: u32| Some(now.saturating_add(ms.into()));
+        match judged {
+            Ok(()) => {
+                self.suspended = None;
+                self.queue.fetch = Fetch::Wanted;
+                self.timers.tick = None;
+                self.timers.state = after(self.config.start_ms);
+            }
+            Err(reason) => {
+                if self.suspended != Some(reason) {
+                    self.queue.view = true;
+                }
+                self.suspended = Some(reason);
+                self.last_error = Some(reason);
+                self.timers.state = None;
+                self.timers.tick = after(self.config.tick_ms);
+            }
+        }
+    }
+
+    /// Reads what survived and goes on as the table at the top says.
+    pub(super) fn restart<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+        let mut buffer = [0; PAYLOAD_MAX];
+        if let Some(versions) = self
+            .load(flash, Key::VERSIONS, &mut buffer)
+            .and_then(Versions::decode)
+        {
+            self.versions = versions;
+        }
+        let flow = self
+            .load(flash, Key::FLOW, &mut buffer)
+            .and_then(Flow::decode);
+        let Some(flow) = flow.filter(|flow| flow.state != State::None) else {
+            return;
+        };
+        self.flow = flow;
+        for instance in 0..COMPONENTS as u8 {
+            let slot = self
+                .load(flash, Key::offer(instance), &mut buffer)
+                .and_then(Slot::decode);
+            if self.is_live(instance) || self.flow.active == Some(instance) {
+                if slot.is_none() {
+                    self.flow.live &= !(1 << instance);
+                }
+                if let Some(place) = self.slots.get_mut(usize::from(instance)) {
+                    *place = slot;
+                }
+            }
+        }
+        if self.flow.active.is_some() && self.active_slot().is_none()
+            || self.flow.active.is_none() && self.flow.live == 0 && self.flow.answer.is_none()
+        {
+            self.flow = Flow::default();
+            return;
+        }
+        let info = self
+            .load(flash, Key::INFO, &mut buffer)
+            .and_then(record::decode_download);
+        let known = info.is_some_and(|(info, etag)| {
+            let known = record::tag(&info) == self.flow.info_tag;
+            if known {
+                (self.info, self.etag) = (info, etag);
+            }
+            known
+        });
+        if let Some(progress) = self
+            .load(flash, Key::PROGRESS, &mut buffer)
+            .and_then(|bytes| record::Reader(bytes).u32())
+            .filter(|p| (self.flow.progress..=self.piece_end()).contains(p))
+        {
+            self.flow.progress = progress;
+        }
+        let state = self.flow.state;
+        let firmware = self
+            .active_slot()
+            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+        match state {
+            State::Updating if firmware => self.after_trial_boot(now, flash),
+            State::Updating => {
+                if self.config.strict {
+                    self.flow.remaining_ms = self.config.update_ms;
+                    self.flow.grace_ms = None;
+                }
+                self.enter(now, flash, State::Updating);
+            }
+            State::Confirmed | State::DownloadStarts | State::Downloading | State::Downloaded
+                if self.config.strict =>
+            {
+                self.forget_progress();
+                self.enter(now, flash, State::DownloadError);
+            }
+            State::DownloadStarts
+            | State::Downloading
+            | State::DownloadError
+            | State::Downloaded
+                if !known && self.flow.active.is_some() =>
+            {
+                // Download information of another package came and power went before it was taken.
+                self.forget_progress();
+                self.enter(now, flash, State::DownloadError);
+            }
+            State::DownloadStarts | State::Downloading | State::DownloadError
+                if self.flow.active.is_some() && !self.config.strict =>
+            {
+                if self.flow.piece_size > staging::usable(flash.staging()) {
+                    self.forget_progress();
+                    self.flow.piece_size = self.piece_size(flash);
+                }
+                self.work = Work::Check;
+                self.queue.fetch = Fetch::Wanted;
+                self.enter(now, flash, State::Downloading);
+            }
+            State::PlanReceived => {
+                self.enter(now, flash, State::PlanReceived);
+                for instance in 0..COMPONENTS as u8 {
+                    if self.is_live(instance) {
+                        self.queue.event(Tag::Plan(instance));
+                    }
+                }
+            }
+            // The end of an upgrade was reported as its own; the state stays as it is.
+            other => self.enter(now, flash, other),
+        }
+    }
+
+    /// The module runs again after it was told to boot a new image: its version decides.
+    fn after_trial_boot<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+        let (Some(active), Some(slot)) = (self.flow.active, self.active_slot()) else {
+            return;
+        };
+        let runs = &self.config.own_version;
+        let good = if slot.offer.target.is_empty() {
+            *runs != slot.offer.source
+        } else {
+            *runs == slot.offer.target
+        };
+        let result = if good {
+            Ok(())
+        } else {
+            Err(Reason::ModuleUpdateFailed)
+        };
+        self.finish(now, flash, active, result);
+    }
+}
