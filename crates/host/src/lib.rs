@@ -1,4 +1,21 @@
 #![forbid(unsafe_code)]
-//! placeholder
+//! The component's port to a PC, and the simulated MCU.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`flash`] | NOR flash in a file, with the real part's rules |
+//! | [`serial`], [`pty`] | the UART: a terminal device or a pseudo-terminal |
+//! | [`wire`] | two pseudo-terminals joined at a baud rate |
+//! | [`lossy`] | a UDP proxy that loses datagrams |
+//! | [`clock`] | time and random bytes |
+//! | [`wake`] | one wake-up per thread |
+//! | [`mcu`] | the MCU: two slots, pulls by AT |
 
+pub mod clock;
+pub mod flash;
+pub mod lossy;
 pub mod mcu;
+pub mod pty;
+pub mod serial;
+pub mod wake;
+pub mod wire;
