@@ -2,15 +2,16 @@
 //!
 //! The bytes go to the caller, block by block; this machine holds only where the next one belongs. One
 //! machine serves one (peer, resource). The last block is not remembered: a handler that is not idempotent
-//! asks [`crate::Dedup`] first, as for any request.
+//! asks [`crate::Dedup`] first, as for any request. A refusal forgets nothing: it may be for a late copy of
+//! an old block, and a client that obeys 4.08 or 4.13 begins again with block 0 anyway.
 //!
 //! | request | [`Taken`] |
 //! |---|---|
 //! | no Block1, body within the limits | Complete |
 //! | block 0 | begins anew: Continue |
 //! | the next block | Continue, or Complete with the last |
-//! | block 0 or the block before once more (same message id) | Repeated: 2.31 again |
-//! | another place, another Request-Tag, a short block that is not the last | Refused 4.08; forgotten |
+//! | block 0 once more (same message id), a block that is here already | Repeated: 2.31 again |
+//! | a gap, another Request-Tag, a short block that is not the last | Refused 4.08 |
 //! | payload above the block size taken here | Refused 4.13 with Block1 of that size |
 //! | body (or its Size1) above the limit | Refused 4.13 with Size1 = the limit |
 //! | malformed Block1 | Refused 4.00 |
@@ -48,7 +49,7 @@ pub enum Taken<'a> {
         /// For the answer.
         block: Block,
     },
-    /// Keep nothing and forget what came; answer with this code.
+    /// Keep nothing; answer with this code.
     Refused {
         /// 4.00, 4.08 or 4.13.
         code: Code,
@@ -92,7 +93,8 @@ pub struct Assembly {
     next: u32,
     limit: u32,
     tag: Option<Etag>,
-    message_id: u16,
+    /// Of the last block 0: the network may repeat it late, which must not begin anew.
+    first_id: Option<u16>,
     szx: Szx,
 }
 
@@ -103,7 +105,7 @@ impl Assembly {
             next: 0,
             limit,
             tag: None,
-            message_id: 0,
+            first_id: None,
             szx,
         }
     }
@@ -118,14 +120,13 @@ impl Assembly {
                 szx: self.szx,
             },
             Some(Ok(block)) => block,
-            Some(Err(_)) => return self.refuse(Code::BAD_REQUEST),
+            Some(Err(_)) => return refuse(Code::BAD_REQUEST),
         };
         let plain = request.option(option::BLOCK1).is_none();
         let size1 = request.uint_option(option::SIZE1).unwrap_or(0);
         let offset = block.offset();
         let end = offset.saturating_add(data.len() as u32);
         if end > self.limit || size1 > self.limit {
-            self.next = 0;
             return Taken::Refused {
                 code: Code::REQUEST_ENTITY_TOO_LARGE,
                 block: None,
@@ -133,7 +134,6 @@ impl Assembly {
             };
         }
         if data.len() > self.szx.bytes() as usize {
-            self.next = 0;
             return Taken::Refused {
                 code: Code::REQUEST_ENTITY_TOO_LARGE,
                 block: Some(Block {
@@ -149,9 +149,6 @@ impl Assembly {
             szx: block.szx.min(self.szx),
             ..block
         };
-        if !plain && self.next > 0 && self.message_id == request.message_id() {
-            return Taken::Repeated { block: answer };
-        }
         let tag = request.option(option::REQUEST_TAG).and_then(Etag::new);
         let size = block.szx.bytes() as usize;
         let fits = if block.more {
@@ -159,9 +156,16 @@ impl Assembly {
         } else {
             plain || data.len() <= size
         };
+        let again = match offset {
+            0 => self.first_id == Some(request.message_id()),
+            _ => offset < self.next && tag == self.tag,
+        };
+        if block.more && fits && again {
+            return Taken::Repeated { block: answer };
+        }
         let follows = offset == 0 || (offset == self.next && tag == self.tag);
         if !fits || !follows {
-            return self.refuse(Code::REQUEST_ENTITY_INCOMPLETE);
+            return refuse(Code::REQUEST_ENTITY_INCOMPLETE);
         }
         if !block.more {
             self.next = 0;
@@ -173,7 +177,9 @@ impl Assembly {
         }
         self.next = end;
         self.tag = tag;
-        self.message_id = request.message_id();
+        if offset == 0 {
+            self.first_id = Some(request.message_id());
+        }
         Taken::Continue {
             offset,
             data,
@@ -185,14 +191,13 @@ impl Assembly {
     pub fn received(&self) -> u32 {
         self.next
     }
+}
 
-    fn refuse<'a>(&mut self, code: Code) -> Taken<'a> {
-        self.next = 0;
-        Taken::Refused {
-            code,
-            block: None,
-            size1: None,
-        }
+fn refuse<'a>(code: Code) -> Taken<'a> {
+    Taken::Refused {
+        code,
+        block: None,
+        size1: None,
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
         );
         assert_eq!(
             feed(&mut a, 4, Some((1, false, 16)), None, 16),
-            (INCOMPLETE, None)
+            (None, Some(16))
         );
         assert_eq!(
             feed(&mut a, 5, Some((0, true, 16)), None, 7),
@@ -302,6 +307,28 @@ mod tests {
     }
 
     #[test]
+    fn late_copies_change_nothing() {
+        let mut a = Assembly::new(100, Szx::S16);
+        for _ in 0..2 {
+            for num in 0..3 {
+                feed(&mut a, num as u16, Some((num, true, 16)), None, 16);
+            }
+            assert_eq!(a.received(), 48);
+        }
+        let late = feed(&mut a, 1, Some((1, true, 16)), None, 16);
+        assert_eq!(late, (CONTINUE, None));
+        assert_eq!(
+            feed(&mut a, 3, Some((3, false, 16)), None, 1),
+            (None, Some(48))
+        );
+        assert_eq!(
+            feed(&mut a, 0, Some((0, true, 16)), None, 16),
+            (CONTINUE, None)
+        );
+        assert_eq!(a.received(), 0);
+    }
+
+    #[test]
     fn limits() {
         let mut a = Assembly::new(40, Szx::S16);
         assert_eq!(feed(&mut a, 1, None, None, 17), (TOO_LARGE, None));
@@ -315,7 +342,6 @@ mod tests {
             feed(&mut a, 3, Some((2, true, 16)), None, 16),
             (TOO_LARGE, None)
         );
-        assert_eq!(a.received(), 0);
         assert_eq!(
             feed(&mut a, 4, Some((0xf_ffff, true, 1024)), None, 16),
             (TOO_LARGE, None)
