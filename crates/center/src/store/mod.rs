@@ -11,11 +11,15 @@
 //! | store | for |
 //! |---|---|
 //! | [`MemoryStore`] | tests and the simulator: none of its futures ever waits, and it can be cut at every commit |
-//! | `SqliteStore` | one machine |
+//! | [`SqliteStore`] | one machine |
 
+#[cfg(test)]
+mod contract;
 mod memory;
+mod sqlite;
 
 pub use memory::{Cut, CutPoint, MemoryStore};
+pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
 use sota_errors::CenterError;

@@ -1,0 +1,664 @@
+//! What every store must do: each line of the table at the end runs each case against each store.
+
+use std::collections::BTreeSet;
+
+use futures::future::BoxFuture;
+use sota_errors::CenterError;
+
+use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
+use crate::domain::{
+    Component, ComponentKind, Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId,
+    Package, PackageFile, PackageId, PackageType, Plan, PlanComponent, PlanDevice, PlanId,
+    PlanState, Product, ProductId, Project, ProjectId, Registration, Strategy,
+};
+
+const ME: Scope = Scope::OWNER;
+
+pub(crate) fn project(id: i64, name: &str) -> Project {
+    Project {
+        id: ProjectId(id),
+        account: 1,
+        name: name.into(),
+        created_at: 5,
+        revision: 0,
+    }
+}
+
+pub(crate) fn product(id: i64, project: i64, key: &str) -> Product {
+    Product {
+        id: ProductId(id),
+        account: 1,
+        project: ProjectId(project),
+        name: format!("product {key}"),
+        product_key: key.into(),
+        product_secret: "secret".into(),
+        created_at: 5,
+        revision: 0,
+    }
+}
+
+pub(crate) fn model(id: i64, project: i64) -> Model {
+    let component = |identifier: &str, kind| Component {
+        identifier: identifier.into(),
+        name: format!("the {identifier}"),
+        kind,
+        remark: String::new(),
+    };
+    Model {
+        id: ModelId(id),
+        account: 1,
+        project: ProjectId(project),
+        name: format!("model {id}"),
+        device_model: "BC660K".into(),
+        version: String::new(),
+        components: vec![
+            component("module", ComponentKind::Firmware),
+            component("STM32", ComponentKind::Mcu),
+            component("ESP", ComponentKind::Mcu),
+        ],
+        created_at: 5,
+        revision: 0,
+    }
+}
+
+pub(crate) fn package(id: i64, project: i64, kind: ComponentKind, target: &str) -> Package {
+    Package {
+        id: PackageId(id),
+        account: 1,
+        project: ProjectId(project),
+        name: format!("package {id}"),
+        product: None,
+        component_type: kind,
+        package_type: PackageType::Full,
+        source_versions: Vec::new(),
+        target_version: target.into(),
+        files: vec![PackageFile {
+            file_name: "a.bin".into(),
+            length: 27_954,
+            md5: "00".repeat(16),
+            crc32: 7,
+            sha256: format!("{id:064x}"),
+        }],
+        remark: String::new(),
+        created_at: 5,
+        revision: 0,
+    }
+}
+
+pub(crate) fn plan(id: i64, project: i64, product_key: &str, package: i64) -> Plan {
+    Plan {
+        id: PlanId(id),
+        account: 1,
+        project: ProjectId(project),
+        name: format!("plan {id}"),
+        product: ProductId(2),
+        product_key: product_key.into(),
+        model: ModelId(3),
+        whitelist: BTreeSet::new(),
+        blacklist: BTreeSet::new(),
+        time_zone: "UTC".into(),
+        start_at: 0,
+        end_at: None,
+        strategy: Strategy::default(),
+        components: vec![PlanComponent {
+            component: "STM32".into(),
+            package: PackageId(package),
+        }],
+        upgrade_text: String::new(),
+        state: PlanState::Saved,
+        created_at: 5,
+        activated_at: None,
+        revision: 0,
+    }
+}
+
+pub(crate) fn device(product_key: &str, device_key: &str) -> Device {
+    let product = product(2, 1, product_key);
+    Device::first_contact(&product, Endpoint::new(product_key, device_key), 7)
+}
+
+fn enrolled(plan_id: i64, device_key: &str) -> PlanDevice {
+    let steps =
+        plan(plan_id, 1, "pk", 4).steps(&model(3, 1), &[package(4, 1, ComponentKind::Mcu, "2")]);
+    PlanDevice::enrol(
+        &plan(plan_id, 1, "pk", 4),
+        &steps,
+        &device("pk", device_key),
+    )
+}
+
+async fn furnish(store: &dyn Store) {
+    let changes = vec![
+        Change::Project(project(1, "one")),
+        Change::Product(product(2, 1, "pk")),
+        Change::Model(model(3, 1)),
+        Change::Package(package(4, 1, ComponentKind::Mcu, "2")),
+        Change::Plan(plan(5, 1, "pk", 4)),
+    ];
+    store.commit(&ME, changes).await.expect("furnished");
+}
+
+async fn entities_come_back_as_they_went(store: &dyn Store) {
+    furnish(store).await;
+    let back = store
+        .plan(&ME, PlanId(5))
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(
+        back,
+        Plan {
+            revision: 1,
+            ..plan(5, 1, "pk", 4)
+        }
+    );
+    let back = store
+        .model(&ME, ModelId(3))
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(
+        back,
+        Model {
+            revision: 1,
+            ..model(3, 1)
+        }
+    );
+    let back = store
+        .product_by_key(&ME, "pk")
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(back.id, ProductId(2));
+    assert_eq!(store.packages(&ME).await.expect("read").len(), 1);
+    assert_eq!(store.product(&ME, ProductId(9)).await.expect("read"), None);
+    let (a, b) = (
+        store.next_id(&ME).await.expect("id"),
+        store.next_id(&ME).await.expect("id"),
+    );
+    assert_ne!(a, b);
+}
+
+async fn names_and_keys_are_unique_in_their_place(store: &dyn Store) {
+    furnish(store).await;
+    let taken =
+        |r: Result<(), StoreError>, field| matches!(r, Err(StoreError::Taken(f)) if f == field);
+    let again = store
+        .commit(&ME, vec![Change::Project(project(11, "one"))])
+        .await;
+    assert!(taken(again, "name"));
+    let again = store
+        .commit(&ME, vec![Change::Product(product(12, 1, "pk"))])
+        .await;
+    assert!(again.is_err());
+    let other = Product {
+        name: "other".into(),
+        ..product(12, 1, "pk")
+    };
+    assert!(taken(
+        store.commit(&ME, vec![Change::Product(other)]).await,
+        "product_key"
+    ));
+    let same_name = Model {
+        name: "model 3".into(),
+        ..model(13, 1)
+    };
+    assert!(taken(
+        store.commit(&ME, vec![Change::Model(same_name)]).await,
+        "name"
+    ));
+    let elsewhere = Model {
+        name: "model 3".into(),
+        ..model(13, 8)
+    };
+    store
+        .commit(&ME, vec![Change::Model(elsewhere)])
+        .await
+        .expect("another project");
+}
+
+async fn a_commit_is_whole_or_not_at_all(store: &dyn Store) {
+    furnish(store).await;
+    let changes = vec![
+        Change::Project(project(21, "two")),
+        Change::Project(project(22, "one")),
+    ];
+    assert!(store.commit(&ME, changes).await.is_err());
+    assert_eq!(store.project(&ME, ProjectId(21)).await.expect("read"), None);
+}
+
+async fn a_stale_revision_is_a_conflict(store: &dyn Store) {
+    furnish(store).await;
+    let read = store
+        .plan(&ME, PlanId(5))
+        .await
+        .expect("read")
+        .expect("there");
+    let first = Plan {
+        upgrade_text: "first".into(),
+        ..read.clone()
+    };
+    store
+        .commit(&ME, vec![Change::Plan(first)])
+        .await
+        .expect("done");
+    let second = Plan {
+        upgrade_text: "second".into(),
+        ..read.clone()
+    };
+    let late = store.commit(&ME, vec![Change::Plan(second)]).await;
+    assert!(matches!(late, Err(StoreError::Conflict)));
+    let again = store
+        .commit(&ME, vec![Change::Plan(plan(5, 1, "pk", 4))])
+        .await;
+    assert!(matches!(again, Err(StoreError::Conflict)));
+    let gone = store
+        .commit(&ME, vec![Change::DeletePlan(PlanId(5), 1)])
+        .await;
+    assert!(matches!(gone, Err(StoreError::Conflict)));
+    let orphan = enrolled(77, "d");
+    let orphan = store.commit(&ME, vec![Change::PlanDevice(orphan)]).await;
+    assert!(matches!(orphan, Err(StoreError::Conflict)));
+    let text = store
+        .plan(&ME, PlanId(5))
+        .await
+        .expect("read")
+        .expect("there")
+        .upgrade_text;
+    assert_eq!(text, "first");
+}
+
+async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
+    furnish(store).await;
+    let mut changes = vec![Change::Device(device("pk", "d"))];
+    changes.push(Change::PlanDevice(enrolled(5, "d")));
+    let endpoint = Endpoint::new("pk", "d");
+    let text = "words".to_owned();
+    let plan = Some(PlanId(5));
+    changes.push(Change::Log(LogLine {
+        plan,
+        endpoint: endpoint.clone(),
+        at: 1,
+        number: None,
+        text,
+    }));
+    store.commit(&ME, changes).await.expect("done");
+    let stranger = Scope { account: 2, ..ME };
+    let elsewhere = Scope {
+        project: Some(ProjectId(8)),
+        ..ME
+    };
+    for scope in [stranger, elsewhere] {
+        assert!(store.projects(&scope).await.expect("read").is_empty());
+        assert!(
+            store
+                .product_by_key(&scope, "pk")
+                .await
+                .expect("read")
+                .is_none()
+        );
+        assert!(store.plan(&scope, PlanId(5)).await.expect("read").is_none());
+        assert!(
+            store
+                .running_plans(&scope, "pk")
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert!(
+            store
+                .device(&scope, &endpoint)
+                .await
+                .expect("read")
+                .is_none()
+        );
+        let page = Page {
+            limit: 9,
+            ..Page::default()
+        };
+        assert!(
+            store
+                .devices(&scope, "pk", &page)
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert!(
+            store
+                .plan_devices(&scope, PlanId(5), &page)
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert!(
+            store
+                .plans_of_device(&scope, &endpoint)
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert_eq!(
+            store.counters(&scope, PlanId(5)).await.expect("read"),
+            Counters::default()
+        );
+        let mine = store
+            .plan(&ME, PlanId(5))
+            .await
+            .expect("read")
+            .expect("there");
+        let change = store.commit(&scope, vec![Change::Plan(mine)]).await;
+        assert!(matches!(change, Err(StoreError::Forbidden)));
+        let delete = store
+            .commit(&scope, vec![Change::DeletePlan(PlanId(5), 1)])
+            .await;
+        assert!(matches!(delete, Err(StoreError::Forbidden)));
+    }
+    assert!(
+        store
+            .log(&stranger, &endpoint, None, 9)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    let viewer = Scope {
+        role: Role::Viewer,
+        ..ME
+    };
+    assert_eq!(store.plans(&viewer).await.expect("read").len(), 1);
+    let change = store
+        .commit(&viewer, vec![Change::Project(project(9, "nine"))])
+        .await;
+    assert!(matches!(change, Err(StoreError::Forbidden)));
+    assert!(matches!(
+        store.next_id(&viewer).await,
+        Err(StoreError::Forbidden)
+    ));
+}
+
+async fn devices_are_found_and_paged(store: &dyn Store) {
+    furnish(store).await;
+    for key in ["c", "a", "b"] {
+        let mut device = device("pk", key);
+        device.registration = Some(Registration {
+            id: format!("reg-{key}"),
+            ..Registration::default()
+        });
+        store
+            .commit(&ME, vec![Change::Device(device)])
+            .await
+            .expect("done");
+    }
+    store
+        .commit(&ME, vec![Change::Device(device("other", "a"))])
+        .await
+        .expect("done");
+    let keys = |devices: Vec<Device>| -> Vec<String> {
+        devices.into_iter().map(|d| d.endpoint.device_key).collect()
+    };
+    let page = Page {
+        limit: 2,
+        ..Page::default()
+    };
+    assert_eq!(
+        keys(store.devices(&ME, "pk", &page).await.expect("read")),
+        ["a", "b"]
+    );
+    let page = Page {
+        after: Some("b".into()),
+        ..page
+    };
+    assert_eq!(
+        keys(store.devices(&ME, "pk", &page).await.expect("read")),
+        ["c"]
+    );
+    let found = store
+        .device_by_registration(&ME, "reg-b")
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(found.endpoint.device_key, "b");
+    let gone = Device {
+        registration: None,
+        ..found
+    };
+    store
+        .commit(&ME, vec![Change::Device(gone)])
+        .await
+        .expect("done");
+    assert!(
+        store
+            .device_by_registration(&ME, "reg-b")
+            .await
+            .expect("read")
+            .is_none()
+    );
+}
+
+async fn counters_move_with_the_devices(store: &dyn Store) {
+    furnish(store).await;
+    for key in ["a", "b", "c"] {
+        store
+            .commit(&ME, vec![Change::PlanDevice(enrolled(5, key))])
+            .await
+            .expect("done");
+    }
+    let states = [
+        DeviceState::InUpgrade,
+        DeviceState::InUpgrade,
+        DeviceState::Upgraded,
+    ];
+    for state in states {
+        let endpoint = Endpoint::new("pk", "b");
+        let read = store
+            .plan_device(&ME, PlanId(5), &endpoint)
+            .await
+            .expect("read");
+        let mut entry = read.expect("there");
+        entry.state = state;
+        entry.deadline = (state == DeviceState::InUpgrade).then_some(100);
+        store
+            .commit(&ME, vec![Change::PlanDevice(entry.clone())])
+            .await
+            .expect("done");
+        let late = store.commit(&ME, vec![Change::PlanDevice(entry)]).await;
+        assert!(
+            matches!(late, Err(StoreError::Conflict)),
+            "a refused one is not counted"
+        );
+    }
+    let counters = store.counters(&ME, PlanId(5)).await.expect("read");
+    assert_eq!(
+        counters,
+        Counters {
+            not_upgraded: 2,
+            upgraded: 1,
+            ..Counters::default()
+        }
+    );
+    let page = Page {
+        limit: 9,
+        state: Some(DeviceState::Upgraded),
+        ..Page::default()
+    };
+    assert_eq!(
+        store
+            .plan_devices(&ME, PlanId(5), &page)
+            .await
+            .expect("read")
+            .len(),
+        1
+    );
+}
+
+async fn deadlines_are_found_earliest_first(store: &dyn Store) {
+    furnish(store).await;
+    for (key, deadline) in [
+        ("a", Some(30)),
+        ("b", Some(10)),
+        ("c", None),
+        ("d", Some(31)),
+    ] {
+        let entry = PlanDevice {
+            deadline,
+            ..enrolled(5, key)
+        };
+        store
+            .commit(&ME, vec![Change::PlanDevice(entry)])
+            .await
+            .expect("done");
+    }
+    let past = store.past_deadline(&ME, 30, 9).await.expect("read");
+    let keys: Vec<&str> = past
+        .iter()
+        .map(|d| d.endpoint.device_key.as_str())
+        .collect();
+    assert_eq!(keys, ["b", "a"]);
+    assert_eq!(
+        store.past_deadline(&ME, 30, 1).await.expect("read").len(),
+        1
+    );
+}
+
+async fn a_plan_goes_with_everything_about_it(store: &dyn Store) {
+    furnish(store).await;
+    let endpoint = Endpoint::new("pk", "a");
+    let log = |plan: Option<i64>, text: &str| {
+        let (plan, endpoint) = (plan.map(PlanId), endpoint.clone());
+        Change::Log(LogLine {
+            plan,
+            endpoint,
+            at: 1,
+            number: Some(1208),
+            text: text.into(),
+        })
+    };
+    let changes = vec![
+        Change::PlanDevice(enrolled(5, "a")),
+        log(Some(5), "x"),
+        log(None, "y"),
+        log(Some(5), "z"),
+    ];
+    store.commit(&ME, changes).await.expect("done");
+    let texts =
+        |lines: Vec<LogLine>| -> Vec<String> { lines.into_iter().map(|l| l.text).collect() };
+    assert_eq!(
+        texts(store.log(&ME, &endpoint, None, 9).await.expect("read")),
+        ["x", "y", "z"]
+    );
+    assert_eq!(
+        texts(store.log(&ME, &endpoint, None, 2).await.expect("read")),
+        ["y", "z"]
+    );
+    let of_plan = store
+        .log(&ME, &endpoint, Some(PlanId(5)), 9)
+        .await
+        .expect("read");
+    assert_eq!(texts(of_plan), ["x", "z"]);
+    store
+        .commit(&ME, vec![Change::DeletePlan(PlanId(5), 1)])
+        .await
+        .expect("done");
+    assert_eq!(
+        texts(store.log(&ME, &endpoint, None, 9).await.expect("read")),
+        ["y"]
+    );
+    assert!(
+        store
+            .plans_of_device(&ME, &endpoint)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    assert_eq!(
+        store.counters(&ME, PlanId(5)).await.expect("read"),
+        Counters::default()
+    );
+    let model = Change::DeleteModel(ModelId(3), 1);
+    let package = Change::DeletePackage(PackageId(4), 1);
+    store.commit(&ME, vec![model, package]).await.expect("done");
+    assert!(store.models(&ME).await.expect("read").is_empty());
+    assert!(store.packages(&ME).await.expect("read").is_empty());
+}
+
+async fn running_plans_are_those_not_saved_and_not_over(store: &dyn Store) {
+    furnish(store).await;
+    let states = [PlanState::Activated, PlanState::Suspended, PlanState::Ended];
+    for (i, state) in states.into_iter().enumerate() {
+        let plan = Plan {
+            state,
+            ..plan(30 + i as i64, 1, "pk", 4)
+        };
+        store
+            .commit(&ME, vec![Change::Plan(plan)])
+            .await
+            .expect("done");
+    }
+    let running = store.running_plans(&ME, "pk").await.expect("read");
+    assert_eq!(running.iter().map(|p| p.id.0).collect::<Vec<_>>(), [30, 31]);
+    assert!(
+        store
+            .running_plans(&ME, "other")
+            .await
+            .expect("read")
+            .is_empty()
+    );
+}
+
+type Case = for<'a> fn(&'a dyn Store) -> BoxFuture<'a, ()>;
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        const CASES: &[(&str, Case)] = &[$((stringify!($name), |s| Box::pin($name(s)))),*];
+    };
+}
+
+cases! {
+    entities_come_back_as_they_went
+    names_and_keys_are_unique_in_their_place
+    a_commit_is_whole_or_not_at_all
+    a_stale_revision_is_a_conflict
+    nobody_sees_or_changes_what_is_outside_the_scope
+    devices_are_found_and_paged
+    counters_move_with_the_devices
+    deadlines_are_found_earliest_first
+    a_plan_goes_with_everything_about_it
+    running_plans_are_those_not_saved_and_not_over
+}
+
+#[test]
+fn the_memory_store_keeps_the_contract_and_never_waits() {
+    for (name, case) in CASES {
+        let store = MemoryStore::new();
+        let done = futures::FutureExt::now_or_never(case(&store));
+        assert!(done.is_some(), "{name} waited");
+    }
+}
+
+#[tokio::test]
+async fn the_sqlite_store_keeps_the_contract() {
+    for (name, case) in CASES {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = SqliteStore::open(&folder.path().join(format!("{name}.db"))).await;
+        case(&store.expect("opened")).await;
+    }
+}
+
+#[test]
+fn the_memory_store_can_be_cut_on_either_side_of_a_commit() {
+    for (side, there) in [(Cut::Before, false), (Cut::After, true)] {
+        let store = MemoryStore::new();
+        store.set_cut_point(Some(Box::new(move |at| at != side)));
+        let commit = store.commit(&ME, vec![Change::Project(project(1, "one"))]);
+        let result = futures::FutureExt::now_or_never(commit).expect("never waits");
+        assert!(result.is_err());
+        store.set_cut_point(None);
+        let read = futures::FutureExt::now_or_never(store.project(&ME, ProjectId(1)));
+        assert_eq!(read.expect("never waits").expect("read").is_some(), there);
+    }
+}
+
+#[test]
+fn every_refusal_has_its_line_of_the_catalogue() {
+    let problem = crate::domain::Problem::from(StoreError::Full);
+    assert_eq!(problem.error, CenterError::StorageFull);
+}

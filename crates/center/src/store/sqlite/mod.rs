@@ -1,0 +1,298 @@
+//! The store in one SQLite file: WAL, synchronous FULL, migrations that only go forward.
+//!
+//! One task writes, so writers never wait for each other's locks: it takes what came together into one
+//! transaction with one sync to the disk (group commit), each commit under a savepoint of its own, so that one that
+//! is refused takes no other with it. Reads go beside it over a few connections.
+
+mod read;
+mod write;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Change, Role, Scope, StoreError};
+
+/// Commits waiting for the writer; more wait at the door.
+const QUEUE: usize = 1024;
+/// Commits in one transaction at most: keeps it short.
+const GROUP: usize = 256;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Entities in one SQLite file.
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: mpsc::Sender<Job>,
+}
+
+enum Job {
+    Commit(Scope, Vec<Change>, oneshot::Sender<Result<(), StoreError>>),
+    NextId(oneshot::Sender<Result<i64, StoreError>>),
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings it to this version's form.
+    pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(path, None).await
+    }
+
+    /// With at most this many pages of 4096 bytes, as a disk that is full would give.
+    async fn open_with(path: &Path, max_pages: Option<u32>) -> Result<SqliteStore, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(failed)?;
+        let migrated = MIGRATIONS.run(&mut connection).await;
+        migrated.map_err(|e| StoreError::Failed(e.to_string()))?;
+        if let Some(pages) = max_pages {
+            let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::query(pragma)
+                .execute(&mut connection)
+                .await
+                .map_err(failed)?;
+        }
+        let readers = SqlitePoolOptions::new().max_connections(4);
+        let readers = readers
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(failed)?;
+        let (writer, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(write_all(connection, jobs));
+        Ok(SqliteStore { readers, writer })
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::Failed("the writer has stopped".into());
+        let (answer, answered) = oneshot::channel();
+        self.writer.send(job(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    async fn write(&self, scope: &Scope, changes: Vec<Change>) -> Result<(), StoreError> {
+        if scope.role != Role::Owner {
+            return Err(StoreError::Forbidden);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let scope = *scope;
+        self.ask(|answer| Job::Commit(scope, changes, answer)).await
+    }
+
+    async fn take_id(&self, scope: &Scope) -> Result<i64, StoreError> {
+        if scope.role != Role::Owner {
+            return Err(StoreError::Forbidden);
+        }
+        self.ask(Job::NextId).await
+    }
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    let database = error.as_database_error();
+    let code = database
+        .and_then(|e| e.code())
+        .and_then(|c| c.parse::<u32>().ok());
+    match code.map(|c| c & 0xff) {
+        Some(13) => StoreError::Full, // SQLITE_FULL
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+/// The writer's task: ends when the store is dropped.
+async fn write_all(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.recv().await {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            match jobs.try_recv() {
+                Ok(job) => group.push(job),
+                Err(_) => break,
+            }
+        }
+        write_group(&mut connection, group).await;
+    }
+}
+
+/// A job's answer, held back until the transaction is on the disk.
+enum Held {
+    Commit(
+        oneshot::Sender<Result<(), StoreError>>,
+        Result<(), StoreError>,
+    ),
+    NextId(oneshot::Sender<Result<i64, StoreError>>, i64),
+}
+
+async fn write_group(connection: &mut SqliteConnection, group: Vec<Job>) {
+    let mut held = Vec::new();
+    let mut waiting = group.into_iter();
+    let mut result = execute(connection, "BEGIN IMMEDIATE").await;
+    while result.is_ok() {
+        let Some(job) = waiting.next() else { break };
+        match job {
+            Job::Commit(scope, changes, answer) => {
+                let own = under_savepoint(connection, &scope, changes).await;
+                match own {
+                    Err(e @ (StoreError::Full | StoreError::Failed(_))) => {
+                        result = Err(e);
+                        held.push(Held::Commit(answer, Ok(())));
+                    }
+                    own => held.push(Held::Commit(answer, own)),
+                }
+            }
+            Job::NextId(answer) => match write::next_id(connection).await {
+                Ok(id) => held.push(Held::NextId(answer, id)),
+                Err(e) => {
+                    result = Err(e);
+                    held.push(Held::NextId(answer, 0));
+                }
+            },
+        }
+    }
+    if result.is_ok() {
+        result = execute(connection, "COMMIT").await;
+    }
+    if result.is_err() {
+        // SQLite may have rolled back by itself; then this fails and that is well
+        let _ = execute(connection, "ROLLBACK").await;
+    }
+    for held in held {
+        // who does not wait any more does not want the answer
+        match held {
+            Held::Commit(answer, Err(own)) => drop(answer.send(Err(own))),
+            Held::Commit(answer, Ok(())) => drop(answer.send(copy(&result))),
+            Held::NextId(answer, id) => drop(answer.send(copy(&result).map(|()| id))),
+        }
+    }
+    for job in waiting {
+        match job {
+            Job::Commit(_, _, answer) => drop(answer.send(copy(&result))),
+            Job::NextId(answer) => drop(answer.send(copy(&result).map(|()| 0))),
+        }
+    }
+}
+
+fn copy(result: &Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(StoreError::Full) => Err(StoreError::Full),
+        Err(e) => Err(StoreError::Failed(e.to_string())),
+    }
+}
+
+async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
+    sqlx::query(sql)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failed)
+}
+
+async fn under_savepoint(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    changes: Vec<Change>,
+) -> Result<(), StoreError> {
+    execute(connection, "SAVEPOINT one").await?;
+    for change in changes {
+        if let Err(refused) = write::apply(connection, scope, change).await {
+            if !matches!(refused, StoreError::Full | StoreError::Failed(_)) {
+                execute(connection, "ROLLBACK TO one").await?;
+                execute(connection, "RELEASE one").await?;
+            }
+            return Err(refused);
+        }
+    }
+    execute(connection, "RELEASE one").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Project, ProjectId};
+    use crate::store::Store;
+
+    fn project(id: i64, name: String) -> Change {
+        let (id, account) = (ProjectId(id), Scope::OWNER.account);
+        Change::Project(Project {
+            id,
+            account,
+            name,
+            created_at: 0,
+            revision: 0,
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("center.db");
+        let store = SqliteStore::open(&path).await.expect("opened");
+        let id = store.next_id(&Scope::OWNER).await.expect("id");
+        store
+            .commit(&Scope::OWNER, vec![project(id, "a".into())])
+            .await
+            .expect("done");
+        drop(store);
+        let store = SqliteStore::open(&path).await.expect("opened again");
+        assert_eq!(store.projects(&Scope::OWNER).await.expect("read").len(), 1);
+        assert!(store.next_id(&Scope::OWNER).await.expect("id") > id);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_nothing_is_half_done() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("center.db");
+        let store = SqliteStore::open_with(&path, Some(60))
+            .await
+            .expect("opened");
+        let mut stored = 0;
+        let full = loop {
+            let (a, b) = (stored * 2 + 1, stored * 2 + 2);
+            let long = |n: i64| format!("{n}{}", "x".repeat(3000));
+            let pair = vec![project(a, long(a)), project(b, long(b))];
+            match store.commit(&Scope::OWNER, pair).await {
+                Ok(()) => stored += 1,
+                Err(e) => break e,
+            }
+        };
+        assert!(matches!(full, StoreError::Full), "{full}");
+        let there = store.projects(&Scope::OWNER).await.expect("read").len();
+        assert_eq!(there as i64, stored * 2);
+    }
+
+    #[tokio::test]
+    async fn commits_that_came_together_share_a_transaction_but_not_a_refusal() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = SqliteStore::open(&folder.path().join("center.db"))
+            .await
+            .expect("opened");
+        let scope = Scope::OWNER;
+        let all = (1..=50i64).map(|i| {
+            // every fifth takes the name of the first: refused
+            let name = if i > 1 && i % 5 == 0 {
+                "1".to_owned()
+            } else {
+                i.to_string()
+            };
+            store.commit(&scope, vec![project(i, name)])
+        });
+        let results = futures::future::join_all(all).await;
+        let refused = results
+            .iter()
+            .filter(|r| matches!(r, Err(StoreError::Taken("name"))));
+        assert_eq!(refused.count(), 10);
+        assert_eq!(store.projects(&Scope::OWNER).await.expect("read").len(), 40);
+    }
+}

@@ -1,0 +1,270 @@
+//! Reads as SQL: each gives the entities' JSON back as values.
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Row, Sqlite};
+
+use super::{SqliteStore, failed};
+use crate::domain::{
+    Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, Package, PackageId, Plan,
+    PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Time,
+};
+use crate::store::{Change, Page, Scope, Store, StoreError};
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+/// A query whose `?1` is the account and `?2` the project or NULL.
+fn scoped(scope: &Scope, sql: &'static str) -> Query<'static> {
+    sqlx::query(sql)
+        .bind(scope.account)
+        .bind(scope.project.map(|p| p.0))
+}
+
+fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
+    let body: &str = row.try_get(0).map_err(failed)?;
+    serde_json::from_str(body).map_err(|e| StoreError::Failed(e.to_string()))
+}
+
+fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl SqliteStore {
+    async fn many<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
+        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(value).collect()
+    }
+
+    async fn one<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Option<T>, StoreError> {
+        let row = query.fetch_optional(&self.readers).await.map_err(failed)?;
+        row.as_ref().map(value).transpose()
+    }
+}
+
+macro_rules! select {
+    ($table:literal) => {
+        select!($table, "TRUE ORDER BY id")
+    };
+    ($table:literal, $condition:literal) => {
+        concat!(
+            "SELECT body FROM ",
+            $table,
+            " WHERE account = ?1 AND (?2 IS NULL OR project = ?2) AND ",
+            $condition
+        )
+    };
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn next_id(&self, scope: &Scope) -> Result<i64, StoreError> {
+        self.take_id(scope).await
+    }
+
+    async fn commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.write(scope, changes).await
+    }
+
+    async fn projects(&self, scope: &Scope) -> Result<Vec<Project>, StoreError> {
+        self.many(scoped(scope, select!("project"))).await
+    }
+
+    async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Option<Project>, StoreError> {
+        self.one(scoped(scope, select!("project", "id = ?3")).bind(id.0))
+            .await
+    }
+
+    async fn products(&self, scope: &Scope) -> Result<Vec<Product>, StoreError> {
+        self.many(scoped(scope, select!("product"))).await
+    }
+
+    async fn product(&self, scope: &Scope, id: ProductId) -> Result<Option<Product>, StoreError> {
+        self.one(scoped(scope, select!("product", "id = ?3")).bind(id.0))
+            .await
+    }
+
+    async fn product_by_key(
+        &self,
+        scope: &Scope,
+        key: &str,
+    ) -> Result<Option<Product>, StoreError> {
+        self.one(scoped(scope, select!("product", "product_key = ?3")).bind(key.to_owned()))
+            .await
+    }
+
+    async fn models(&self, scope: &Scope) -> Result<Vec<Model>, StoreError> {
+        self.many(scoped(scope, select!("model"))).await
+    }
+
+    async fn model(&self, scope: &Scope, id: ModelId) -> Result<Option<Model>, StoreError> {
+        self.one(scoped(scope, select!("model", "id = ?3")).bind(id.0))
+            .await
+    }
+
+    async fn packages(&self, scope: &Scope) -> Result<Vec<Package>, StoreError> {
+        self.many(scoped(scope, select!("package"))).await
+    }
+
+    async fn package(&self, scope: &Scope, id: PackageId) -> Result<Option<Package>, StoreError> {
+        self.one(scoped(scope, select!("package", "id = ?3")).bind(id.0))
+            .await
+    }
+
+    async fn plans(&self, scope: &Scope) -> Result<Vec<Plan>, StoreError> {
+        self.many(scoped(scope, select!("plan"))).await
+    }
+
+    async fn plan(&self, scope: &Scope, id: PlanId) -> Result<Option<Plan>, StoreError> {
+        self.one(scoped(scope, select!("plan", "id = ?3")).bind(id.0))
+            .await
+    }
+
+    async fn running_plans(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+    ) -> Result<Vec<Plan>, StoreError> {
+        let sql = select!("plan", "running = 1 AND product_key = ?3 ORDER BY id");
+        self.many(scoped(scope, sql).bind(product_key.to_owned()))
+            .await
+    }
+
+    async fn devices(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        page: &Page,
+    ) -> Result<Vec<Device>, StoreError> {
+        let sql = select!(
+            "device",
+            "product_key = ?3 AND (?4 IS NULL OR device_key > ?4) ORDER BY device_key LIMIT ?5"
+        );
+        let query = scoped(scope, sql).bind(product_key.to_owned());
+        self.many(query.bind(page.after.clone()).bind(limit(page.limit)))
+            .await
+    }
+
+    async fn device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Device>, StoreError> {
+        let sql = select!("device", "product_key = ?3 AND device_key = ?4");
+        let query = scoped(scope, sql).bind(endpoint.product_key.clone());
+        self.one(query.bind(endpoint.device_key.clone())).await
+    }
+
+    async fn device_by_registration(
+        &self,
+        scope: &Scope,
+        registration: &str,
+    ) -> Result<Option<Device>, StoreError> {
+        let sql = select!("device", "registration = ?3");
+        self.one(scoped(scope, sql).bind(registration.to_owned()))
+            .await
+    }
+
+    async fn plan_devices(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        page: &Page,
+    ) -> Result<Vec<PlanDevice>, StoreError> {
+        let sql = select!(
+            "plan_device",
+            "plan = ?3 AND (?4 IS NULL OR device_key > ?4) AND (?5 IS NULL OR state = ?5) \
+             ORDER BY device_key LIMIT ?6"
+        );
+        let query = scoped(scope, sql).bind(plan.0).bind(page.after.clone());
+        self.many(
+            query
+                .bind(page.state.map(DeviceState::name))
+                .bind(limit(page.limit)),
+        )
+        .await
+    }
+
+    async fn plan_device(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        endpoint: &Endpoint,
+    ) -> Result<Option<PlanDevice>, StoreError> {
+        let sql = select!(
+            "plan_device",
+            "plan = ?3 AND product_key = ?4 AND device_key = ?5"
+        );
+        let query = scoped(scope, sql)
+            .bind(plan.0)
+            .bind(endpoint.product_key.clone());
+        self.one(query.bind(endpoint.device_key.clone())).await
+    }
+
+    async fn plans_of_device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<PlanDevice>, StoreError> {
+        let sql = select!(
+            "plan_device",
+            "product_key = ?3 AND device_key = ?4 ORDER BY plan"
+        );
+        let query = scoped(scope, sql).bind(endpoint.product_key.clone());
+        self.many(query.bind(endpoint.device_key.clone())).await
+    }
+
+    async fn past_deadline(
+        &self,
+        scope: &Scope,
+        now: Time,
+        most: usize,
+    ) -> Result<Vec<PlanDevice>, StoreError> {
+        let sql = select!(
+            "plan_device",
+            "deadline <= ?3 ORDER BY deadline, plan, product_key, device_key LIMIT ?4"
+        );
+        self.many(scoped(scope, sql).bind(now).bind(limit(most)))
+            .await
+    }
+
+    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError> {
+        let sql = "SELECT state, devices FROM counter WHERE plan = ?3 AND EXISTS \
+                   (SELECT 1 FROM plan WHERE id = ?3 AND account = ?1 AND (?2 IS NULL OR project = ?2))";
+        let rows = scoped(scope, sql)
+            .bind(plan.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let mut counters = Counters::default();
+        for row in rows {
+            let state: &str = row.try_get(0).map_err(failed)?;
+            let devices: i64 = row.try_get(1).map_err(failed)?;
+            if let Some(state) = DeviceState::from_name(state) {
+                *counters.of(state) = u64::try_from(devices).unwrap_or(0);
+            }
+        }
+        Ok(counters)
+    }
+
+    async fn log(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        plan: Option<PlanId>,
+        most: usize,
+    ) -> Result<Vec<LogLine>, StoreError> {
+        // a device belongs to one project, so the account is the scope's border here
+        let sql = "SELECT body FROM log WHERE account = ?1 AND product_key = ?2 AND device_key = ?3 \
+                   AND (?4 IS NULL OR plan = ?4) ORDER BY id DESC LIMIT ?5";
+        let query = sqlx::query(sql)
+            .bind(scope.account)
+            .bind(endpoint.product_key.clone());
+        let query = query
+            .bind(endpoint.device_key.clone())
+            .bind(plan.map(|p| p.0));
+        let mut lines: Vec<LogLine> = self.many(query.bind(limit(most))).await?;
+        lines.reverse();
+        Ok(lines)
+    }
+}
