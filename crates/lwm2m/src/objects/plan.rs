@@ -32,6 +32,42 @@
 
 use heapless::String;
 
+use super::{Kind, Operations, ResourceDef};
+use Kind::{Integer, Opaque, String as Text, Unsigned};
+use Operations::{Execute, Read, ReadWrite};
+
+mod wire;
+pub use wire::{Report, read_download_info, read_offer, reported};
+#[cfg(feature = "server")]
+pub use wire::{write_download_info, write_offer};
+#[cfg(test)]
+mod wire_tests;
+
+/// The resources: the table above, in `docs/lwm2m/42769.xml` and here the same (a test compares).
+pub const RESOURCES: &[ResourceDef] = &[
+    ResourceDef::optional(resource::PLAN, ReadWrite, Text),
+    ResourceDef::optional(resource::COMPONENT, ReadWrite, Text),
+    ResourceDef::optional(resource::COMPONENT_TYPE, ReadWrite, Integer),
+    ResourceDef::optional(resource::SOURCE_VERSION, ReadWrite, Text),
+    ResourceDef::optional(resource::TARGET_VERSION, ReadWrite, Text),
+    ResourceDef::optional(resource::BATTERY_LIMIT, ReadWrite, Integer),
+    ResourceDef::optional(resource::MINIMUM_SIGNAL, ReadWrite, Integer),
+    ResourceDef::optional(resource::USE_SPACE, ReadWrite, Unsigned),
+    ResourceDef::optional(resource::PACKAGE_LENGTH, ReadWrite, Unsigned),
+    ResourceDef::optional(resource::MD5, ReadWrite, Opaque),
+    ResourceDef::optional(resource::CRC32, ReadWrite, Unsigned),
+    ResourceDef::optional(resource::SHA256, ReadWrite, Opaque),
+    ResourceDef::optional(resource::PACKAGE_URI, ReadWrite, Text),
+    ResourceDef::mandatory(resource::STATE, Read, Integer),
+    ResourceDef::optional(resource::HOST_ANSWER, Read, Integer),
+    ResourceDef::optional(resource::FAILURE_NUMBER, Read, Integer),
+    ResourceDef::optional(resource::FAILURE_TEXT, Read, Text),
+    ResourceDef::mandatory(resource::CANCEL, Execute, Kind::None),
+    ResourceDef::optional(resource::REQUEST, Read, Integer),
+    ResourceDef::mandatory(resource::CURRENT_VERSION, Read, Text),
+    ResourceDef::optional(resource::PROGRESS, Read, Unsigned),
+];
+
 /// Default Object ID (the range for tests); `CONFIG_SOTA_PLAN_OBJECT_ID`, `--plan-object`.
 pub const DEFAULT_OBJECT_ID: u16 = 42769;
 
