@@ -8,9 +8,21 @@
 //! | [`blobs`] | the packages' files |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
+//! | [`api`] | REST |
+//!
+//! [`Center::open`] opens the data and binds the addresses, [`Center::serve`] serves.
 
+pub mod api;
 pub mod blobs;
+mod center;
 pub mod commands;
 pub mod domain;
 pub mod service;
 pub mod store;
+
+pub use center::{Center, Config, Stop};
+
+/// The present time: the one place where the Center reads a clock.
+pub(crate) fn now() -> domain::Time {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,163 @@
+//! REST over the application, with the OpenAPI description generated from the handlers.
+//!
+//! | address | holds |
+//! |---|---|
+//! | `/api/v1/projects`, `/products`, `/models`, `/devices` | `entities` |
+//! | `/api/v1/packages` | `packages` |
+//! | `/api/v1/plans` | `plans` |
+//! | `/health`, `/openapi.json` | here |
+//!
+//! Requests whose Host or Origin header names another host are refused: a page from elsewhere must not drive a
+//! Center that trusts everyone who reaches its loopback address (DNS rebinding, cross-site requests).
+
+mod entities;
+mod error;
+mod extract;
+mod packages;
+mod plans;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde::Serialize;
+use sota_errors::CenterError;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use error::{ApiError, ErrorBody};
+
+use crate::blobs::Blobs;
+use crate::domain::{Problem, Time};
+use crate::service::Service;
+use crate::store::Scope;
+
+/// What every handler has.
+#[derive(Clone)]
+pub struct Api {
+    /// The application.
+    pub service: Arc<Service>,
+    /// The packages' files.
+    pub blobs: Blobs,
+    /// Host names and addresses under which the Center may be called, without port.
+    pub hosts: Arc<[String]>,
+    /// It listens without encryption where others can reach it.
+    pub insecure: bool,
+}
+
+impl Api {
+    /// Who calls. One built-in account in this stage: here its successor finds the account of the request.
+    fn scope(&self) -> Scope {
+        Scope::OWNER
+    }
+
+    fn now(&self) -> Time {
+        crate::now()
+    }
+}
+
+/// Result of a handler.
+type Answer<T> = Result<T, ApiError>;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "SOTA Developer Center",
+    description = "Packages, plans and devices. Every error is a line of docs/errors.md."
+))]
+struct Description;
+
+/// The whole HTTP side.
+pub fn router(api: Api) -> Router {
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(health))
+        .merge(entities::router())
+        .merge(packages::router())
+        .merge(plans::router())
+        .split_for_parts();
+    let description = Json(description);
+    router
+        .route(
+            "/openapi.json",
+            axum::routing::get(move || async move { description.clone() }),
+        )
+        .fallback(|uri: Uri| async move {
+            ApiError(Problem::new(CenterError::NoSuchResource, uri.path()))
+        })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this address does not take this method";
+            ApiError(Problem::new(CenterError::MalformedRequest, detail))
+        })
+        .layer(middleware::from_fn_with_state(api.clone(), guard))
+        .with_state(api)
+}
+
+/// The Center's health.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// Version of the Center.
+    version: &'static str,
+    /// What an operator should know.
+    warnings: Vec<ErrorBody>,
+}
+
+/// Whether the Center works, and what an operator should know.
+#[utoipa::path(get, path = "/health", responses((status = 200, body = Health)))]
+async fn health(State(api): State<Api>) -> Answer<Json<Health>> {
+    api.service
+        .store()
+        .projects(&api.scope())
+        .await
+        .map_err(Problem::from)?;
+    let warning = || ErrorBody::of(&CenterError::UnencryptedWarning.into());
+    Ok(Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        warnings: api.insecure.then(warning).into_iter().collect(),
+    }))
+}
+
+async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    match allowed(&api, request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => ApiError(problem).into_response(),
+    }
+}
+
+fn allowed(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|v| v.to_str().unwrap_or("(unreadable)"))
+    };
+    let known = |authority: &str| {
+        let host = without_port(authority).to_ascii_lowercase();
+        api.hosts.contains(&host)
+    };
+    let host = text(header::HOST)
+        .or(uri.authority().map(|a| a.as_str()))
+        .unwrap_or("(none)");
+    if !known(host) {
+        return Err(Problem::new(CenterError::ForeignHost, host));
+    }
+    if let Some(origin) = text(header::ORIGIN) {
+        let authority = origin.split_once("://").map(|(_, rest)| rest);
+        if !authority.is_some_and(known) {
+            return Err(Problem::new(CenterError::ForeignOrigin, origin));
+        }
+    }
+    Ok(())
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        // the colons inside [::1] are not a port's
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}
