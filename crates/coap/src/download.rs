@@ -11,6 +11,7 @@
 //! | no Block2 | the payload is the whole representation |
 //! | another ETag, or none after one | `EtagChanged` |
 //! | the last block before the wanted end | `EndsEarly` |
+//! | an unknown critical option | `BadOption` |
 //! | any code but 2.05 | `Refused` |
 
 use core::fmt;
@@ -32,6 +33,8 @@ pub enum TransferError {
     TooManyBlocks,
     /// The peer answered with this code.
     Refused(Code),
+    /// The response has a critical option that is not understood here, or malformed (its number).
+    BadOption(u16),
     /// The representation changed in the middle.
     EtagChanged,
     /// The peer's block options are malformed or contradict the request again and again.
@@ -53,6 +56,9 @@ impl fmt::Display for TransferError {
         match self {
             TransferError::TooManyBlocks => TooManyBlocks.fmt(f),
             TransferError::Refused(code) => write!(f, "the peer answered {code}"),
+            TransferError::BadOption(number) => {
+                write!(f, "the response has the critical option {number}")
+            }
             TransferError::EtagChanged => f.write_str("the representation changed (other ETag)"),
             TransferError::BadBlock => f.write_str("the peer's blocks contradict the request"),
             TransferError::EndsEarly(at) => write!(f, "the representation ends at byte {at}"),
@@ -151,6 +157,9 @@ impl Download {
         }
         if message.code() != Code::CONTENT {
             return Err(TransferError::Refused(message.code()));
+        }
+        if let Some(number) = message.first_unknown_critical(&[option::BLOCK2, option::BLOCK1]) {
+            return Err(TransferError::BadOption(number));
         }
         let etag = Etag::new(message.option(option::ETAG).unwrap_or(&[])).unwrap_or_default();
         let may_set = self.etag.is_none() && !self.started;
@@ -473,6 +482,20 @@ mod tests {
         let mut d = download(0, Some(1 << 25), 1024);
         let many = Err(Some(TransferError::TooManyBlocks));
         assert_eq!(answer(&mut d, Some((0, true, 16)), A, &[1; 16]), many);
+    }
+
+    #[test]
+    fn a_critical_option_must_be_understood() {
+        let mut buffer = [0; 32];
+        for (number, error) in [(9, Some(TransferError::BadOption(9))), (10, None)] {
+            let n = Builder::new(&mut buffer, Kind::Ack, Code::CONTENT, 1, Token::EMPTY)
+                .option(number, b"?")
+                .payload(b"x")
+                .finish()
+                .unwrap();
+            let m = Message::new_checked(&buffer[..n]).unwrap();
+            assert_eq!(download(0, None, 16).on_response(&m).err(), error);
+        }
     }
 
     #[test]
