@@ -1,0 +1,131 @@
+//! The component in one image, as a product links it: three machines, their mailboxes, two flash partitions.
+//! Every byte comes from the volatile port (`port.c`), so every AT command, object, message, restart and digest
+//! stays reachable. Built, measured and listed by `scripts/size`; never run.
+#![no_std]
+#![no_main]
+
+mod port;
+
+use core::cell::RefCell;
+use critical_section::{Mutex, with};
+use port::{Nor, give, take, word};
+use sota::bridge::{Bridge, Output, Settings};
+use sota::engine::{Config, Engine};
+use sota::mailbox::Mailbox;
+use sota::message::{Event, Reply, ToCloud, ToEngine};
+use sota::platform::{Flash, Readings};
+
+const BLOCK: usize = if cfg!(feature = "block-1024") {
+    1024
+} else {
+    512
+};
+
+static ENGINE: Mutex<RefCell<Option<Engine<BLOCK>>>> = Mutex::new(RefCell::new(None));
+static BRIDGE: Mutex<RefCell<Bridge>> = Mutex::new(RefCell::new(Bridge::new(Settings::new())));
+static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 2> = Mailbox::new();
+static TO_CLOUD: Mailbox<ToCloud, 2> = Mailbox::new();
+static EVENTS: Mailbox<Event, 2> = Mailbox::new();
+
+struct Partitions {
+    staging: Nor,
+    journal: Nor,
+}
+
+impl Flash for Partitions {
+    type Staging = Nor;
+    type Journal = Nor;
+    fn staging(&mut self) -> &mut Nor {
+        &mut self.staging
+    }
+    fn journal(&mut self) -> &mut Nor {
+        &mut self.journal
+    }
+}
+
+fn readings() -> Readings {
+    Readings {
+        battery_percent: Some(word() as u8),
+        rsrp_dbm: Some(word() as i16),
+    }
+}
+
+fn now() -> u64 {
+    u64::from(word()) << 8 | u64::from(word())
+}
+
+/// The engine thread's step.
+#[inline(never)]
+fn engine_step(engine: &mut Engine<BLOCK>, flash: &mut Partitions) {
+    let now = now();
+    if engine.can_take_block()
+        && let Some(message) = TO_ENGINE.try_recv()
+    {
+        engine.on_cloud(now, readings(), flash, message);
+    }
+    engine.poll(now, readings(), flash);
+    if TO_CLOUD.has_room()
+        && let Some(message) = engine.next_to_cloud()
+    {
+        let _ = TO_CLOUD.try_send(message);
+    }
+    if EVENTS.has_room()
+        && let Some(event) = engine.next_event()
+    {
+        let _ = EVENTS.try_send(event);
+    }
+    if let Some(at) = engine.deadline() {
+        give(&at.to_le_bytes());
+    }
+}
+
+/// The bridge thread's step.
+#[inline(never)]
+fn bridge_step(bridge: &mut Bridge, engine: &mut Engine<BLOCK>, flash: &mut Partitions) {
+    let mut bytes = [0; 64];
+    take(&mut bytes);
+    bridge.on_bytes(&bytes);
+    match bridge.poll() {
+        Some(Output::Command(command)) => {
+            let reply = engine.command(now(), readings(), flash, command, bridge.read_buffer());
+            bridge.reply(reply);
+        }
+        Some(Output::Versions) => {
+            for (component, version) in engine.versions() {
+                bridge.version(component, version);
+            }
+            bridge.reply(Reply::Ok);
+        }
+        None => {}
+    }
+    if bridge.ready_for_event()
+        && let Some(event) = EVENTS.try_recv()
+    {
+        let _ = bridge.on_event(&event);
+    }
+    let n = bridge.next_bytes(&mut bytes);
+    give(&bytes[..n.min(64)]);
+}
+
+#[unsafe(no_mangle)] // the linker script's entry
+extern "C" fn reset() -> ! {
+    let mut flash = Partitions {
+        staging: Nor(0),
+        journal: Nor(1),
+    };
+    with(|cs| {
+        ENGINE
+            .borrow_ref_mut(cs)
+            .replace(Engine::start(Config::default(), now(), &mut flash));
+    });
+    loop {
+        with(|cs| {
+            let mut engine = ENGINE.borrow_ref_mut(cs);
+            let Some(engine) = engine.as_mut() else {
+                return;
+            };
+            engine_step(engine, &mut flash);
+            bridge_step(&mut BRIDGE.borrow_ref_mut(cs), engine, &mut flash);
+        });
+    }
+}
