@@ -253,6 +253,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Command::SetMcuVersion(name, version) => self.set_version(now, flash, &name, &version),
             Command::Request(mode) => match mode {
                 0 | 1 => {
+                    self.announce_plan();
                     self.queue.request = Some(mode == 1);
                     Ok(())
                 }

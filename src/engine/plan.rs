@@ -333,6 +333,19 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// 10700 again for a host that asks while its plan waits for an answer: it was reset, or the line
+    /// garbled the first one, and the Center's second offer of the same plan raises no event.
+    pub(super) fn announce_plan(&mut self) {
+        if self.config.strict || self.state() != State::PlanReceived {
+            return;
+        }
+        for instance in 0..COMPONENTS as u8 {
+            if self.is_live(instance) {
+                self.queue.event(Tag::Plan(instance));
+            }
+        }
+    }
+
     /// 10701 again, and in state 8 also 10703.
     pub(super) fn announce(&mut self) {
         let state = self.state();
