@@ -91,7 +91,9 @@ fn le32(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn short_record(value: u32) -> [u8; 8] {
-    let crc = crc32(0, &value.to_le_bytes()).to_le_bytes();
+    // The tag is part of it: the CRC-32 of four erased bytes is 0xFFFFFFFF, and a torn slot of 5A FF FF …
+    // would pass.
+    let crc = crc32(crc32(0, &[SHORT]), &value.to_le_bytes()).to_le_bytes();
     let v = value.to_le_bytes();
     [SHORT, crc[0], crc[1], crc[2], v[0], v[1], v[2], v[3]]
 }

@@ -370,6 +370,19 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.flow.progress = progress;
         }
         let state = self.flow.state;
+        // Power went between the announced version and the end that it means.
+        let there = (1..COMPONENTS as u8).find(|i| {
+            self.is_live(*i)
+                && self.slot(*i).is_some_and(|s| {
+                    !s.offer.target.is_empty() && s.offer.target == *self.component(*i).1
+                })
+        });
+        if let Some(instance) = there
+            && state > State::PlanReceived
+            && state != State::Refused
+        {
+            return self.finish(now, flash, instance, Ok(()));
+        }
         let firmware = self
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);

@@ -1,4 +1,5 @@
 //! Tests of the whole engine over a strict NOR flash in memory.
 
-#[allow(dead_code)]
 mod flash;
+mod upgrade;
+mod world;

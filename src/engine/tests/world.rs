@@ -1,0 +1,352 @@
+//! A Center, an MCU and the network around one engine, as small as they can be.
+
+use std::{collections::BTreeMap, vec, vec::Vec};
+
+use md5::{Digest, Md5};
+use sha2::Sha256;
+
+use super::flash::Parts;
+use crate::{
+    engine::{Config, Engine, digest::crc32},
+    message::*,
+    platform::Readings,
+};
+
+pub(super) const BLOCK: usize = 256;
+
+/// What the MCU does by itself.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Mcu {
+    /// Everything: confirms, reads, asks for the next piece, flashes, reports the target.
+    Good,
+    /// Nothing: the test does it.
+    Idle,
+}
+
+pub(super) struct World<const PAGE: usize = 1024, const WRITE: usize = 4> {
+    pub(super) flash: Parts<PAGE, WRITE>,
+    pub(super) config: Config,
+    pub(super) engine: Engine<BLOCK>,
+    pub(super) now: Millis,
+    pub(super) readings: Readings,
+    pub(super) mcu: Mcu,
+    pub(super) package: Vec<u8>,
+    pub(super) image: Vec<u8>,
+    pub(super) offer: Offer,
+    pub(super) info: DownloadInfo,
+    pub(super) door: Door,
+    /// The Center answers "confirmed" and "download error" with the download information.
+    pub(super) center_sends_info: bool,
+    /// The server tells Size2 with the first block.
+    pub(super) size2: bool,
+    pub(super) etag: u8,
+    pub(super) events: Vec<Event>,
+    pub(super) reports: Vec<(u8, State, Option<Reason>)>,
+    pub(super) verdicts: Vec<Result<(), Reason>>,
+    pub(super) views: Vec<View>,
+    pub(super) fetches: BTreeMap<u32, u32>,
+    fetch: Option<(u32, u32, bool)>,
+    pub(super) online: bool,
+    /// Corrupts the block at this offset.
+    pub(super) corrupt: Option<u32>,
+}
+
+pub(super) fn package(len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i * 31 + (i >> 8) * 7 + 3) as u8)
+        .collect()
+}
+
+pub(super) fn offer(source: &str, target: &str) -> Offer {
+    Offer {
+        plan: "plan-1".try_into().unwrap(),
+        component: "STM32".try_into().unwrap(),
+        kind: ComponentType::Mcu,
+        source: source.try_into().unwrap(),
+        target: target.try_into().unwrap(),
+        ..Offer::default()
+    }
+}
+
+pub(super) fn info(plan: &str, package: &[u8]) -> DownloadInfo {
+    DownloadInfo {
+        plan: plan.try_into().unwrap(),
+        length: package.len() as u32,
+        md5: Some(Md5::digest(package).into()),
+        crc32: Some(crc32(0, package)),
+        sha256: Some(Sha256::digest(package).into()),
+        uri: "coap://127.0.0.1/p".try_into().unwrap(),
+    }
+}
+
+impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
+    /// `staging` and the piece in bytes; the MCU runs 1_0.
+    pub(super) fn new(config: Config, staging: usize, length: usize) -> Self {
+        let mut flash = Parts::new(staging, 2 * 4096.max(PAGE));
+        let engine = Engine::start(config.clone(), 0, &mut flash);
+        let package = package(length);
+        let mut offer = offer("", "2_0");
+        offer.use_space = length as u32;
+        let mut world = World {
+            flash,
+            config,
+            engine,
+            now: 0,
+            readings: Readings::default(),
+            mcu: Mcu::Good,
+            image: vec![0; length],
+            info: info("plan-1", &package),
+            package,
+            offer,
+            door: Door::Plan,
+            center_sends_info: true,
+            size2: true,
+            etag: 1,
+            events: Vec::new(),
+            reports: Vec::new(),
+            verdicts: Vec::new(),
+            views: Vec::new(),
+            fetches: BTreeMap::new(),
+            fetch: None,
+            online: true,
+            corrupt: None,
+        };
+        world.tell(ToEngine::Link(true));
+        world.version("STM32", "1_0");
+        world
+    }
+
+    pub(super) fn tell(&mut self, message: ToEngine<BLOCK>) {
+        let (now, readings) = (self.now, self.readings);
+        self.engine
+            .on_cloud(now, readings, &mut self.flash, message);
+    }
+
+    pub(super) fn ask(&mut self, command: Command) -> Reply {
+        let (now, readings) = (self.now, self.readings);
+        self.engine
+            .command(now, readings, &mut self.flash, command, &mut [])
+    }
+
+    pub(super) fn action(&mut self, action: u8) -> Reply {
+        self.ask(Command::Action(action))
+    }
+
+    pub(super) fn version(&mut self, name: &str, version: &str) -> Reply {
+        let command = Command::SetMcuVersion(name.try_into().unwrap(), version.try_into().unwrap());
+        self.ask(command)
+    }
+
+    pub(super) fn read(&mut self, start: u32, out: &mut [u8]) -> Reply {
+        let (now, readings) = (self.now, self.readings);
+        let command = Command::Read {
+            start,
+            len: out.len() as u32,
+        };
+        self.engine
+            .command(now, readings, &mut self.flash, command, out)
+    }
+
+    pub(super) fn offer(&mut self) -> Result<(), Reason> {
+        let (door, offer) = (self.door, self.offer.clone());
+        self.tell(ToEngine::Offer {
+            ticket: 1,
+            door,
+            offer,
+        });
+        self.run(1);
+        self.verdicts.pop().unwrap()
+    }
+
+    pub(super) fn send_info(&mut self) {
+        let info = self.info.clone();
+        self.tell(ToEngine::DownloadInfo { ticket: 2, info });
+    }
+
+    pub(super) fn dead(&mut self) -> bool {
+        self.flash.dead()
+    }
+
+    /// The power went (or is taken now) and comes back for good.
+    pub(super) fn restart(&mut self) {
+        self.flash.set_power(None);
+        self.restart_with_power();
+    }
+
+    /// The power comes back for as long as the flash was told.
+    pub(super) fn restart_with_power(&mut self) {
+        self.fetch = None;
+        self.engine = Engine::start(self.config.clone(), self.now, &mut self.flash);
+        self.tell(ToEngine::Link(true));
+    }
+
+    /// One round of everything; gives whether something happened.
+    fn round(&mut self) -> bool {
+        let (now, readings) = (self.now, self.readings);
+        let mut busy = self.engine.deadline().is_some_and(|at| at <= now);
+        self.engine.poll(now, readings, &mut self.flash);
+        if self.dead() {
+            return false;
+        }
+        while let Some(message) = self.engine.next_to_cloud() {
+            busy = true;
+            self.cloud(message);
+            if self.dead() {
+                return false;
+            }
+        }
+        while let Some(event) = self.engine.next_event() {
+            busy = true;
+            self.events.push(event.clone());
+            if self.mcu == Mcu::Good {
+                self.mcu_hears(event);
+            }
+            if self.dead() {
+                return false;
+            }
+        }
+        if self.online && self.engine.can_take_block() && self.send_block() {
+            busy = true;
+        }
+        busy
+    }
+
+    fn cloud(&mut self, message: ToCloud) {
+        match message {
+            ToCloud::Verdict { result, .. } => self.verdicts.push(result),
+            ToCloud::View(view) => self.views.push(view),
+            ToCloud::Report {
+                instance,
+                state,
+                reason,
+            } => {
+                self.reports.push((instance, state, reason));
+                if self.center_sends_info
+                    && self.door == Door::Plan
+                    && matches!(state, State::Confirmed | State::DownloadError)
+                {
+                    self.send_info();
+                }
+            }
+            ToCloud::Fetch { from, to, .. } => {
+                assert_eq!(from as usize % BLOCK, 0);
+                assert!(to == u32::MAX || to <= self.package.len() as u32);
+                self.fetch = Some((from, to, false));
+            }
+            ToCloud::StopFetch => self.fetch = None,
+            ToCloud::Connect(_) | ToCloud::Request { .. } => {}
+        }
+    }
+
+    pub(super) fn send_block(&mut self) -> bool {
+        let Some((from, to, started)) = self.fetch else {
+            return false;
+        };
+        let len = self.package.len() as u32;
+        if from >= to.min(len) {
+            return false;
+        }
+        let end = (from + BLOCK as u32).min(len);
+        let last = to == u32::MAX && end == len;
+        if !started || last {
+            let total = (self.size2 || last).then_some(len);
+            let etag = heapless::Vec::from_slice(&[self.etag]).unwrap();
+            self.tell(ToEngine::FetchStarted { total, etag });
+        }
+        *self.fetches.entry(from).or_default() += 1;
+        let mut bytes = self.package[from as usize..end.min(to) as usize].to_vec();
+        if self.corrupt == Some(from) {
+            bytes[0] ^= 1;
+        }
+        let data = heapless::Vec::from_slice(&bytes).unwrap();
+        self.fetch = Some((end, to, true));
+        if !self.dead() {
+            self.tell(ToEngine::Block { offset: from, data });
+        }
+        true
+    }
+
+    fn mcu_hears(&mut self, event: Event) {
+        match event {
+            Event::Plan(_) => {
+                self.action(1);
+            }
+            Event::Downloaded(Some(piece)) => {
+                self.read_piece(&piece);
+                if self.dead() {
+                    return;
+                }
+                let last = piece.start + piece.piece_length == piece.length;
+                self.action(if last { 3 } else { 2 });
+            }
+            Event::Updating => {
+                let target = self.offer.target.clone();
+                let target = if target.is_empty() {
+                    "new".try_into().unwrap()
+                } else {
+                    target
+                };
+                let name = self.offer.component.clone();
+                self.ask(Command::SetMcuVersion(name, target));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn read_piece(&mut self, piece: &Piece) {
+        let mut at = piece.start;
+        let end = piece.start + piece.piece_length;
+        while at < end {
+            let mut buffer = [0; 200];
+            let Reply::Read(n) = self.read(at, &mut buffer) else {
+                panic!("no read at {at}")
+            };
+            self.image[at as usize..at as usize + n].copy_from_slice(&buffer[..n]);
+            at += n as u32;
+        }
+    }
+
+    /// Rounds until nothing happens, at most `rounds`.
+    pub(super) fn run(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            if !self.round() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.run(100_000);
+    }
+
+    /// Time goes on, timer by timer.
+    pub(super) fn pass(&mut self, ms: Millis) {
+        let end = self.now + ms;
+        self.settle();
+        while let Some(at) = self.engine.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.settle();
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    pub(super) fn codes(&self) -> Vec<u16> {
+        let mut codes: Vec<u16> = self.events.iter().map(Event::code).collect();
+        codes.retain(|code| *code >= 10700);
+        codes
+    }
+
+    pub(super) fn states(&self) -> Vec<u8> {
+        self.reports.iter().map(|r| r.1.number()).collect()
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.events.clear();
+        self.reports.clear();
+    }
+
+    pub(super) fn last_reason(&self) -> Option<Reason> {
+        self.reports.last().and_then(|r| r.2)
+    }
+}
