@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, Api};
 use crate::blobs::Blobs;
+use crate::device::{self, DeviceServer};
 use crate::domain::Problem;
 use crate::service::{Service, Settings};
 use crate::store::{Scope, SqliteStore};
@@ -24,6 +25,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where devices are answered (CoAP over UDP); port 0 = any free one.
     pub coap: SocketAddr,
+    /// `host:port` under which devices reach `coap`, when that is not the bound address (behind a NAT).
+    pub coap_public: Option<String>,
     /// Allows addresses that others can reach although nothing is encrypted.
     pub insecure_no_encryption: bool,
     /// Further host names under which REST may be called.
@@ -42,6 +45,7 @@ impl Config {
             data: data.into(),
             http: any,
             coap: any,
+            coap_public: None,
             insecure_no_encryption: false,
             hosts: Vec::new(),
             plan_object: sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID,
@@ -57,6 +61,7 @@ pub struct Center {
     http_address: SocketAddr,
     coap: UdpSocket,
     coap_address: SocketAddr,
+    coap_public: Option<String>,
     plan_object: u16,
     stop: watch::Sender<bool>,
 }
@@ -130,6 +135,7 @@ impl Center {
             http_address,
             coap,
             coap_address,
+            coap_public: config.coap_public,
             plan_object: config.plan_object,
             stop,
         })
@@ -165,15 +171,20 @@ impl Center {
         Stop(self.stop.clone())
     }
 
-    /// The devices' socket, for the endpoint.
-    pub fn coap_socket(&self) -> std::io::Result<UdpSocket> {
-        self.coap.try_clone()
-    }
-
     /// Serves until it is stopped.
     pub async fn serve(self) -> Result<(), Problem> {
         let router = api::router(self.api.clone());
         let service = self.api.service.clone();
+        let device = device::Config {
+            public_address: self.coap_public,
+            endpoint: device::endpoint::Config {
+                plan_object: self.plan_object,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let packages = self.api.blobs.source();
+        let devices = DeviceServer::start(self.coap, device, service.clone(), packages)?;
         let clock = tokio::spawn(pass_time(service.clone(), self.stop.subscribe()));
         let stop = stopped(self.stop.subscribe());
         let late = stopped(self.stop.subscribe());
@@ -189,6 +200,7 @@ impl Center {
         self.stop.send_replace(true);
         // a panic in the clock's task has been logged by the runtime
         let _ = clock.await;
+        drop(devices);
         service.flush(&Scope::OWNER).await?;
         result.map_err(|e| Problem::new(CenterError::Internal, e.to_string()))
     }

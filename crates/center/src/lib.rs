@@ -8,6 +8,7 @@
 //! | [`blobs`] | the packages' files |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
+//! | [`device`] | the LwM2M server on UDP |
 //! | [`api`] | REST |
 //!
 //! [`Center::open`] opens the data and binds the addresses, [`Center::serve`] serves.
@@ -16,6 +17,7 @@ pub mod api;
 pub mod blobs;
 mod center;
 pub mod commands;
+pub mod device;
 pub mod domain;
 pub mod service;
 pub mod store;

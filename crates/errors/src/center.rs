@@ -76,6 +76,11 @@ crate::catalogue! {
         CancelNotRunning = 1111, "the device's upgrade is already over: there is nothing to cancel", "nothing to do";
         RetryNotFailed = 1112, "only a failed upgrade of an active plan can be retried", "wait until it ends, or activate the plan";
         CancelledByOperator = 1113, "the upgrade of this device was cancelled at the Center", "retry the device to offer again";
+        TooManyRegistrations = 1120, "the Center keeps as many registrations as it is allowed to and refused one", "raise the limit of registrations if these are your devices; else someone makes them up";
+        MalformedDatagram = 1121, "a datagram on the device port is no CoAP message", "check for a proxy, a scanner or another protocol on this port";
+        MalformedContent = 1122, "a device's request could not be understood", "the device and the Center disagree on LwM2M: update the older of the two";
+        DatagramDropped = 1123, "a datagram was dropped because the Center is busy", "nothing: CoAP sends it again; if it repeats, the machine is too small";
+        DeviceSilent = 1124, "the device does not answer", "nothing: it is asked again when it is heard next";
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";

@@ -1,0 +1,485 @@
+//! The way to clients without our Plan object: /9 Software Management for an MCU, /5 Firmware Update or /33629 for the
+//! module, driven by the standard's own sequence.
+//!
+//! | phase | entered when | the Center then | state for the rules |
+//! |---|---|---|---|
+//! | Idle | no offer | reads versions after registration | |
+//! | Offered | an offer came | takes it at once: the client has nobody to ask | 1, 2 |
+//! | Writing | the download information came | writes the URI | |
+//! | Downloading | the URI was taken (2.04) | observes and polls state and result | 4, 5 |
+//! | Downloaded | state says so | executes Update or Install | 8 |
+//! | Updating | that was taken (2.04) | waits for result or version, polls | 9 |
+//! | Idle | the result is success and the version the target | | 11 |
+//! | Idle | any other result | writes the empty URI (/5, /33629), which resets the client | 12 |
+//!
+//! A client that registers again in Updating has restarted: its version is read, and that is the result.
+
+use sota_coap::Code;
+use sota_errors::{CenterError, Reason};
+use sota_lwm2m::objects::plan::{DownloadInfo, Offer, State};
+use sota_lwm2m::{ContentFormat, Path, RawValue};
+
+use super::border::StateReport;
+use super::outgoing::{Outgoing, Purpose};
+use crate::domain::{ComponentKind, DeviceFacts, ReportedComponent};
+
+/// Identifier of the module's firmware when the client gives none.
+pub const FIRMWARE: &str = "firmware";
+const FIRMWARE_UPDATE: u16 = 5;
+const SOFTWARE_MANAGEMENT: u16 = 9;
+const ADVANCED_FIRMWARE_UPDATE: u16 = 33629;
+
+/// One component of such a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Component {
+    object: u16,
+    instance: u16,
+    name: Option<String>,
+    version: Option<String>,
+}
+
+/// The table above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Offered,
+    Writing,
+    Downloading,
+    Downloaded,
+    Updating,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Job {
+    offer: String,
+    target: String,
+    /// Index of the component.
+    component: usize,
+    phase: Phase,
+}
+
+/// What such a client is and where its upgrade stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standard {
+    components: Vec<Component>,
+    job: Option<Job>,
+}
+
+/// What follows from an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Requests to send.
+    pub send: Vec<Outgoing>,
+    /// States for the rules.
+    pub reports: Vec<StateReport>,
+    /// Versions read.
+    pub facts: DeviceFacts,
+}
+
+impl Component {
+    fn path(&self, resource: u16) -> Path {
+        Path::resource(self.object, self.instance, resource)
+    }
+
+    fn is_software(&self) -> bool {
+        self.object == SOFTWARE_MANAGEMENT
+    }
+
+    fn uri(&self) -> Path {
+        self.path(if self.is_software() { 3 } else { 1 })
+    }
+
+    fn update(&self) -> Path {
+        self.path(if self.is_software() { 4 } else { 2 })
+    }
+
+    fn state(&self) -> Path {
+        self.path(if self.is_software() { 7 } else { 3 })
+    }
+
+    fn result(&self) -> Path {
+        self.path(if self.is_software() { 9 } else { 5 })
+    }
+
+    fn name_path(&self) -> Option<Path> {
+        match self.object {
+            SOFTWARE_MANAGEMENT => Some(self.path(0)),
+            ADVANCED_FIRMWARE_UPDATE => Some(self.path(14)),
+            _ => None,
+        }
+    }
+
+    fn version_path(&self) -> Path {
+        match self.object {
+            SOFTWARE_MANAGEMENT => self.path(1),
+            ADVANCED_FIRMWARE_UPDATE => self.path(15),
+            _ => Path::resource(3, 0, 3),
+        }
+    }
+
+    fn kind(&self) -> ComponentKind {
+        // /33629 instance 0 is the module itself by the habit of its users; the others are what is behind it.
+        match (self.object, self.instance) {
+            (FIRMWARE_UPDATE, _) | (ADVANCED_FIRMWARE_UPDATE, 0) => ComponentKind::Firmware,
+            _ => ComponentKind::Mcu,
+        }
+    }
+
+    fn identifier(&self) -> Option<String> {
+        match self.object {
+            FIRMWARE_UPDATE => Some(FIRMWARE.to_owned()),
+            _ => self.name.clone().filter(|name| !name.is_empty()),
+        }
+    }
+
+    fn reported(&self) -> Option<ReportedComponent> {
+        let version = self.version.clone()?;
+        Some(ReportedComponent {
+            identifier: self.identifier()?,
+            kind: self.kind(),
+            version,
+        })
+    }
+}
+
+impl Standard {
+    /// From the registered objects. /5 is left out when the client has /33629, which is the same with more parts.
+    pub fn new(objects: &[Path]) -> Standard {
+        let advanced = objects
+            .iter()
+            .any(|path| path.object_id() == Some(ADVANCED_FIRMWARE_UPDATE));
+        let component = |path: &Path| {
+            let object = path.object_id()?;
+            let single = object == FIRMWARE_UPDATE && !advanced;
+            let many = matches!(object, SOFTWARE_MANAGEMENT | ADVANCED_FIRMWARE_UPDATE);
+            if !single && !many {
+                return None;
+            }
+            // `</5>` without an instance still means /5/0.
+            let instance = path.instance_id().or(single.then_some(0))?;
+            Some(Component {
+                object,
+                instance,
+                name: None,
+                version: None,
+            })
+        };
+        let mut components: Vec<Component> = objects.iter().filter_map(component).collect();
+        components.sort_by_key(|c| (c.object, c.instance));
+        components.dedup();
+        Standard {
+            components,
+            job: None,
+        }
+    }
+
+    /// Keeps the upgrade under way over a new registration of the same client.
+    pub fn resume(&mut self, old: Standard) {
+        let Some(mut job) = old.job else { return };
+        let Some(before) = old.components.get(job.component) else {
+            return;
+        };
+        let same = |c: &Component| (c.object, c.instance) == (before.object, before.instance);
+        if let Some(component) = self.components.iter().position(same) {
+            job.component = component;
+            self.job = Some(job);
+        }
+    }
+
+    /// Reads of every name and version, after a registration or when asked for.
+    pub fn read_versions(&self) -> Vec<Outgoing> {
+        let paths = self
+            .components
+            .iter()
+            .flat_map(|c| c.name_path().into_iter().chain([c.version_path()]));
+        let mut reads: Vec<Outgoing> = paths.map(Outgoing::read).collect();
+        reads.extend(self.poll());
+        reads
+    }
+
+    /// Reads of the upgrade's state and result; empty when none is under way.
+    pub fn poll(&self) -> Vec<Outgoing> {
+        let Some((job, component)) = self.job() else {
+            return Vec::new();
+        };
+        match job.phase {
+            Phase::Offered | Phase::Writing => Vec::new(),
+            Phase::Downloading | Phase::Downloaded => {
+                vec![
+                    Outgoing::read(component.result()),
+                    Outgoing::read(component.state()),
+                ]
+            }
+            Phase::Updating => vec![
+                Outgoing::read(component.version_path()),
+                Outgoing::read(component.state()),
+                Outgoing::read(component.result()),
+            ],
+        }
+    }
+
+    /// An upgrade is under way, so the client is asked from time to time.
+    pub fn active(&self) -> bool {
+        self.job.is_some()
+    }
+
+    fn job(&self) -> Option<(&Job, &Component)> {
+        let job = self.job.as_ref()?;
+        Some((job, self.components.get(job.component)?))
+    }
+
+    /// The rules offer an upgrade.
+    pub fn offer(&mut self, offer: &Offer) -> Step {
+        let kind = match offer.kind {
+            sota_lwm2m::objects::plan::ComponentType::Firmware => ComponentKind::Firmware,
+            sota_lwm2m::objects::plan::ComponentType::Mcu => ComponentKind::Mcu,
+        };
+        let wanted = |c: &Component| {
+            c.kind() == kind
+                && c.identifier()
+                    .is_some_and(|name| name == offer.component.as_str())
+        };
+        let name = offer.plan.as_str().to_owned();
+        if self.job.as_ref().is_some_and(|job| job.offer == name) {
+            return Step::default();
+        }
+        let Some(component) = self.components.iter().position(wanted) else {
+            return Step::report(
+                &name,
+                State::Failure,
+                Some(Reason::UnknownComponent.number()),
+            );
+        };
+        let target = offer.target.as_str().to_owned();
+        self.job = Some(Job {
+            offer: name.clone(),
+            target,
+            component,
+            phase: Phase::Offered,
+        });
+        let mut step = Step::report(&name, State::PlanReceived, None);
+        step.reports.push(StateReport {
+            offer: name,
+            state: State::Confirmed,
+            reason: None,
+        });
+        step
+    }
+
+    /// The rules give the package's address.
+    pub fn download(&mut self, component: &str, kind: ComponentKind, info: &DownloadInfo) -> Step {
+        let name = info.plan.as_str();
+        if self.job.as_ref().is_none_or(|job| job.offer != name) {
+            // The Center restarted in between; the stored state is "confirmed", so go on from there.
+            let wanted = |c: &Component| {
+                c.kind() == kind && c.identifier().is_some_and(|own| own == component)
+            };
+            let Some(component) = self.components.iter().position(wanted) else {
+                return Step::default();
+            };
+            let (offer, target) = (name.to_owned(), String::new());
+            self.job = Some(Job {
+                offer,
+                target,
+                component,
+                phase: Phase::Offered,
+            });
+        }
+        let Some(job) = &mut self.job else {
+            return Step::default();
+        };
+        job.phase = Phase::Writing;
+        let offer = job.offer.clone();
+        let Some((_, component)) = self.job() else {
+            return Step::default();
+        };
+        let uri = info.uri.as_bytes().to_vec();
+        let purpose = Purpose::Download { offer };
+        let send = vec![Outgoing::write(
+            purpose,
+            component.uri(),
+            ContentFormat::Text,
+            uri,
+        )];
+        Step {
+            send,
+            ..Step::default()
+        }
+    }
+
+    /// The rules cancel; `None` when the client is already updating.
+    pub fn cancel(&mut self, offer: &str) -> Option<Step> {
+        let Some((job, component)) = self.job() else {
+            return Some(Step::default());
+        };
+        if job.offer != offer {
+            return Some(Step::default());
+        }
+        if job.phase == Phase::Updating {
+            return None;
+        }
+        let step = Step {
+            send: reset(component),
+            ..Step::default()
+        };
+        self.job = None;
+        Some(step)
+    }
+
+    /// The answer to one of our requests but Read.
+    pub fn answered(&mut self, purpose: &Purpose, code: Code) -> Step {
+        let Some((job, component)) = self.job() else {
+            return Step::default();
+        };
+        let name = job.offer.clone();
+        match (purpose, job.phase) {
+            (Purpose::Download { offer }, Phase::Writing) if *offer == name => {
+                if !code.is_success() {
+                    return self.fail(CenterError::OfferRefused.number());
+                }
+                let mut send = vec![Outgoing::observe(component.state())];
+                send.push(Outgoing::read(component.result()));
+                self.enter(Phase::Downloading);
+                Step {
+                    send,
+                    ..Step::report(&name, State::DownloadStarts, None)
+                }
+            }
+            (Purpose::Update, Phase::Downloaded) => {
+                if !code.is_success() {
+                    return self.fail(CenterError::OfferRefused.number());
+                }
+                self.enter(Phase::Updating);
+                Step::report(&name, State::Updating, None)
+            }
+            _ => Step::default(),
+        }
+    }
+
+    /// A resource was read or notified.
+    pub fn value(&mut self, path: Path, value: RawValue<'_>) -> Step {
+        let mut step = Step::default();
+        let text = value.as_str().map(str::to_owned);
+        for component in &mut self.components {
+            if component.name_path() == Some(path) {
+                component.name.clone_from(&text);
+            } else if component.version_path() == path {
+                component.version.clone_from(&text);
+            } else {
+                continue;
+            }
+            step.facts.components.extend(component.reported());
+        }
+        let Some((job, component)) = self.job() else {
+            return step;
+        };
+        let (name, software) = (job.offer.clone(), component.is_software());
+        let number = value.as_u64();
+        if path == component.state() {
+            let (downloading, downloaded, install) = if software {
+                (1..=2, 3, component.update())
+            } else {
+                (1..=1, 2, component.update())
+            };
+            match (number, job.phase) {
+                (Some(n), Phase::Downloading) if downloading.contains(&n) => {
+                    step.report_more(&name, State::Downloading, None);
+                }
+                (Some(n), Phase::Downloading) if n == downloaded => {
+                    let execute = Outgoing::execute(Purpose::Update, install);
+                    self.enter(Phase::Downloaded);
+                    step.report_more(&name, State::Downloaded, None);
+                    step.send.push(execute);
+                }
+                _ => {}
+            }
+        } else if path == component.result() {
+            let success = if software { 2 } else { 1 };
+            match (number, job.phase) {
+                (Some(n), Phase::Updating) if n == success => {
+                    step.send.push(Outgoing::read(component.version_path()));
+                    self.job = None;
+                    step.report_more(&name, State::Success, None);
+                }
+                (Some(n), phase) if phase != Phase::Offered && phase != Phase::Writing => {
+                    if let Some(reason) = reason(software, n) {
+                        let failed = self.fail(reason);
+                        step.send.extend(failed.send);
+                        step.reports.extend(failed.reports);
+                    }
+                }
+                _ => {}
+            }
+        } else if path == component.version_path()
+            && job.phase == Phase::Updating
+            && !job.target.is_empty()
+            && text.as_deref() == Some(job.target.as_str())
+        {
+            self.job = None;
+            step.report_more(&name, State::Success, None);
+        }
+        step
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if let Some(job) = &mut self.job {
+            job.phase = phase;
+        }
+    }
+
+    fn fail(&mut self, reason: u16) -> Step {
+        let Some((job, component)) = self.job() else {
+            return Step::default();
+        };
+        let mut step = Step::report(&job.offer, State::Failure, Some(reason));
+        step.send = reset(component);
+        self.job = None;
+        step
+    }
+}
+
+/// The empty URI resets /5 and /33629 to idle; /9 has no such thing.
+fn reset(component: &Component) -> Vec<Outgoing> {
+    if component.is_software() {
+        return Vec::new();
+    }
+    let purpose = Purpose::Cancel {
+        offer: String::new(),
+    };
+    vec![Outgoing::write(
+        purpose,
+        component.uri(),
+        ContentFormat::Text,
+        Vec::new(),
+    )]
+}
+
+/// The line of the catalogue for an Update Result; `None` when it is no failure.
+fn reason(software: bool, result: u64) -> Option<u16> {
+    let reason = match (software, result) {
+        (true, 0..=3) | (false, 0 | 1) => return None,
+        (true, 50 | 51) | (false, 2 | 3) => Reason::NotEnoughSpace,
+        (true, 52) | (false, 4) => Reason::NetworkDown,
+        (true, 53) | (false, 5) => Reason::DigestMismatch,
+        (true, 56) | (false, 7) => Reason::BadPackageUri,
+        (false, 9) => Reason::UnsupportedProtocol,
+        (false, 10) => Reason::Cancelled,
+        _ => Reason::ModuleUpdateFailed,
+    };
+    Some(reason.number())
+}
+
+impl Step {
+    fn report(offer: &str, state: State, reason: Option<u16>) -> Step {
+        let mut step = Step::default();
+        step.report_more(offer, state, reason);
+        step
+    }
+
+    fn report_more(&mut self, offer: &str, state: State, reason: Option<u16>) {
+        self.reports.push(StateReport {
+            offer: offer.to_owned(),
+            state,
+            reason,
+        });
+    }
+}
