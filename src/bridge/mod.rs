@@ -294,6 +294,12 @@ impl Bridge {
         true
     }
 
+    /// What `AT+SOTAERR?` tells from now on. The caller gives the engine's last error when it changed:
+    /// an upgrade that waits for battery or signal raises no event.
+    pub fn note_error(&mut self, reason: Reason) {
+        self.last = Some(reason);
+    }
+
     /// Moves bytes for the UART into `out` and says how many.
     pub fn next_bytes(&mut self, out: &mut [u8]) -> usize {
         self.tx.take(out)

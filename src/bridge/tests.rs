@@ -411,6 +411,16 @@ fn a_failure_names_its_reason_when_the_urc_is_on() {
 }
 
 #[test]
+fn a_reason_without_an_event_is_told_when_asked() {
+    let mut bench = Bench::new();
+    bench.bridge.note_error(Reason::BatteryTooLow);
+    assert_eq!(
+        bench.send("AT+SOTAERR?\r"),
+        "\r\n+SOTAERR: 12,\"BatteryTooLow\"\r\n\r\nOK\r\n"
+    );
+}
+
+#[test]
 fn the_present_piece_is_told() {
     let mut bench = Bench::new();
     assert!(bench.bridge.on_event(&Event::Downloaded(Some(Piece {

@@ -90,7 +90,7 @@ pub struct Status {
     pub pieces: u32,
     /// Answers that were lost or garbled.
     pub retries: u32,
-    /// The last thing that went wrong.
+    /// The last thing that went wrong since the running image was booted.
     pub error: Option<McuError>,
 }
 
@@ -441,6 +441,7 @@ impl<F: NorFlash> Mcu<F> {
             (Step::Update, Heard::Ok(_)) => {
                 self.device.swap()?;
                 self.status.upgrades += 1;
+                self.status.error = None;
                 self.bad_images = 0;
                 let version = self.device.running().version.clone();
                 self.events.push_back(McuEvent::Booted(version));
