@@ -1,4 +1,8 @@
 //! Observe (RFC 7641): the client's order of notifications and the server's list of observers.
+//!
+//! The token of an observation lives as long as it does. So after the response to the registration the
+//! client drops the [`crate::Exchange`] and looks for its tokens among the observations first: to a kept
+//! exchange every notification would be a repeated response.
 
 use crate::message::{Message, Token};
 use crate::option;

@@ -91,7 +91,8 @@ impl Upload {
     /// Takes the response to the request for [`Upload::range`].
     ///
     /// # Errors
-    /// The upload is over; see [`TransferError`].
+    /// The upload is over; see [`TransferError`]. 4.01 with Echo is no end: ask
+    /// [`crate::echo::challenge`] first and repeat the request with its value.
     pub fn on_response(&mut self, message: &Message<'_>) -> Result<UploadStep, TransferError> {
         let code = message.code();
         if self.done {

@@ -2,7 +2,7 @@
 //! gives up, and each byte arrives exactly once and in order.
 #![cfg(feature = "server")]
 
-use std::collections::BTreeMap;
+mod wire;
 
 use proptest::prelude::*;
 use sota_coap::serve::{Representation, serve_block};
@@ -11,69 +11,7 @@ use sota_coap::{
     Reaction, Rtt, Seen, Step, Szx, Taken, Token, Upload, UploadStep, message, option,
 };
 
-/// A datagram's destination.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum To {
-    Client,
-    Server,
-}
-
-/// The fault injector.
-#[derive(Clone, Copy, Debug)]
-struct Faults {
-    seed: u64,
-    loss_percent: u64,
-    repeat_percent: u64,
-    delay_ms: u64,
-}
-
-struct Wire {
-    faults: Faults,
-    random: u64,
-    order: u64,
-    flying: BTreeMap<(u64, u64), (To, Vec<u8>)>,
-}
-
-impl Wire {
-    fn new(faults: Faults) -> Wire {
-        Wire {
-            faults,
-            random: faults.seed | 1,
-            order: 0,
-            flying: BTreeMap::new(),
-        }
-    }
-
-    fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
-    fn send(&mut self, now: u64, to: To, bytes: &[u8]) {
-        let copies = 1 + u64::from(self.random() % 100 < self.faults.repeat_percent);
-        for _ in 0..copies {
-            if self.random() % 100 < self.faults.loss_percent {
-                continue;
-            }
-            let delay = 1 + self.random() % self.faults.delay_ms.max(1);
-            self.order += 1;
-            self.flying
-                .insert((now + delay, self.order), (to, bytes.to_vec()));
-        }
-    }
-
-    /// The datagram that arrives by `now`, if one does.
-    fn arrived(&mut self, now: u64) -> Option<(To, Vec<u8>)> {
-        let first = *self.flying.first_key_value()?.0;
-        (first.0 <= now).then(|| self.flying.remove(&first).unwrap())
-    }
-
-    fn next(&self) -> Option<u64> {
-        self.flying.first_key_value().map(|(key, _)| key.0)
-    }
-}
+use wire::{Faults, To, Wire};
 
 /// One open exchange and its datagram.
 struct Open {
@@ -440,7 +378,7 @@ fn ten_percent_loss_finishes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn every_transfer_ends_with_each_byte_once(
