@@ -141,7 +141,11 @@ proptest! {
         let base = (0..depth).fold(Path::ROOT, |p, id| p.child(id as u16).unwrap());
         for format in [ContentFormat::Tlv, ContentFormat::SenmlCbor, ContentFormat::Cbor] {
             if let Ok(records) = Records::new(format, base, &bytes) {
-                prop_assert!(records.count() <= bytes.len() + 1);
+                let read: Vec<_> = records.collect();
+                prop_assert!(read.len() <= bytes.len() + 1);
+                for (path, _) in read.into_iter().flatten() {
+                    prop_assert!(base.contains(path));
+                }
             }
         }
     }
@@ -384,4 +388,13 @@ fn more_than_23_records_lengthen_the_header() {
         let read = decode(ContentFormat::SenmlCbor, Path::ROOT, &bytes).unwrap();
         assert_eq!(read.len(), usize::from(count));
     }
+}
+
+#[test]
+fn a_value_outside_the_asked_path_is_refused() {
+    let ri = Path::resource_instance(3, 0, 6, 1);
+    let one = |bytes| decode(ContentFormat::Tlv, ri, bytes).map(|read: Vec<_>| read.len());
+    assert_eq!(one(&[0x83, 6, 0x41, 1, 5]), Ok(1)); // in its multiple resource
+    assert_eq!(one(&[0x83, 6, 0x41, 0, 5]), Err(Error::Path)); // the neighbour
+    assert_eq!(one(&[0xc1, 6, 5]), Err(Error::Path)); // the whole resource
 }

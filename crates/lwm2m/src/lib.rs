@@ -11,6 +11,8 @@
 //! | [`tlv`], [`senml_cbor`], [`single`] | the formats |
 //! | [`link_format`] | registration payloads and Discover |
 //! | [`objects`] | ids, resources and operations of /0 /1 /3 /4 /5 /9 /33629 and of our Plan object |
+//! | `client` | registration and Sends of a device (feature `client`) |
+//! | `server` | what a server reads from a device (feature `server`) |
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -22,6 +24,8 @@ pub mod link_format;
 pub mod objects;
 pub mod path;
 pub mod senml_cbor;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod single;
 pub mod tlv;
 pub mod value;

@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
             return Err(Error::Malformed);
         }
         let path = parent.child(id).ok_or(Error::Path)?;
-        if self.base.contains(path) || path.contains(self.base) {
+        let holds = matches!(kind, INSTANCE | MULTIPLE) && path.contains(self.base);
+        if holds || self.base.contains(path) {
             Ok(path)
         } else {
             Err(Error::Path)

@@ -1,0 +1,3 @@
+//! The server's half (feature `server`).
+
+pub mod registration;
