@@ -201,6 +201,54 @@ fn the_xml_says_the_same() {
     }
 }
 
+/// The names of the elements that begin in `xml`, in order.
+fn elements(xml: &str) -> Vec<&str> {
+    xml.split('<')
+        .filter(|tag| tag.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .filter_map(|tag| tag.split([' ', '>']).next())
+        .collect()
+}
+
+/// LWM2M-v1_1.xsd is a sequence: every element must be there, in this order.
+#[test]
+fn the_xml_has_the_order_of_the_schema() {
+    let xml = include_str!("../../../../../docs/lwm2m/42769.xml");
+    let (head, items) = xml.split_once("<Resources>").unwrap();
+    let (items, tail) = items.split_once("</Resources>").unwrap();
+    let head_order = [
+        "LWM2M",
+        "Object",
+        "Name",
+        "Description1",
+        "ObjectID",
+        "ObjectURN",
+        "LWM2MVersion",
+        "ObjectVersion",
+        "MultipleInstances",
+        "Mandatory",
+    ];
+    assert_eq!(elements(head), head_order);
+    assert_eq!(elements(tail), ["Description2"]);
+    let item_order = [
+        "Item",
+        "Name",
+        "Operations",
+        "MultipleInstances",
+        "Mandatory",
+        "Type",
+        "RangeEnumeration",
+        "Units",
+        "Description",
+    ];
+    let found = elements(items);
+    assert_eq!(found.len() % item_order.len(), 0);
+    assert!(
+        found
+            .chunks(item_order.len())
+            .all(|item| item == item_order)
+    );
+}
+
 proptest! {
     #[test]
     fn never_panics(bytes: Vec<u8>) {
