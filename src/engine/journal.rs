@@ -50,6 +50,10 @@ impl Key {
     pub(super) const fn offer(instance: u8) -> Key {
         Key(8 + instance)
     }
+    #[cfg(test)]
+    pub(super) const fn for_test(key: u8) -> Key {
+        Key(key)
+    }
     const COUNT: usize = 8 + crate::message::COMPONENTS;
 }
 

@@ -80,7 +80,14 @@ pub(super) fn make_blank<N: NorFlash>(flash: &mut N, from: u32) -> Result<(), Re
     if blank(flash, from, to)? {
         return Ok(());
     }
-    flash.erase(from, to).map_err(|_| Reason::FlashEraseFailed)
+    flash
+        .erase(from, to)
+        .map_err(|_| Reason::FlashEraseFailed)?;
+    // A worn page may say yes and stay as it is: erasing it again and again would not help.
+    match blank(flash, from, to)? {
+        true => Ok(()),
+        false => Err(Reason::FlashEraseFailed),
+    }
 }
 
 /// Writes to an erased area; `at` is aligned, the end is filled up with 0xFF to the write size.

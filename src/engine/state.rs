@@ -369,6 +369,18 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         {
             self.flow.progress = progress;
         }
+        let usable = staging::usable(flash.staging());
+        let sane = (1..=usable).contains(&self.flow.piece_size)
+            && (self.flow.piece_start..=self.piece_end()).contains(&self.flow.progress);
+        if known && !sane {
+            // Another build with less staging, or bytes no build wrote: from 0.
+            self.forget_progress();
+            self.flow.info_tag = record::tag(&self.info);
+            self.flow.piece_size = self.piece_size(flash);
+            if self.flow.state == State::Downloaded {
+                self.flow.state = State::Downloading;
+            }
+        }
         let state = self.flow.state;
         // Power went between the announced version and the end that it means.
         let there = (1..COMPONENTS as u8).find(|i| {
@@ -414,10 +426,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::DownloadStarts | State::Downloading | State::DownloadError
                 if self.flow.active.is_some() && !self.config.strict =>
             {
-                if self.flow.piece_size > staging::usable(flash.staging()) {
-                    self.forget_progress();
-                    self.flow.piece_size = self.piece_size(flash);
-                }
                 self.work = Work::Check;
                 self.queue.fetch = Fetch::Wanted;
                 self.enter(now, flash, State::Downloading);

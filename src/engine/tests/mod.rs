@@ -1,5 +1,7 @@
 //! Tests of the whole engine over a strict NOR flash in memory.
 
 mod flash;
+mod journal;
+mod rules;
 mod upgrade;
 mod world;
