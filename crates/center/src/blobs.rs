@@ -33,6 +33,7 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     root: PathBuf,
     uploads: Arc<AtomicU64>,
+    references: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the uploader says the file must be.
@@ -65,6 +66,7 @@ impl Blobs {
             store: Arc::new(store.with_fsync(true)),
             root: root.to_owned(),
             uploads: Arc::default(),
+            references: Arc::default(),
         })
     }
 
@@ -89,6 +91,12 @@ impl Blobs {
             crc32: CRC32.digest(),
             file_name: file_name.to_owned(),
         })
+    }
+
+    /// Held from a file's finish to the commit of the package that refers to it, and from the commit of a deletion
+    /// to the file's removal. Otherwise one request would remove the same content that another has just stored.
+    pub async fn references(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.references.lock().await
     }
 
     /// Removes a file. One that is not there is no error.
@@ -180,12 +188,17 @@ impl Upload {
         match self.complete(&file, expected).await {
             Ok(()) => Ok(file),
             Err(problem) => {
-                // both may fail because there is nothing: that is what is wanted
-                let _ = self.writer.abort().await;
-                let _ = self.blobs.store.delete(&self.path).await;
+                self.abort().await;
                 Err(problem)
             }
         }
+    }
+
+    /// Gives up: nothing is left when the future is ready. (Merely dropped, it is removed a little later.)
+    pub async fn abort(mut self) {
+        // both may fail because there is nothing: that is what is wanted
+        let _ = self.writer.abort().await;
+        let _ = self.blobs.store.delete(&self.path).await;
     }
 
     async fn complete(&mut self, file: &PackageFile, expected: &Expected) -> Result<(), Problem> {
@@ -367,9 +380,7 @@ mod tests {
             result.expect_err("refused").error,
             CenterError::FileTooLarge
         );
-        let writer = &mut upload.writer;
-        writer.abort().await.expect("abort");
-        drop(upload);
+        upload.abort().await;
         assert_eq!(files_below(folder.path()), 0);
     }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Multipart, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +54,7 @@ async fn need_package(api: &Api, id: PackageId) -> Answer<Package> {
 #[utoipa::path(delete, path = "/api/v1/packages/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn delete_package(State(api): State<Api>, Path(id): Path<PackageId>) -> Answer<StatusCode> {
+    let _references = api.blobs.references().await;
     for sha256 in api.service.delete_package(&api.scope(), id).await? {
         api.blobs.remove(&sha256).await?;
     }
@@ -146,24 +147,17 @@ async fn upload(
 ) -> Answer<(StatusCode, Json<Package>)> {
     let mut words = Words::default();
     let mut uploads: Vec<Upload> = Vec::new();
-    while let Some(mut field) = form.next_field().await.map_err(cut_off)? {
-        let name = field.name().unwrap_or_default().to_owned();
-        if name == "file" {
-            if uploads.len() >= FILE_COUNT_LIMIT {
-                return Err(Problem::of(CenterError::FileCount, "file", "").into());
+    let read = read_form(&api, &mut form, &mut words, &mut uploads).await;
+    let new = match read.and_then(|()| words.package()) {
+        Ok(new) => new,
+        Err(problem) => {
+            for upload in uploads {
+                upload.abort().await;
             }
-            let file_name = field.file_name().unwrap_or_default().to_owned();
-            let mut upload = api.blobs.upload(&file_name).await?;
-            while let Some(bytes) = field.chunk().await.map_err(cut_off)? {
-                upload.write(&bytes).await?;
-            }
-            uploads.push(upload);
-        } else {
-            let value = text(&mut field, &name).await?;
-            words.take(&name, value)?;
+            return Err(problem.into());
         }
-    }
-    let new = words.package()?;
+    };
+    let _references = api.blobs.references().await;
     let mut files = Vec::new();
     let result = store_files(&words, uploads, &mut files).await;
     let result = match result {
@@ -183,6 +177,34 @@ async fn upload(
             Err(problem.into())
         }
     }
+}
+
+async fn read_form(
+    api: &Api,
+    form: &mut Multipart,
+    words: &mut Words,
+    uploads: &mut Vec<Upload>,
+) -> Result<(), Problem> {
+    while let Some(mut field) = form.next_field().await.map_err(cut_off)? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if name != "file" {
+            let value = text(&mut field, &name).await?;
+            words.take(&name, value)?;
+            continue;
+        }
+        if uploads.len() >= FILE_COUNT_LIMIT {
+            return Err(Problem::of(CenterError::FileCount, "file", "more than 5"));
+        }
+        let file_name = field.file_name().unwrap_or_default().to_owned();
+        uploads.push(api.blobs.upload(&file_name).await?);
+        let Some(upload) = uploads.last_mut() else {
+            continue;
+        };
+        while let Some(bytes) = field.chunk().await.map_err(cut_off)? {
+            upload.write(&bytes).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn store_files(

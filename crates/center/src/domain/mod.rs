@@ -19,6 +19,8 @@ mod entity;
 mod model;
 mod package;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 pub use counters::Counters;

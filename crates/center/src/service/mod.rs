@@ -15,6 +15,8 @@ mod device;
 mod manage;
 mod offers;
 mod plans;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::collections::{BTreeSet, HashMap};

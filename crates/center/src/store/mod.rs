@@ -14,7 +14,7 @@
 //! | [`SqliteStore`] | one machine |
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 mod memory;
 mod sqlite;
 

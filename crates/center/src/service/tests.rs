@@ -1,0 +1,397 @@
+//! Whole upgrades over the memory store, polled once each: nothing here ever waits.
+
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use sota_errors::{CenterError, Reason};
+use sota_lwm2m::objects::plan::State;
+
+use super::*;
+use crate::domain::{
+    CancelOutcome, ComponentKind, Counters, DeviceFacts, DeviceState, PackageId, Plan, PlanAction,
+    PlanComponent, PlanDevice, PlanState, ReportedComponent,
+};
+use crate::store::MemoryStore;
+use crate::store::contract::{model, package, plan, product, project};
+
+const ME: Scope = Scope::OWNER;
+
+fn done<T>(future: impl Future<Output = T>) -> T {
+    future
+        .now_or_never()
+        .expect("a future of the memory store waited")
+}
+
+struct World {
+    service: Service,
+    sent: Arc<Mutex<Vec<DeviceCommand>>>,
+}
+
+impl World {
+    /// One product, one model, packages for two MCUs; plan 5 brings them to versions 2 and B.
+    fn new() -> World {
+        let store = Arc::new(MemoryStore::new());
+        let mut plan = plan(5, 1, "pk", 4);
+        let second = PlanComponent {
+            component: "ESP".into(),
+            package: PackageId(6),
+        };
+        plan.components.push(second);
+        plan.strategy.retry_times = 1;
+        let changes = vec![
+            Change::Project(project(1, "one")),
+            Change::Product(product(2, 1, "pk")),
+            Change::Model(model(3, 1)),
+            Change::Package(package(4, 1, ComponentKind::Mcu, "2")),
+            Change::Package(package(6, 1, ComponentKind::Mcu, "B")),
+            Change::Plan(plan),
+        ];
+        done(store.commit(&ME, changes)).expect("furnished");
+        let service = Service::new(store, Settings::default());
+        let sent: Arc<Mutex<Vec<DeviceCommand>>> = Arc::default();
+        let queue = sent.clone();
+        service.set_commands(Arc::new(move |c| queue.lock().expect("queue").push(c)));
+        World { service, sent }
+    }
+
+    fn register(&self, key: &str, now: Time) -> Registered {
+        let request = Register {
+            endpoint: Endpoint::new("pk", key),
+            address: format!("127.0.0.1:{now}"),
+            lifetime_s: 1000,
+            ..Register::default()
+        };
+        done(self.service.register(&ME, &request, now)).expect("registered")
+    }
+
+    fn tell(&self, key: &str, identifier: &str, version: &str, now: Time) {
+        let component = ReportedComponent {
+            identifier: identifier.into(),
+            kind: ComponentKind::Mcu,
+            version: version.into(),
+        };
+        let facts = DeviceFacts {
+            components: vec![component],
+            ..DeviceFacts::default()
+        };
+        done(
+            self.service
+                .facts(&ME, &Endpoint::new("pk", key), &facts, now),
+        )
+        .expect("told");
+    }
+
+    fn request(&self, key: &str, now: Time) -> Result<(), Problem> {
+        let facts = DeviceFacts::default();
+        done(
+            self.service
+                .request(&ME, &Endpoint::new("pk", key), true, &facts, now),
+        )
+    }
+
+    fn report(&self, key: &str, offer: &str, state: State, now: Time) {
+        let reason = (state == State::Failure).then_some(Reason::DigestMismatch.number());
+        let endpoint = Endpoint::new("pk", key);
+        done(
+            self.service
+                .report(&ME, &endpoint, offer, state, reason, now),
+        )
+        .expect("reported");
+    }
+
+    fn act(&self, action: PlanAction, now: Time) -> PlanStatus {
+        done(self.service.plan_action(&ME, PlanId(5), action, now)).expect("done")
+    }
+
+    fn entry(&self, key: &str) -> PlanDevice {
+        let endpoint = Endpoint::new("pk", key);
+        let entry = done(self.service.store().plan_device(&ME, PlanId(5), &endpoint));
+        entry.expect("read").expect("in the plan")
+    }
+
+    fn status(&self) -> PlanStatus {
+        done(self.service.plan_status(&ME, PlanId(5))).expect("status")
+    }
+
+    /// The commands sent since the last call, in short.
+    fn sent(&self) -> Vec<String> {
+        let sent = core::mem::take(&mut *self.sent.lock().expect("queue"));
+        let short = |c: DeviceCommand| match c {
+            DeviceCommand::Offer { offer, .. } => {
+                format!(
+                    "offer {} {} -> {}",
+                    offer.plan, offer.component, offer.target
+                )
+            }
+            DeviceCommand::Download {
+                info, component, ..
+            } => {
+                format!("download {} {component} {}", info.plan, info.length)
+            }
+            DeviceCommand::Cancel { offer, .. } => format!("cancel {offer}"),
+            DeviceCommand::ReadVersions { .. } => "versions".into(),
+        };
+        sent.into_iter().map(short).collect()
+    }
+
+    fn ready(key: &str) -> World {
+        let world = World::new();
+        world.register(key, 1);
+        world.tell(key, "STM32", "1", 2);
+        world.tell(key, "ESP", "A", 2);
+        world
+    }
+}
+
+#[test]
+fn a_plan_of_two_components_goes_through_in_sequence() {
+    let world = World::ready("d");
+    assert_eq!(
+        world.request("d", 3).expect_err("saved").error,
+        CenterError::NoActivePlan
+    );
+    let status = world.act(PlanAction::Activate, 4);
+    assert_eq!(
+        status.counters,
+        Counters {
+            not_upgraded: 1,
+            ..Counters::default()
+        }
+    );
+    assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
+    world.request("d", 5).expect("the offer again");
+    assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
+    world.report("d", "5-1", State::PlanReceived, 6);
+    assert_eq!(world.status().plan.state, PlanState::Upgrading);
+    world.report("d", "5-1", State::Confirmed, 7);
+    assert_eq!(world.sent(), ["download 5-1 STM32 27954"]);
+    for state in [
+        State::Downloading,
+        State::DownloadStarts,
+        State::Downloaded,
+        State::Updating,
+    ] {
+        world.report("d", "5-1", state, 8);
+        world.report("d", "5-1", state, 8);
+    }
+    world.report("d", "5-1", State::Success, 9);
+    assert_eq!(
+        world.sent(),
+        ["versions"],
+        "no success before the version says so"
+    );
+    world.tell("d", "STM32", "2", 10);
+    assert_eq!(world.sent(), ["offer 5-2 ESP -> B"]);
+    assert_eq!(world.entry("d").state, DeviceState::InUpgrade);
+    world.report("d", "5-1", State::Failure, 11);
+    world.report("d", "5-2", State::Confirmed, 12);
+    world.report("d", "5-2", State::Updating, 13);
+    world.tell("d", "ESP", "B", 14);
+    let status = world.status();
+    assert_eq!(
+        status.counters,
+        Counters {
+            upgraded: 1,
+            ..Counters::default()
+        }
+    );
+    assert_eq!(status.success_rate_percent, Some(100.0));
+    assert_eq!(
+        world.request("d", 15).expect_err("done").error,
+        CenterError::AlreadyUpgraded
+    );
+}
+
+#[test]
+fn a_failure_is_offered_again_until_its_retries_are_used_up() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Confirmed, 5);
+    world.report("d", "5-1", State::Failure, 6);
+    assert_eq!(
+        world.request("d", 7).expect_err("waits").error,
+        CenterError::RetryLater
+    );
+    world.sent();
+    done(world.service.tick(&ME, 7)).expect("tick");
+    assert!(world.sent().is_empty());
+    done(world.service.tick(&ME, 30_007)).expect("tick");
+    assert_eq!(world.sent(), ["offer 5-2 STM32 -> 2"]);
+    world.report("d", "5-2", State::Failure, 30_008);
+    let status = world.status();
+    assert_eq!(
+        status.counters,
+        Counters {
+            upgrade_failed: 1,
+            ..Counters::default()
+        }
+    );
+    assert_eq!(status.success_rate_percent, Some(0.0));
+    assert_eq!(
+        world.request("d", 99_000).expect_err("over").error,
+        CenterError::UpgradeFailedBefore
+    );
+    done(world.service.retry(&ME, PlanId(5), "d", 99_001)).expect("retry");
+    assert_eq!(world.sent(), ["offer 5-3 STM32 -> 2"]);
+}
+
+#[test]
+fn a_cancel_works_until_the_mcu_flashes() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Downloading, 5);
+    world.sent();
+    let cancel = |now| done(world.service.cancel(&ME, PlanId(5), "d", now));
+    assert_eq!(cancel(6), Ok(CancelOutcome::Asked));
+    assert_eq!(world.sent(), ["cancel 5-1"]);
+    // it was already flashing: the device says so, and so does the Center
+    world.report("d", "5-1", State::Updating, 7);
+    assert_eq!(
+        cancel(8).expect_err("too late").error,
+        CenterError::CancelTooLate
+    );
+    world.tell("d", "STM32", "2", 9);
+    assert_eq!(world.sent(), ["offer 5-2 ESP -> B"]);
+    assert_eq!(cancel(10), Ok(CancelOutcome::Asked));
+    let endpoint = Endpoint::new("pk", "d");
+    done(
+        world
+            .service
+            .cancel_answered(&ME, &endpoint, "5-2", true, 11),
+    )
+    .expect("answered");
+    assert_eq!(world.entry("d").state, DeviceState::UpgradeFailed);
+    assert_eq!(
+        cancel(12).expect_err("over").error,
+        CenterError::CancelNotRunning
+    );
+}
+
+#[test]
+fn suspend_holds_new_devices_and_terminate_ends_the_waiting() {
+    let world = World::ready("d");
+    world.register("e", 3);
+    world.tell("e", "STM32", "1", 3);
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Downloading, 5);
+    world.act(PlanAction::Suspend, 6);
+    world.sent();
+    world.request("e", 7).expect("the offer is still open");
+    assert!(
+        world.sent().is_empty(),
+        "but it is not made while the plan is suspended"
+    );
+    world.act(PlanAction::Resume, 8);
+    assert_eq!(world.status().plan.state, PlanState::Upgrading);
+    world.act(PlanAction::Terminate, 9);
+    assert_eq!(world.entry("e").state, DeviceState::UpgradeFailed);
+    assert_eq!(
+        world.entry("d").state,
+        DeviceState::InUpgrade,
+        "the running one goes on"
+    );
+    world.report("d", "5-1", State::Updating, 10);
+    world.tell("d", "STM32", "2", 11);
+    assert_eq!(
+        world.request("e", 12).expect_err("over").error,
+        CenterError::NoActivePlan
+    );
+}
+
+#[test]
+fn a_plan_ends_at_its_time_and_deadlines_count() {
+    let world = World::ready("d");
+    let saved = world.status().plan;
+    let ends = Plan {
+        end_at: Some(2 * 24 * 3_600_000 + 100),
+        ..saved
+    };
+    done(world.service.store().commit(&ME, vec![Change::Plan(ends)])).expect("edited");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Downloading, 5);
+    done(world.service.tick(&ME, 2 * 24 * 3_600_000 + 4)).expect("tick");
+    assert_eq!(world.entry("d").failures, 0);
+    done(world.service.tick(&ME, 2 * 24 * 3_600_000 + 5)).expect("tick");
+    assert_eq!(world.entry("d").failures, 1, "no sign of life for two days");
+    done(world.service.tick(&ME, 2 * 24 * 3_600_000 + 100)).expect("tick");
+    assert_eq!(world.status().plan.state, PlanState::Ended);
+    assert_eq!(world.entry("d").state, DeviceState::UpgradeFailed);
+}
+
+#[test]
+fn registrations_move_expire_and_are_flushed_lazily() {
+    let world = World::new();
+    let first = world.register("d", 1);
+    assert_eq!(first.moved_from, None);
+    let second = world.register("d", 2);
+    assert_eq!(second.moved_from.as_deref(), Some("127.0.0.1:1"));
+    let update = |id: &str, now| {
+        done(
+            world
+                .service
+                .update(&ME, id, &RegistrationUpdate::default(), now),
+        )
+    };
+    let unknown = CenterError::UnknownRegistration;
+    assert_eq!(update(&first.id, 3).expect_err("replaced").error, unknown);
+    assert_eq!(update(&second.id, 900_000), Ok(Endpoint::new("pk", "d")));
+    let stored = || {
+        let device = done(world.service.store().device(&ME, &Endpoint::new("pk", "d")));
+        let device = device.expect("read").expect("there");
+        device.registration.expect("registered").expires_at
+    };
+    assert_eq!(stored(), 1_000_002, "the update is in memory");
+    assert!(update(&second.id, 1_500_000).is_ok());
+    done(world.service.flush(&ME)).expect("flushed");
+    assert_eq!(stored(), 2_500_000);
+    assert_eq!(
+        update(&second.id, 2_500_000).expect_err("expired").error,
+        unknown
+    );
+    let stranger = Register {
+        endpoint: Endpoint::new("no", "d"),
+        lifetime_s: 9,
+        ..Register::default()
+    };
+    let refused = done(world.service.register(&ME, &stranger, 5)).expect_err("refused");
+    assert_eq!(refused.error, CenterError::UnknownProductKey);
+    let log = done(
+        world
+            .service
+            .store()
+            .log(&ME, &Endpoint::new("pk", "d"), None, 9),
+    );
+    let moved = CenterError::EndpointMoved.number();
+    assert!(log.expect("read").iter().any(|l| l.number == Some(moved)));
+}
+
+#[test]
+fn what_a_device_is_owed_comes_again_at_its_next_contact() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Confirmed, 5);
+    world.sent();
+    world.register("d", 6);
+    assert_eq!(world.sent(), ["download 5-1 STM32 27954"]);
+    world.report("d", "5-1", State::Downloading, 7);
+    world.register("d", 8);
+    assert!(world.sent().is_empty());
+    world.report("d", "5-1", State::DownloadError, 9);
+    assert_eq!(world.sent(), ["download 5-1 STM32 27954"]);
+}
+
+#[test]
+fn why_names_the_rule() {
+    let world = World::new();
+    world.register("d", 1);
+    let why = |now| {
+        let answers = done(world.service.why(&ME, &Endpoint::new("pk", "d"), None, now));
+        answers.expect("answered").remove(0).rule
+    };
+    assert_eq!(why(2).as_deref(), Some("NoActivePlan"));
+    world.act(PlanAction::Activate, 4);
+    assert_eq!(why(5).as_deref(), Some("VersionNotSet"));
+    world.tell("d", "STM32", "1", 6);
+    assert_eq!(why(7), None);
+    assert_eq!(why(9_999_999).as_deref(), Some("NotConnected"));
+}
