@@ -135,6 +135,8 @@ pub struct Engine<const BLOCK: usize> {
     link: bool,
     connect: bool,
     boot: bool,
+    /// The strategy is judged at the next poll, after a restart.
+    rejudge: bool,
     now: Millis,
 }
 
@@ -161,6 +163,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             link: false,
             connect: true,
             boot: false,
+            rejudge: false,
             now,
         };
         engine.queue.view = true;
@@ -287,7 +290,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// When [`poll`](Self::poll) is wanted next; not in the future: at once.
     pub fn deadline(&self) -> Option<Millis> {
-        if self.has_work() {
+        if self.has_work() || self.rejudge {
             return Some(self.now);
         }
         self.timers.next()
@@ -432,7 +435,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             target: offer.map(|o| o.target.clone()).unwrap_or_default(),
             state: self.state(),
             answer: self.flow.answer,
-            reason: self.flow.reason.or(self.last_error),
+            reason: self
+                .flow
+                .reason
+                .or(self.suspended)
+                .or((self.flow.state == State::Refused).then_some(Reason::RefusedByHost)),
             verified: self.verified(),
             progress: self.flow.progress,
             length: self.info.length,

@@ -127,6 +127,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     fn refuse<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
         self.flow.answer = Some(false);
         self.last_error = Some(Reason::RefusedByHost);
+        for instance in 0..COMPONENTS as u8 {
+            if self.is_live(instance)
+                && let Some(last) = self.versions.last.get_mut(usize::from(instance))
+            {
+                *last = Some(Err(Reason::RefusedByHost));
+            }
+        }
+        let versions = self.versions.encode();
+        self.append(flash.journal(), Key::VERSIONS, &versions.0)?;
         self.enter(now, flash, State::Refused);
         self.expect(State::Refused)?;
         if self.flow.several {
@@ -148,12 +157,16 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             let Some(slot) = self.slot(instance) else {
                 continue;
             };
-            if !self.config.strict {
-                strategy::judge(&slot.offer, readings).inspect_err(|reason| {
-                    self.last_error = Some(*reason);
-                })?;
+            if !self.config.strict
+                && let Err(reason) = strategy::judge(&slot.offer, readings)
+            {
+                self.last_error = Some(reason);
+                self.suspended = Some(reason);
+                self.queue.view = true;
+                return Err(reason);
             }
         }
+        self.suspended = None;
         for instance in (0..COMPONENTS as u8).filter(of_plan) {
             if let Err(reason) = self.space(flash, instance) {
                 self.finish(now, flash, instance, Err(reason));

@@ -244,6 +244,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     pub(super) fn run_timers<F: Flash>(&mut self, now: Millis, readings: Readings, flash: &mut F) {
+        if core::mem::take(&mut self.rejudge) {
+            self.judge(now, readings);
+        }
         let state = self.flow.state;
         if due(&mut self.timers.state, now) {
             match (state, self.flow.active) {
@@ -282,6 +285,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     let _ = self.confirm(now, readings, flash);
                 }
                 State::DownloadStarts => self.judge(now, readings),
+                State::Downloading if self.suspended.is_some() => self.judge(now, readings),
                 State::Downloading => {
                     self.queue.view = true;
                     self.queue.event(Tag::Downloading);
@@ -302,8 +306,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Ok(()) => {
                 self.suspended = None;
                 self.queue.fetch = Fetch::Wanted;
-                self.timers.tick = None;
-                self.timers.state = after(self.config.start_ms);
+                if self.flow.state == State::DownloadStarts {
+                    self.timers.tick = None;
+                    self.timers.state = after(self.config.start_ms);
+                }
             }
             Err(reason) => {
                 if self.suspended != Some(reason) {
@@ -333,6 +339,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return;
         };
         self.flow = flow;
+        self.last_error = self.last_error.or(self.flow.reason);
         for instance in 0..COMPONENTS as u8 {
             let slot = self
                 .load(flash, Key::offer(instance), &mut buffer)
@@ -427,7 +434,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 if self.flow.active.is_some() && !self.config.strict =>
             {
                 self.work = Work::Check;
-                self.queue.fetch = Fetch::Wanted;
+                // There are no readings here: the first poll has them.
+                self.rejudge = true;
                 self.enter(now, flash, State::Downloading);
             }
             State::PlanReceived => {

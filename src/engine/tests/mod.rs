@@ -4,4 +4,5 @@ mod flash;
 mod journal;
 mod rules;
 mod upgrade;
+mod versions;
 mod world;

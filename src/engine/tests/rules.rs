@@ -8,7 +8,7 @@ use crate::{engine::Config, message::*, platform::Readings};
 
 const PIECES: usize = 5000; // with 4 KiB of staging: pieces of 3072 and 1928 bytes
 
-fn world(config: Config) -> World {
+pub(super) fn world(config: Config) -> World {
     let mut w: World = World::new(config, 4 * 1024, PIECES);
     w.mcu = Mcu::Idle;
     w.settle();
@@ -16,7 +16,7 @@ fn world(config: Config) -> World {
 }
 
 /// A world in which the engine stays in `state`; 8 is the first piece, 18 the last.
-fn at(config: Config, state: u8) -> World {
+pub(super) fn at(config: Config, state: u8) -> World {
     let mut w = world(config);
     w.center_sends_info = false;
     if state == 0 {
@@ -62,7 +62,7 @@ fn at(config: Config, state: u8) -> World {
     w
 }
 
-fn reached(w: &World, state: u8) {
+pub(super) fn reached(w: &World, state: u8) {
     let state = State::from_number(if state == 18 { 8 } else { state }).unwrap();
     assert_eq!(w.engine.state(), state);
 }
@@ -180,125 +180,6 @@ fn what_is_left_of_the_20_minutes_survives() {
     w.restart();
     w.pass(19 * 60_000);
     reached(&w, 9);
-}
-
-#[test]
-fn versions_announced() {
-    use Reason::*;
-    let ok = Some(None);
-    for (state, version, lax, strict) in [
-        (0, "2_0", None, None),
-        (1, "2_0", None, None),
-        (2, "2_0", ok, ok),
-        (4, "2_0", ok, ok),
-        (5, "2_0", ok, ok),
-        (8, "2_0", ok, ok),
-        (9, "2_0", ok, ok),
-        (2, "1_0", None, Some(Some(McuStillRunsSource))),
-        (5, "1_0", None, Some(Some(McuStillRunsSource))),
-        (8, "1_0", None, Some(Some(McuStillRunsSource))),
-        (9, "1_0", None, Some(Some(McuStillRunsSource))),
-        (1, "9", None, None),
-        (
-            2,
-            "9",
-            Some(Some(McuRunsOtherVersion)),
-            Some(Some(McuRunsOtherVersion)),
-        ),
-        (
-            5,
-            "9",
-            Some(Some(McuRunsOtherVersion)),
-            Some(Some(McuRunsOtherVersion)),
-        ),
-        (
-            9,
-            "9",
-            Some(Some(McuRunsOtherVersion)),
-            Some(Some(McuRunsOtherVersion)),
-        ),
-    ] {
-        for (config, expected) in [(Config::default(), lax), (Config::strict(), strict)] {
-            let mut w = at(config, state);
-            let before = w.engine.state();
-            w.forget();
-            assert_eq!(w.version("OTHER", version), Reply::Ok);
-            w.settle();
-            assert_eq!(w.engine.state(), before, "other components never matter");
-            assert_eq!(w.version("STM32", version), Reply::Ok);
-            w.settle();
-            let case = format!("{state} {version}");
-            match expected {
-                None => assert_eq!(w.engine.state(), before, "{case}"),
-                Some(reason) => {
-                    assert_eq!(w.engine.state(), State::None, "{case}");
-                    assert_eq!(w.last_reason(), reason, "{case}");
-                    assert_eq!(
-                        w.states().last(),
-                        Some(if reason.is_some() { &12 } else { &11 })
-                    );
-                    assert_eq!(
-                        w.codes().last(),
-                        Some(if reason.is_some() { &10706 } else { &10705 })
-                    );
-                }
-            }
-            assert_eq!(w.engine.version("STM32"), Some(version));
-        }
-    }
-}
-
-#[test]
-fn the_source_version_gets_the_announcements_again() {
-    for (state, codes) in [
-        (2, &[][..]),
-        (4, &[10701]),
-        (5, &[10701]),
-        (8, &[10701, 10703]),
-    ] {
-        let mut w = at(Config::default(), state);
-        w.settle();
-        w.forget();
-        w.version("STM32", "1_0");
-        w.settle();
-        assert_eq!(w.codes(), codes, "{state}");
-        w.forget();
-        assert_eq!(w.ask(Command::Announce), Reply::Ok);
-        w.settle();
-        assert_eq!(w.codes(), codes, "{state}");
-    }
-}
-
-#[test]
-fn grace_for_an_mcu_that_reverted() {
-    let mut w = at(Config::default(), 9);
-    w.version("STM32", "1_0");
-    w.pass(100_000);
-    w.version("STM32", "1_0");
-    w.pass(79_000);
-    reached(&w, 9);
-    w.pass(1_000);
-    assert_eq!(
-        w.last_reason(),
-        Some(Reason::McuStillRunsSource),
-        "it runs once"
-    );
-    // What is left survives, to the minute.
-    let mut w = at(Config::default(), 9);
-    w.version("STM32", "1_0");
-    w.pass(130_000);
-    w.restart();
-    w.pass(59_000);
-    reached(&w, 9);
-    w.pass(2_000);
-    assert_eq!(w.last_reason(), Some(Reason::McuStillRunsSource));
-    // It came with the target in time.
-    let mut w = at(Config::default(), 9);
-    w.version("STM32", "1_0");
-    w.pass(100_000);
-    w.version("STM32", "2_0");
-    w.settle();
-    assert_eq!(w.states().last(), Some(&11));
 }
 
 #[test]
@@ -592,17 +473,6 @@ fn offers_and_download_information_that_do_not_fit() {
 }
 
 #[test]
-fn versions_survive_and_a_second_upgrade_may_come() {
-    let mut w = world(Config::default());
-    w.version("ESP32", "7");
-    w.restart();
-    assert_eq!(w.engine.version_list(), "STM32:1_0;ESP32:7");
-    assert_eq!(w.version("STM32", ""), Reply::Ok);
-    w.restart();
-    assert_eq!(w.engine.version_list(), "ESP32:7");
-}
-
-#[test]
 fn a_broken_flash_ends_in_failure() {
     let mut w = at(Config::default(), 5);
     w.flash.staging.broken = true;
@@ -618,4 +488,38 @@ fn a_broken_flash_ends_in_failure() {
     assert!(matches!(w.action(1), Reply::Refused(_)));
     w.settle();
     w.pass(10_000_000);
+}
+
+#[test]
+fn the_strategy_is_judged_again_after_a_restart() {
+    let mut w = at(Config::default(), 0);
+    w.offer.battery_limit_percent = 30;
+    w.readings.battery_percent = Some(50);
+    w.mcu = Mcu::Good;
+    w.center_sends_info = true;
+    w.online = false;
+    w.offer().unwrap();
+    w.settle();
+    assert_eq!(w.engine.state(), State::DownloadStarts);
+    w.readings.battery_percent = Some(10);
+    w.online = true;
+    w.restart();
+    w.pass(600_000);
+    assert!(w.fetches.is_empty());
+    assert_eq!(w.views.last().unwrap().reason, Some(Reason::BatteryTooLow));
+    w.readings.battery_percent = Some(50);
+    w.pass(5_000);
+    assert_eq!(w.image, w.package);
+}
+
+#[test]
+fn a_refusal_is_told_and_over() {
+    let mut w = at(Config::default(), 3);
+    w.settle();
+    assert_eq!(w.states(), [1, 3]);
+    assert_eq!(w.engine.state(), State::None);
+    let view = w.views.last().unwrap();
+    assert_eq!(view.components[1].last, Some(Err(Reason::RefusedByHost)));
+    assert_eq!(view.answer, Some(false));
+    assert_eq!(w.offer(), Ok(()));
 }
