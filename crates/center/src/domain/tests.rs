@@ -7,7 +7,7 @@ use sota_errors::{CenterError, Reason};
 use sota_lwm2m::objects::plan::State;
 
 use super::*;
-use crate::store::contract::{device, model, package, plan};
+use crate::store::samples::{device, model, package, plan};
 
 const STATES: [State; 11] = [
     State::None,
@@ -338,7 +338,7 @@ fn every_rule_of_a_plan_has_its_error() {
         }),
         (CenterError::PlanTimes, |p, _| p.end_at = Some(p.start_at)),
     ];
-    let product = crate::store::contract::product(2, 1, "pk");
+    let product = crate::store::samples::product(2, 1, "pk");
     let good = (
         plan(5, 1, "pk", 4),
         vec![package(4, 1, ComponentKind::Mcu, "2")],

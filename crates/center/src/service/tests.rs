@@ -12,7 +12,7 @@ use crate::domain::{
     PlanComponent, PlanDevice, PlanState, ReportedComponent,
 };
 use crate::store::MemoryStore;
-use crate::store::contract::{model, package, plan, product, project};
+use crate::store::samples::{model, package, plan, product, project};
 
 const ME: Scope = Scope::OWNER;
 

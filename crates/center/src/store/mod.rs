@@ -14,8 +14,10 @@
 //! | [`SqliteStore`] | one machine |
 
 #[cfg(test)]
-pub(crate) mod contract;
+mod contract;
 mod memory;
+#[cfg(test)]
+pub(crate) mod samples;
 mod sqlite;
 
 pub use memory::{Cut, CutPoint, MemoryStore};
