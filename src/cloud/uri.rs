@@ -71,6 +71,11 @@ impl<'a> Uri<'a> {
         Ok((host, port))
     }
 
+    /// The host is an address, not a name.
+    pub fn is_literal(&self) -> bool {
+        self.host.contains(':') || self.host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    }
+
     /// The path's segments, still percent-encoded. None for `/` and for no path.
     pub fn segments(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let path = self.path;

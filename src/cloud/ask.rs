@@ -1,0 +1,151 @@
+//! What the server asked and the engine decides.
+
+use heapless::String;
+use sota_coap::Code;
+use sota_lwm2m::objects::plan::{URI_LEN, resource};
+use sota_lwm2m::{RawValue, Records};
+
+use crate::message::{
+    ComponentName, ComponentType, ComponentView, Door, DownloadInfo, Offer, Ticket, ToEngine,
+};
+
+/// One request that waits for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one slot of the machine: there is no heap to box into
+pub(super) enum Ask {
+    /// Plan object, resources 0..=7.
+    Offer(Offer),
+    /// Plan object, resources 0 and 8..=12.
+    Info(DownloadInfo),
+    /// A URI through the standard's door: first the offer, and when that was taken the URI.
+    Standard {
+        component: ComponentName,
+        kind: ComponentType,
+        uri: String<URI_LEN>,
+        /// The engine took the offer.
+        accepted: bool,
+    },
+    /// Cancel of a plan instance.
+    Cancel(u8),
+    /// Install of a plan instance.
+    Install(u8),
+}
+
+impl Ask {
+    /// The message to the engine.
+    pub(super) fn message<const BLOCK: usize>(&self, ticket: Ticket) -> ToEngine<BLOCK> {
+        match self {
+            Ask::Offer(offer) => ToEngine::Offer {
+                ticket,
+                door: Door::Plan,
+                offer: offer.clone(),
+            },
+            Ask::Info(info) => ToEngine::DownloadInfo {
+                ticket,
+                info: info.clone(),
+            },
+            Ask::Standard {
+                component,
+                kind,
+                accepted: false,
+                ..
+            } => ToEngine::Offer {
+                ticket,
+                door: Door::Standard,
+                offer: Offer {
+                    component: component.clone(),
+                    kind: *kind,
+                    ..Offer::default()
+                },
+            },
+            Ask::Standard { uri, .. } => ToEngine::DownloadInfo {
+                ticket,
+                info: DownloadInfo {
+                    uri: uri.clone(),
+                    ..DownloadInfo::default()
+                },
+            },
+            Ask::Cancel(instance) => ToEngine::Cancel {
+                ticket,
+                instance: *instance,
+            },
+            Ask::Install(instance) => ToEngine::Install {
+                ticket,
+                instance: *instance,
+            },
+        }
+    }
+}
+
+/// Reads a Write to an instance of the Plan object. An offer and download information in one Write, or
+/// a value of the wrong type or length, is 4.00.
+pub(super) fn decode_plan(
+    component: Option<&ComponentView>,
+    instance: u8,
+    records: Records<'_>,
+) -> Result<Ask, Code> {
+    let mut offer = Offer {
+        component: component.map(|c| c.name.clone()).unwrap_or_default(),
+        kind: match instance {
+            0 => ComponentType::Firmware,
+            _ => ComponentType::Mcu,
+        },
+        ..Offer::default()
+    };
+    let mut info = DownloadInfo::default();
+    let (mut is_offer, mut is_info) = (false, false);
+    for record in records {
+        let (path, value) = record.map_err(|_| Code::BAD_REQUEST)?;
+        let id = path.resource_id().ok_or(Code::BAD_REQUEST)?;
+        is_offer |= (resource::COMPONENT..=resource::USE_SPACE).contains(&id);
+        is_info |= (resource::PACKAGE_LENGTH..=resource::PACKAGE_URI).contains(&id);
+        set(&mut offer, &mut info, id, &value).ok_or(Code::BAD_REQUEST)?;
+    }
+    match (is_offer, is_info) {
+        (true, false) => Ok(Ask::Offer(offer)),
+        (false, true) => Ok(Ask::Info(info)),
+        _ => Err(Code::BAD_REQUEST),
+    }
+}
+
+fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>) -> Option<()> {
+    let number = || value.as_u64().and_then(|number| u32::try_from(number).ok());
+    match id {
+        resource::PLAN => {
+            offer.plan = text(value)?;
+            info.plan = offer.plan.clone();
+        }
+        resource::COMPONENT => offer.component = text(value)?,
+        resource::COMPONENT_TYPE => {
+            offer.kind = match number()? {
+                0 => ComponentType::Firmware,
+                1 => ComponentType::Mcu,
+                _ => return None,
+            }
+        }
+        resource::SOURCE_VERSION => offer.source = text(value)?,
+        resource::TARGET_VERSION => offer.target = text(value)?,
+        resource::BATTERY_LIMIT => {
+            offer.battery_limit_percent = u8::try_from(number()?)
+                .ok()
+                .filter(|percent| *percent <= 100)?;
+        }
+        resource::MINIMUM_SIGNAL => {
+            offer.min_signal_dbm = i16::try_from(value.as_i64()?)
+                .ok()
+                .filter(|dbm| (-156..=0).contains(dbm))?;
+        }
+        resource::USE_SPACE => offer.use_space = number()?,
+        resource::PACKAGE_LENGTH => info.length = number()?,
+        resource::MD5 => info.md5 = Some(value.as_bytes()?.try_into().ok()?),
+        resource::CRC32 => info.crc32 = Some(number()?),
+        resource::SHA256 => info.sha256 = Some(value.as_bytes()?.try_into().ok()?),
+        resource::PACKAGE_URI => info.uri = text(value)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn text<const N: usize>(value: &RawValue<'_>) -> Option<String<N>> {
+    value.as_str()?.try_into().ok()
+}

@@ -1,0 +1,730 @@
+//! [`Cloud`]: who is told what and when.
+
+use heapless::Vec;
+use sota_coap::dedup::Entry;
+use sota_coap::{Code, Exchange, Params, Poll, Rtt, Token};
+use sota_lwm2m::client::dispatch::write_content;
+use sota_lwm2m::client::observe::{Observations, digest};
+use sota_lwm2m::client::registration::{Change, Due, Outcome, Registration, Timing};
+use sota_lwm2m::client::send::{SendQueue, Sent};
+
+use super::ask::Ask;
+use super::config::{Config, Link, Lookup, Peer};
+use super::download::Download;
+use super::incoming::{Answer, Pending, Short};
+use super::objects::Device;
+use super::own::{Own, Report, What, Writer, write_get};
+use crate::message::{Millis, Reason, ToCloud, ToEngine};
+use crate::platform::Readings;
+
+/// What a datagram may have beside a block: `next_datagram` wants a buffer of `BLOCK + OVERHEAD` bytes.
+pub const OVERHEAD: usize = 640;
+
+/// Observations kept.
+const OBSERVATIONS: usize = 6;
+/// Reports kept until the server acknowledged them.
+const REPORTS: usize = 16;
+/// Requests of the server remembered against their copies.
+const REMEMBERED: usize = 8;
+
+/// Whether the port knows the server's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Unknown,
+    Wanted,
+    Asked,
+    Known,
+}
+
+/// The GET in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Get {
+    pub(super) peer: Peer,
+    pub(super) exchange: Exchange,
+    pub(super) send: bool,
+}
+
+/// A block on its way to the engine.
+#[derive(Clone, Debug)]
+pub(super) struct BlockSlot<const BLOCK: usize> {
+    pub(super) offset: u32,
+    pub(super) data: Vec<u8, BLOCK>,
+}
+
+/// The cloud machine. `BLOCK` is the greatest block in bytes: 16, 32 … 1024.
+#[derive(Clone, Debug)]
+pub struct Cloud<const BLOCK: usize> {
+    pub(super) config: Config,
+    pub(super) params: Params,
+    pub(super) device: Device,
+    pub(super) registration: Registration,
+    reports: SendQueue<Report, REPORTS>,
+    pub(super) observations: Observations<OBSERVATIONS>,
+    pub(super) download: Download,
+    pub(super) server_rtt: Rtt,
+    pub(super) source_rtt: Rtt,
+    pub(super) own: Option<Own>,
+    pub(super) get: Option<Get>,
+    pub(super) answer: Option<Answer>,
+    pub(super) short: Option<Short>,
+    pub(super) pending: Option<Pending>,
+    pub(super) remembered: [Option<Entry<Peer>>; REMEMBERED],
+    /// The separate response acknowledged last, against its copies.
+    pub(super) acknowledged: Option<(Peer, u16)>,
+    ticket: u8,
+    asked: bool,
+    link: Option<bool>,
+    pub(super) started: Option<Option<u32>>,
+    pub(super) block: Option<BlockSlot<BLOCK>>,
+    pub(super) failed: Option<Reason>,
+    last_error: Option<Reason>,
+    address: Address,
+    /// Last sign that the path to the server works in both directions.
+    pub(super) heard: Millis,
+    /// Last message either way: queue mode's window.
+    pub(super) traffic: Millis,
+    pub(super) now: Millis,
+    message_id: u16,
+    seed: u32,
+    room: bool,
+}
+
+impl<const BLOCK: usize> Cloud<BLOCK> {
+    const SZX: u8 = {
+        assert!(BLOCK.is_power_of_two() && BLOCK >= 16 && BLOCK <= 1024);
+        BLOCK.trailing_zeros() as u8 - 4
+    };
+
+    /// A machine that is not connected. `random` is unpredictable: the first message id comes from it.
+    pub fn new(config: Config, random: u32) -> Self {
+        let params = match config.link {
+            Link::Rfc7252 => Params::RFC7252,
+            Link::NbIot => Params::NB_IOT,
+        };
+        Cloud {
+            device: Device::new(&config),
+            registration: Registration::new(
+                config.lifetime_s,
+                Timing::new(params.max_transmit_wait_ms()),
+            ),
+            reports: SendQueue::default(),
+            observations: Observations::default(),
+            download: Download::new(Self::SZX),
+            server_rtt: Rtt::new(&params),
+            source_rtt: Rtt::new(&params),
+            own: None,
+            get: None,
+            answer: None,
+            short: None,
+            pending: None,
+            remembered: [None; REMEMBERED],
+            acknowledged: None,
+            ticket: 0,
+            asked: false,
+            link: None,
+            started: None,
+            block: None,
+            failed: None,
+            last_error: None,
+            address: Address::Unknown,
+            heard: 0,
+            traffic: 0,
+            now: 0,
+            message_id: random as u16,
+            seed: random | 1,
+            room: true,
+            params,
+            config,
+        }
+    }
+
+    /// Registered with the server.
+    pub fn is_registered(&self) -> bool {
+        self.registration.is_registered()
+    }
+
+    /// Why the module is not registered, or the last thing the network could not explain.
+    pub fn last_error(&self) -> Option<Reason> {
+        self.last_error
+    }
+
+    /// The server asked for a restart of the module (/3/0/4); told once, after the answer went out.
+    pub fn take_reboot(&mut self) -> bool {
+        let now = self.device.wishes.reboot && self.answer.is_none();
+        self.device.wishes.reboot &= !now;
+        now
+    }
+
+    /// In queue mode the radio must listen until then; `None`: always (no queue mode, something is in
+    /// flight, or a download goes on).
+    pub fn awake_until(&self) -> Option<Millis> {
+        let busy = self.own.is_some()
+            || self.get.is_some()
+            || self.pending.is_some()
+            || self.download.is_ready();
+        (self.config.queue_mode && !busy)
+            .then(|| self.traffic.saturating_add(self.config.awake_ms.into()))
+    }
+
+    /// Battery and signal, as often as the port likes; observers hear of changes.
+    pub fn on_readings(&mut self, readings: Readings) {
+        if self.device.readings != readings {
+            self.device.readings = readings;
+            self.observations.look();
+        }
+    }
+
+    /// A message of the engine. It comes back when it cannot be taken now (a report while too many wait
+    /// for their acknowledgement): keep it and try again after the next step.
+    #[allow(clippy::result_large_err)] // it goes back to where it came from: there is no heap to box into
+    pub fn on_engine(&mut self, now: Millis, message: ToCloud) -> Result<(), ToCloud> {
+        self.now = now;
+        match message {
+            ToCloud::Connect(true) => match self.config.host.is_empty() {
+                true => self.lost(Some(Reason::NoServerAddress)),
+                false => self.registration.connect(),
+            },
+            ToCloud::Connect(false) => {
+                if let Some(change) = self.registration.disconnect() {
+                    self.changed(change);
+                }
+            }
+            ToCloud::View(view) => self.on_view(view),
+            ToCloud::Request { sha256 } => {
+                let report = Report::Versions {
+                    request: Some(sha256),
+                };
+                // Asked again before the first was acknowledged: one is enough.
+                if !self.reports.iter().any(|waiting| *waiting == report)
+                    && self.reports.push(report).is_err()
+                {
+                    return Err(ToCloud::Request { sha256 });
+                }
+            }
+            ToCloud::Report {
+                instance,
+                state,
+                reason,
+            } => {
+                let report = Report::State {
+                    instance,
+                    state,
+                    reason,
+                };
+                if self.reports.push(report).is_err() {
+                    return Err(ToCloud::Report {
+                        instance,
+                        state,
+                        reason,
+                    });
+                }
+            }
+            ToCloud::Verdict { ticket, result } => self.on_verdict(ticket, result),
+            ToCloud::Fetch {
+                uri,
+                from,
+                to,
+                etag,
+            } => {
+                self.stop_fetch();
+                if let Err(reason) = self.download.fetch(uri, from, to, etag, Self::SZX) {
+                    self.failed = Some(reason);
+                    self.last_error = Some(reason);
+                }
+            }
+            ToCloud::StopFetch => {
+                self.download.stop();
+                self.stop_fetch();
+            }
+        }
+        Ok(())
+    }
+
+    fn on_view(&mut self, view: crate::message::View) {
+        let links = view.components.len().max(1) != self.device.components();
+        let versions = view
+            .components
+            .iter()
+            .map(|c| (&c.name, &c.version))
+            .ne(self
+                .device
+                .view
+                .components
+                .iter()
+                .map(|c| (&c.name, &c.version)));
+        if view != self.device.view {
+            self.device.view = view;
+            self.observations.look();
+        }
+        if links {
+            self.registration.links_changed();
+        }
+        if versions && self.registration.is_registered() {
+            self.tell_versions();
+        }
+    }
+
+    /// A full queue means that reports with the versions in them are on their way anyway.
+    fn tell_versions(&mut self) {
+        let told = |report: &Report| matches!(report, Report::Versions { .. });
+        // The first may be on the air with the versions of before.
+        let first =
+            usize::from(matches!(&self.own, Some(own) if matches!(own.what, What::Send(_))));
+        if !self.reports.iter().skip(first).any(told) {
+            let _ = self.reports.push(Report::Versions { request: None });
+        }
+    }
+
+    fn stop_fetch(&mut self) {
+        self.get = None;
+        self.block = None;
+        self.started = None;
+        self.failed = None;
+    }
+
+    /// The answer to [`next_lookup`](Self::next_lookup).
+    pub fn on_resolved(&mut self, now: Millis, peer: Peer, found: bool) {
+        self.now = now;
+        let random = self.random();
+        match peer {
+            Peer::Source => self.download.on_resolved(now, found, random),
+            Peer::Server if found => self.address = Address::Known,
+            Peer::Server => {
+                self.address = Address::Unknown;
+                if let Some(due) = self.registration.due(now) {
+                    self.registration.started(now, due);
+                    if let Some(change) = self.registration.ended(now, Outcome::Lost, random) {
+                        self.changed(change);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next address that is wanted; answer with [`on_resolved`](Self::on_resolved), now or later.
+    pub fn next_lookup(&mut self) -> Option<Lookup<'_>> {
+        if self.address == Address::Wanted {
+            self.address = Address::Asked;
+            return Some(Lookup {
+                peer: Peer::Server,
+                host: &self.config.host,
+                port: self.config.port,
+            });
+        }
+        if self.source() == Peer::Server {
+            if self.address == Address::Known && self.download.take_lookup() {
+                let random = self.random();
+                self.download.on_resolved(self.now, true, random);
+            }
+            return None;
+        }
+        if !self.download.take_lookup() {
+            return None;
+        }
+        self.download.uri().map(|uri| Lookup {
+            peer: Peer::Source,
+            host: uri.host,
+            port: uri.port,
+        })
+    }
+
+    /// The package's host may be the server itself: then they share the address and its one exchange.
+    pub(super) fn source(&self) -> Peer {
+        match self.download.uri() {
+            Some(uri) if uri.host == self.config.host.as_str() && uri.port == self.config.port => {
+                Peer::Server
+            }
+            _ => Peer::Source,
+        }
+    }
+
+    /// The next message for the engine; ask only while its mailbox has room.
+    pub fn next_to_engine(&mut self) -> Option<ToEngine<BLOCK>> {
+        if let Some(link) = self.link.take() {
+            return Some(ToEngine::Link(link));
+        }
+        if let (Some(ask), false) = (&self.device.ask, self.asked) {
+            self.asked = true;
+            return Some(ask.message(self.ticket));
+        }
+        if let Some(total) = self.started.take() {
+            return Some(ToEngine::FetchStarted {
+                total,
+                etag: self.download.etag().clone(),
+            });
+        }
+        if let Some(block) = self.block.take() {
+            return Some(ToEngine::Block {
+                offset: block.offset,
+                data: block.data,
+            });
+        }
+        self.failed.take().map(ToEngine::FetchFailed)
+    }
+
+    /// Whether [`next_to_engine`](Self::next_to_engine) has something.
+    pub fn has_to_engine(&self) -> bool {
+        self.link.is_some()
+            || (self.device.ask.is_some() && !self.asked)
+            || self.started.is_some()
+            || self.block.is_some()
+            || self.failed.is_some()
+    }
+
+    /// A request of the server goes to the engine; its answer waits under the ticket returned.
+    pub(super) fn new_ticket(&mut self) -> u8 {
+        self.ticket = self.ticket.wrapping_add(1);
+        self.asked = false;
+        self.device.waiting = true;
+        self.ticket
+    }
+
+    fn on_verdict(&mut self, ticket: u8, result: Result<(), Reason>) {
+        if !self.asked || ticket != self.ticket {
+            return;
+        }
+        if let Some(Ask::Standard { accepted, .. }) = &mut self.device.ask
+            && result.is_ok()
+            && !*accepted
+        {
+            *accepted = true;
+            self.asked = false;
+            return;
+        }
+        self.device.ask = None;
+        self.device.waiting = false;
+        self.asked = false;
+        self.answer_pending(result);
+    }
+
+    /// Lets time pass. `random` is unpredictable and new each time: tokens and jitter come from it. `room`:
+    /// the engine's mailbox has room for a block; without it no block is asked for.
+    pub fn poll(&mut self, now: Millis, random: u32, room: bool) {
+        self.now = now;
+        self.seed ^= random;
+        self.room = room;
+        self.expire_own();
+        self.expire_get();
+        self.acknowledge_pending();
+        self.settings();
+        if self.own.is_none() && !self.source_busy() {
+            self.choose();
+        }
+        if self.get.is_none() && !(self.own.is_some() && self.source() == Peer::Server) {
+            self.next_block();
+        }
+    }
+
+    /// A GET to the server itself is in flight: NSTART 1.
+    fn source_busy(&self) -> bool {
+        matches!(&self.get, Some(get) if get.peer == Peer::Server)
+    }
+
+    fn expire_own(&mut self) {
+        let Some(own) = &mut self.own else { return };
+        match own.exchange.poll(self.now) {
+            Poll::Idle => {}
+            Poll::Resend => own.send = true,
+            Poll::GiveUp => self.finish_own(None, ""),
+        }
+    }
+
+    fn expire_get(&mut self) {
+        let Some(get) = &mut self.get else { return };
+        match get.exchange.poll(self.now) {
+            Poll::Idle => {}
+            Poll::Resend => get.send = true,
+            Poll::GiveUp => self.lose_get(),
+        }
+    }
+
+    pub(super) fn lose_get(&mut self) {
+        if let Some(get) = self.get.take() {
+            self.source_rtt.learn(&get.exchange);
+        }
+        let random = self.random();
+        self.download.on_lost(self.now, random);
+    }
+
+    fn settings(&mut self) {
+        let wishes = &mut self.device.wishes;
+        if core::mem::take(&mut wishes.update) {
+            self.registration.update_now();
+        }
+        if core::mem::take(&mut wishes.settings) {
+            self.observations.min_period_s = self.device.min_period_s;
+            self.observations.max_period_s = self.device.max_period_s;
+            if self.registration.lifetime_s() != self.device.lifetime_s {
+                self.registration.set_lifetime(self.device.lifetime_s);
+            }
+        }
+    }
+
+    /// Chooses our next message to the server: an answer that is owed, registration, reports.
+    /// Notifications are chosen where they can be written.
+    fn choose(&mut self) {
+        if let Some((token, code)) = self.separate_response() {
+            self.pending = None;
+            return self.start(What::Response { token, code });
+        }
+        let waiting = self.registration.is_registered()
+            && (self.reports.due(self.now).is_some()
+                || self.observations.due(self.now).is_some()
+                || self.download.is_ready() && self.source() == Peer::Server);
+        let idle = u64::from(self.config.nat_idle_ms);
+        if waiting && idle != 0 && self.now.saturating_sub(self.heard) >= idle {
+            self.registration.update_now();
+        }
+        if let Some(due) = self.registration.due(self.now) {
+            match self.address {
+                Address::Known => {
+                    self.registration.started(self.now, due);
+                    self.start(match due {
+                        Due::Register => What::Register,
+                        Due::Update { links } => What::Update { links },
+                        Due::Deregister => What::Deregister,
+                    });
+                }
+                Address::Unknown => self.address = Address::Wanted,
+                Address::Wanted | Address::Asked => {}
+            }
+            return;
+        }
+        if !self.registration.is_registered() {
+            return;
+        }
+        if let Some(report) = self.reports.due(self.now).copied() {
+            self.reports.started();
+            self.start(What::Send(report));
+        }
+    }
+
+    fn start(&mut self, what: What) {
+        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
+        let jitter = self.random() as u16;
+        let begin = match what {
+            What::Notify { .. } | What::Response { .. } => Exchange::start_confirm,
+            _ => Exchange::start,
+        };
+        let timeout = self.server_rtt.timeout_ms();
+        let exchange = begin(self.now, mid, token, &self.params, timeout, jitter);
+        self.own = Some(Own {
+            what,
+            exchange,
+            send: true,
+        });
+    }
+
+    fn next_block(&mut self) {
+        // Only what the engine has room for is asked for: that is the back-pressure.
+        if !self.room || self.block.is_some() || self.started.is_some() {
+            return;
+        }
+        if self.download.wanted(self.now).is_none() {
+            return;
+        }
+        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
+        let jitter = self.random() as u16;
+        let timeout = self.source_rtt.timeout_ms();
+        let exchange = Exchange::start(self.now, mid, token, &self.params, timeout, jitter);
+        self.get = Some(Get {
+            peer: self.source(),
+            exchange,
+            send: true,
+        });
+        self.download.sent();
+    }
+
+    /// Our message in flight ended: with a response's code, or `None`.
+    pub(super) fn finish_own(&mut self, code: Option<Code>, location: &str) {
+        let Some(own) = self.own.take() else { return };
+        self.server_rtt.learn(&own.exchange);
+        let random = self.random();
+        let byte = code.map(Code::byte);
+        match own.what {
+            What::Register | What::Update { .. } | What::Deregister => {
+                let outcome = match byte {
+                    Some(byte) => Outcome::Answer(byte, location),
+                    None => Outcome::Lost,
+                };
+                if byte.is_none() && own.what == What::Register {
+                    self.address = Address::Unknown; // it may have moved
+                }
+                if let Some(change) = self.registration.ended(self.now, outcome, random) {
+                    self.changed(change);
+                }
+            }
+            What::Send(_) => match self.reports.ended(self.now, byte, random) {
+                Sent::UpdateFirst => self.registration.update_now(),
+                Sent::Acknowledged | Sent::Later | Sent::Unsupported => {}
+            },
+            What::Notify { token, .. } => {
+                if code.is_none() {
+                    // RFC 7641 4.5: nobody listens any more.
+                    self.observations.cancel(token, None);
+                }
+            }
+            What::Response { .. } => {}
+        }
+    }
+
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::Registered => {
+                self.observations.clear();
+                self.reports.registered();
+                self.last_error = None;
+                self.link = Some(true);
+                self.tell_versions();
+            }
+            Change::Updated => self.reports.updated(),
+            Change::Lost(reason) => self.lost(reason),
+        }
+    }
+
+    fn lost(&mut self, reason: Option<Reason>) {
+        if reason.is_some() {
+            self.last_error = reason;
+        }
+        self.link = Some(false);
+    }
+
+    /// Writes the next datagram into `out` (`BLOCK + OVERHEAD` bytes): to whom, and its length.
+    pub fn next_datagram(&mut self, out: &mut [u8]) -> Option<(Peer, usize)> {
+        let sent = self.write_next(out);
+        if sent.is_some() {
+            self.traffic = self.now;
+        }
+        sent
+    }
+
+    fn write_next(&mut self, out: &mut [u8]) -> Option<(Peer, usize)> {
+        if let Some(short) = self.short.take() {
+            out.get_mut(..4)?.copy_from_slice(&short.bytes);
+            return Some((short.peer, 4));
+        }
+        if let Some(answer) = self.answer.take()
+            && let Some(len) = self.write_answer(&answer, out)
+        {
+            return Some((Peer::Server, len));
+        }
+        if self.own.is_none() && !self.source_busy() && self.registration.is_registered() {
+            self.choose_notification(out);
+        }
+        if self.own.as_ref().is_some_and(|own| own.send)
+            && let Some(len) = self.write_own(out)
+        {
+            return Some((Peer::Server, len));
+        }
+        let get = self.get.as_mut().filter(|get| get.send)?;
+        get.send = false;
+        let peer = get.peer;
+        match write_get(&self.download, &get.exchange, out) {
+            Ok(len) => Some((peer, len)),
+            Err(_) => {
+                self.get = None;
+                self.download.stop();
+                self.failed = Some(Reason::BadPackageUri);
+                None
+            }
+        }
+    }
+
+    fn write_own(&mut self, out: &mut [u8]) -> Option<usize> {
+        let own = self.own.as_mut()?;
+        own.send = false;
+        let writer = Writer {
+            config: &self.config,
+            device: &self.device,
+            location: self.registration.location(),
+            observation: match own.what {
+                What::Notify { token, .. } => self.observations.get(token),
+                _ => None,
+            },
+        };
+        match writer.write(own, out) {
+            Ok(len) => Some(len),
+            Err(_) => {
+                self.finish_own(None, "");
+                None
+            }
+        }
+    }
+
+    fn choose_notification(&mut self, out: &mut [u8]) {
+        while let Some(o) = self.observations.due(self.now) {
+            let idle = u64::from(self.config.nat_idle_ms);
+            if idle != 0 && self.now.saturating_sub(self.heard) >= idle {
+                return; // the Update goes first
+            }
+            let token = o.token;
+            match write_content(&self.device, o.path, o.format, out) {
+                Ok(len) => {
+                    let digest = digest(out.get(..len).unwrap_or(&[]));
+                    if let Some(sequence) = self.observations.compare(self.now, token, digest) {
+                        self.start(What::Notify { token, sequence });
+                        return;
+                    }
+                }
+                // The instance is gone, or the value has no place: the observation ends with it.
+                Err(_) => self.observations.cancel(token, None),
+            }
+        }
+    }
+
+    /// When [`poll`](Self::poll) must be called if nothing else happens.
+    pub fn deadline(&self) -> Option<Millis> {
+        let own = match &self.own {
+            Some(own) if own.send => Some(0),
+            Some(own) => own.exchange.deadline(),
+            None if self.source_busy() => None,
+            None => self.choice_deadline(),
+        };
+        let get = match &self.get {
+            Some(get) if get.send => Some(0),
+            Some(get) => get.exchange.deadline(),
+            None if self.download.is_ready() && self.room && self.block.is_none() => match self.own
+            {
+                Some(_) if self.source() == Peer::Server => None,
+                _ => Some(0),
+            },
+            None => self.download.deadline(),
+        };
+        let now = (self.answer.is_some() || self.short.is_some()).then_some(0);
+        let pending = self.pending.as_ref().and_then(Pending::deadline);
+        [own, get, now, pending].into_iter().flatten().min()
+    }
+
+    fn choice_deadline(&self) -> Option<Millis> {
+        let registration = match self.address {
+            Address::Asked => None,
+            _ => self.registration.deadline(),
+        };
+        let others = match self.registration.is_registered() {
+            true => [self.reports.deadline(), self.observations.deadline()],
+            false => [None; 2],
+        };
+        let owed = self.separate_response().is_some().then_some(0);
+        let [reports, observations] = others;
+        [registration, reports, observations, owed]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1);
+        self.message_id
+    }
+
+    /// xorshift32 over what [`poll`](Self::poll) was given: spreads one unpredictable number over the
+    /// few that one step needs.
+    pub(super) fn random(&mut self) -> u32 {
+        let mut x = self.seed | 1;
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.seed = x;
+        x
+    }
+}

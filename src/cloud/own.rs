@@ -1,0 +1,251 @@
+//! The messages of our own, written from what they are: no datagram is kept for its retransmission.
+
+use heapless::String;
+use sota_coap::{BuildError, Builder, Code, Exchange, Kind, Token, option};
+use sota_lwm2m::client::dispatch::{write_content, write_registration};
+use sota_lwm2m::client::observe::Observation;
+use sota_lwm2m::objects::plan::resource;
+use sota_lwm2m::{ContentFormat, Encoder, Error, Path, Value};
+
+use super::config::{Config, ENDPOINT_LEN};
+use super::download::Download;
+use super::objects::{Device, words};
+use super::uri::decode;
+use crate::message::{Reason, State};
+
+/// What is told by Send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// The versions of all components; with a request for a plan the wish for SHA-256.
+    Versions { request: Option<bool> },
+    /// A state of an upgrade was reached.
+    State {
+        instance: u8,
+        state: State,
+        reason: Option<Reason>,
+    },
+}
+
+/// One message of ours to the server that wants an answer or an ACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Register,
+    Update { links: bool },
+    Deregister,
+    Send(Report),
+    Notify { token: Token, sequence: u32 },
+    Response { token: Token, code: Code },
+}
+
+/// A message in flight: one at a time to the server (NSTART 1).
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) what: What,
+    pub(super) exchange: Exchange,
+    /// It is to be written (again).
+    pub(super) send: bool,
+}
+
+/// `key=` and a number, in decimal.
+fn number_query(key: &str, mut value: u32) -> String<16> {
+    let mut digits = [0u8; 10];
+    let mut at = digits.len();
+    while let Some(slot) = at.checked_sub(1).and_then(|i| digits.get_mut(i)) {
+        *slot = b'0' + (value % 10) as u8;
+        value /= 10;
+        at -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    let mut text = String::new();
+    let _ = text.push_str(key);
+    for digit in digits.iter().skip(at) {
+        let _ = text.push(char::from(*digit));
+    }
+    text
+}
+
+pub(super) struct Writer<'a> {
+    pub(super) config: &'a Config,
+    pub(super) device: &'a Device,
+    pub(super) location: &'a str,
+    pub(super) observation: Option<&'a Observation>,
+}
+
+impl Writer<'_> {
+    /// Writes the message; the bytes written.
+    pub(super) fn write(&self, own: &Own, out: &mut [u8]) -> Result<usize, BuildError> {
+        let (mid, token) = (own.exchange.message_id(), own.exchange.token());
+        let request = |out, code| Builder::new(out, Kind::Con, code, mid, token);
+        match own.what {
+            What::Register => {
+                let mut ep = String::<{ ENDPOINT_LEN + 3 }>::new();
+                let _ = ep.push_str("ep=");
+                let _ = ep.push_str(&self.config.endpoint);
+                let mut builder = request(out, Code::POST);
+                builder
+                    .path("/rd")
+                    .uint_option(option::CONTENT_FORMAT, ContentFormat::Link.number().into())
+                    .query(&ep)
+                    .query(&number_query("lt=", self.device.lifetime_s))
+                    .query("lwm2m=1.1")
+                    .query("b=U");
+                if self.config.queue_mode {
+                    builder.query("Q");
+                }
+                self.links(&mut builder)
+            }
+            What::Update { links } => {
+                let mut builder = request(out, Code::POST);
+                builder.path(self.location);
+                if links {
+                    builder
+                        .uint_option(option::CONTENT_FORMAT, ContentFormat::Link.number().into());
+                }
+                if self.device.lifetime_s != self.config.lifetime_s {
+                    builder.query(&number_query("lt=", self.device.lifetime_s));
+                }
+                match links {
+                    true => self.links(&mut builder),
+                    false => builder.finish(),
+                }
+            }
+            What::Deregister => request(out, Code::DELETE).path(self.location).finish(),
+            What::Send(report) => {
+                let mut builder = request(out, Code::POST);
+                builder.path("/dp").uint_option(
+                    option::CONTENT_FORMAT,
+                    ContentFormat::SenmlCbor.number().into(),
+                );
+                builder
+                    .payload_with(|room| self.report(report, room))
+                    .map_err(|_| BuildError::NoSpace)?
+                    .finish()
+            }
+            What::Notify { sequence, .. } => {
+                let o = self.observation.ok_or(BuildError::NoSpace)?;
+                let mut builder = Builder::new(out, Kind::Con, Code::CONTENT, mid, o.token);
+                builder
+                    .uint_option(option::OBSERVE, sequence)
+                    .uint_option(option::CONTENT_FORMAT, o.format.number().into());
+                builder
+                    .payload_with(|room| write_content(self.device, o.path, o.format, room))
+                    .map_err(|_| BuildError::NoSpace)?
+                    .finish()
+            }
+            What::Response { token, code } => {
+                Builder::new(out, Kind::Con, code, mid, token).finish()
+            }
+        }
+    }
+
+    fn links(&self, builder: &mut Builder<'_>) -> Result<usize, BuildError> {
+        builder
+            .payload_with(|room| write_registration(self.device, room))
+            .map_err(|_| BuildError::NoSpace)?
+            .finish()
+    }
+
+    fn report(&self, report: Report, out: &mut [u8]) -> Result<usize, Error> {
+        let plan = self.device.plan_object();
+        let view = &self.device.view;
+        let mut encoder = Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, out)?;
+        let mut put = |instance: u8, id: u16, value: Value<'_>| {
+            encoder.value(Path::resource(plan, instance.into(), id), value)
+        };
+        match report {
+            Report::Versions { request } => {
+                if let Some(sha256) = request {
+                    put(0, resource::REQUEST, Value::Integer(sha256.into()))?;
+                }
+                for instance in 0..self.device.components() as u8 {
+                    let component = self.device.component(instance);
+                    let text = |text| Value::String(text);
+                    put(
+                        instance,
+                        resource::COMPONENT,
+                        text(component.map_or("", |c| &c.name)),
+                    )?;
+                    put(
+                        instance,
+                        resource::CURRENT_VERSION,
+                        text(component.map_or("", |c| &c.version)),
+                    )?;
+                }
+            }
+            Report::State {
+                instance,
+                state,
+                reason,
+            } => {
+                if view.active == Some(instance) {
+                    put(instance, resource::PLAN, Value::String(&view.plan))?;
+                }
+                put(
+                    instance,
+                    resource::STATE,
+                    Value::Integer(state.number().into()),
+                )?;
+                match state {
+                    State::Confirmed => put(instance, resource::HOST_ANSWER, Value::Integer(1))?,
+                    State::Refused => put(instance, resource::HOST_ANSWER, Value::Integer(0))?,
+                    _ => {}
+                }
+                if let Some(reason) = reason {
+                    put(
+                        instance,
+                        resource::FAILURE_NUMBER,
+                        Value::Integer(reason.number().into()),
+                    )?;
+                    put(
+                        instance,
+                        resource::FAILURE_TEXT,
+                        Value::String(words(reason)),
+                    )?;
+                }
+                if let Some(component) = self.device.component(instance) {
+                    put(
+                        instance,
+                        resource::CURRENT_VERSION,
+                        Value::String(&component.version),
+                    )?;
+                }
+            }
+        }
+        encoder.finish()
+    }
+}
+
+/// Writes the GET of the block that is in flight.
+pub(super) fn write_get(
+    download: &Download,
+    exchange: &Exchange,
+    out: &mut [u8],
+) -> Result<usize, BuildError> {
+    let uri = download.uri().ok_or(BuildError::NoSpace)?;
+    let wanted = download.block();
+    let (mid, token) = (exchange.message_id(), exchange.token());
+    let mut builder = Builder::new(out, Kind::Con, Code::GET, mid, token);
+    let mut part = [0u8; 255];
+    // A name is said to the server, which may stand for several; an address literal is not (RFC 7252 6.4).
+    if !uri.is_literal() {
+        builder.option(option::URI_HOST, uri.host.as_bytes());
+    }
+    for segment in uri.segments() {
+        let bytes = decode(segment, &mut part).ok_or(BuildError::NoSpace)?;
+        builder.option(option::URI_PATH, bytes);
+    }
+    for query in uri.queries() {
+        let bytes = decode(query, &mut part).ok_or(BuildError::NoSpace)?;
+        builder.option(option::URI_QUERY, bytes);
+    }
+    builder.uint_option(option::BLOCK2, (wanted.num << 4) | u32::from(wanted.szx));
+    if wanted.first {
+        builder.uint_option(option::SIZE2, 0);
+    }
+    if !download.echo().is_empty() {
+        builder.option(option::ECHO, download.echo());
+    }
+    builder.finish()
+}
