@@ -422,6 +422,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     .flatten(),
             });
         }
+        // Places behind the last MCU are no components.
+        while components.len() > 1 && components.last().is_some_and(|c| c.name.is_empty()) {
+            components.pop();
+        }
         let shown = self
             .flow
             .active
