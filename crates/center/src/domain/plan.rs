@@ -41,6 +41,11 @@ impl PlanState {
         matches!(self, PlanState::Activated | PlanState::Upgrading)
     }
 
+    /// Nothing of it begins any more, for good; what runs goes on to the end of its component.
+    pub fn over(self) -> bool {
+        matches!(self, PlanState::Terminated | PlanState::Ended)
+    }
+
     /// Its name in the API.
     pub fn name(self) -> &'static str {
         match self {
@@ -269,6 +274,15 @@ impl Plan {
             }
         };
         Ok(next)
+    }
+
+    /// How often a failure is followed by another offer: never once the plan is over.
+    pub fn retries(&self) -> u8 {
+        if self.state.over() {
+            0
+        } else {
+            self.strategy.retry_times
+        }
     }
 
     /// Whether the end time has come for a plan that still runs.

@@ -92,7 +92,7 @@ impl Service {
         }
         let mut plans = self
             .store
-            .running_plans(scope, &endpoint.product_key)
+            .running_plans(scope, Some(&endpoint.product_key))
             .await?;
         // a plan that the device is in goes on before another begins; else the older activation first
         let begun = |plan: &Plan| {
