@@ -31,3 +31,6 @@ pub mod uri;
 
 pub use config::{Config, Link, Lookup, Peer};
 pub use machine::{Cloud, OVERHEAD};
+
+#[cfg(test)]
+mod tests;
