@@ -6,8 +6,8 @@
 //! | Activated | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Upgrading | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Suspended (no new starts) | - | - | Activated or Upgrading | Terminated | Ended | Suspended |
-//! | Terminated (waiting devices fail, running go on) | - | - | - | - | Terminated | Terminated |
-//! | Ended (running go on) | - | - | - | - | Ended | Ended |
+//! | Terminated (waiting devices fail, running ones finish their component) | - | - | - | - | Terminated | Terminated |
+//! | Ended (running ones finish their component) | - | - | - | - | Ended | Ended |
 
 use std::collections::BTreeSet;
 

@@ -163,6 +163,10 @@ fn a_plan_of_two_components_goes_through_in_sequence() {
     assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
     world.report("d", "5-1", State::PlanReceived, 6);
     assert_eq!(world.status().plan.state, PlanState::Upgrading);
+    world
+        .request("d", 6)
+        .expect("a host that restarted hears it again");
+    assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
     world.report("d", "5-1", State::Confirmed, 7);
     assert_eq!(world.sent(), ["download 5-1 STM32 27954"]);
     for state in [
