@@ -469,10 +469,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
         let waiting = self.registration.is_registered()
             && (self.reports.due(self.now).is_some()
-                || self.observations.due(self.now).is_some()
                 || self.download.is_ready() && self.source() == Peer::Server);
-        let idle = u64::from(self.config.nat_idle_ms);
-        if waiting && idle != 0 && self.now.saturating_sub(self.heard) >= idle {
+        if waiting && self.path_is_old() {
             self.registration.update_now();
         }
         if let Some(due) = self.registration.due(self.now) {
@@ -497,6 +495,12 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             self.reports.started();
             self.start(What::Send(report));
         }
+    }
+
+    /// So long silent that the address translation on the path may have forgotten us.
+    fn path_is_old(&self) -> bool {
+        let idle = u64::from(self.config.nat_idle_ms);
+        idle != 0 && self.now.saturating_sub(self.heard) >= idle
     }
 
     fn start(&mut self, what: What) {
@@ -556,6 +560,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             }
             What::Send(_) => match self.reports.ended(self.now, byte, random) {
                 Sent::UpdateFirst => self.registration.update_now(),
+                Sent::Refused => log::warn!("the server refused a report twice; it is dropped"),
                 Sent::Acknowledged | Sent::Later | Sent::Unsupported => {}
             },
             What::Notify { token, .. } => {
@@ -653,14 +658,14 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     fn choose_notification(&mut self, out: &mut [u8]) {
         while let Some(o) = self.observations.due(self.now) {
-            let idle = u64::from(self.config.nat_idle_ms);
-            if idle != 0 && self.now.saturating_sub(self.heard) >= idle {
-                return; // the Update goes first
-            }
             let token = o.token;
             match write_content(&self.device, o.path, o.format, out) {
                 Ok(len) => {
                     let digest = digest(out.get(..len).unwrap_or(&[]));
+                    if self.observations.differs(self.now, token, digest) && self.path_is_old() {
+                        // The Update goes first; the observation stays due.
+                        return self.registration.update_now();
+                    }
                     if let Some(sequence) = self.observations.compare(self.now, token, digest) {
                         self.start(What::Notify { token, sequence });
                         return;

@@ -242,11 +242,15 @@ fn observers_hear_changes_until_they_reset() {
     w.give(Peer::Server, &sota_coap::message::ack(m.message_id()));
     // Nothing that shows there changed.
     changed.progress = 10;
+    w.pass(40_000);
     w.tell(ToCloud::View(changed.clone()));
     assert!(w.sent.is_empty());
     changed.state = State::Failure;
     changed.reason = Some(Reason::DigestMismatch);
     w.tell(ToCloud::View(changed.clone()));
+    let update = w.next();
+    assert!(message(&update).path_is("/rd/7"), "silence was long");
+    w.answer(&update, Code::CHANGED, |_| {});
     let notification = w.next();
     let mid = message(&notification).message_id();
     w.give(Peer::Server, &sota_coap::message::reset(mid));
