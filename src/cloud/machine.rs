@@ -18,7 +18,7 @@ use crate::message::{Millis, Reason, ToCloud, ToEngine};
 use crate::platform::Readings;
 
 /// What a datagram may have beside a block: `next_datagram` wants a buffer of `BLOCK + OVERHEAD` bytes.
-pub const OVERHEAD: usize = 640;
+pub const OVERHEAD: usize = 768;
 
 /// Observations kept.
 const OBSERVATIONS: usize = 6;
@@ -210,6 +210,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                     instance,
                     state,
                     reason,
+                    plan: self.device.plan_of(instance),
                 };
                 if self.reports.push(report).is_err() {
                     return Err(ToCloud::Report {
@@ -253,7 +254,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 .iter()
                 .map(|c| (&c.name, &c.version)));
         if view != self.device.view {
-            self.device.view = view;
+            self.device.set_view(view);
             self.observations.look();
         }
         if links {

@@ -178,12 +178,47 @@ fn reports_wait_for_the_registration_and_then_push_back() {
 }
 
 #[test]
+fn a_report_names_the_plan_it_was_made_in() {
+    let mut w = World::registered(config());
+    let plan = |name: &str| View {
+        active: (!name.is_empty()).then_some(1),
+        plan: name.try_into().unwrap(),
+        ..view()
+    };
+    let report = |state| ToCloud::Report {
+        instance: 1,
+        state,
+        reason: None,
+    };
+    w.tell(ToCloud::View(plan("p1")));
+    w.tell(report(State::Updating));
+    w.tell(report(State::Success));
+    // The plan is over, and another there, before the reports are acknowledged.
+    w.tell(ToCloud::View(plan("")));
+    let mut names = Vec::new();
+    for next in ["", "p2"] {
+        let send = w.next();
+        names.push(value_of(&send, 0));
+        w.tell(ToCloud::View(plan(next)));
+        w.answer(&send, Code::CHANGED, |_| {});
+    }
+    assert_eq!(names, [Some("p1".into()), Some("p1".into())]);
+    w.tell(report(State::PlanReceived));
+    assert_eq!(value_of(&w.next(), 0).as_deref(), Some("p2"));
+}
+
+#[test]
 fn a_request_for_a_plan_carries_the_versions() {
     let mut w = World::registered(config());
+    w.cloud.on_readings(Readings {
+        battery_percent: Some(71),
+        rsrp_dbm: None,
+    });
     w.tell(ToCloud::Request { sha256: true });
     let send = w.next();
     let told = records(&send);
     assert!(told.contains(&(Path::resource(PLAN, 0, 18), "1".into())));
+    assert!(told.contains(&(Path::resource(3, 0, 9), "71".into())));
     assert!(told.contains(&(Path::resource(PLAN, 1, 1), "STM32".into())));
     assert!(told.contains(&(Path::resource(PLAN, 1, 19), "1_0_0".into())));
 }
