@@ -89,7 +89,7 @@ impl Endpoint {
                 if let Some(m) = answer.filter(|_| code.is_success()) {
                     self.values(id, now, what.path, m);
                 }
-                return;
+                return self.ask_for_client(id);
             }
             let step = standard.answered(&what.purpose, code);
             return self.step(id, now, step);
@@ -126,6 +126,26 @@ impl Endpoint {
                 }
             }
             Purpose::Observe | Purpose::Update => {}
+        }
+    }
+
+    /// A client without Plan object asks for a plan by registering: once all it runs is read.
+    fn ask_for_client(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Door::Standard(standard) = &mut peer.door else {
+            return;
+        };
+        if peer.todo.is_empty() && peer.in_flight.is_none() && standard.take_ask() {
+            let endpoint = peer.endpoint.clone();
+            let call = Call::Told {
+                endpoint,
+                facts: domain::DeviceFacts::default(),
+                reports: Vec::new(),
+                request: Some(true),
+            };
+            self.call(Pending::Quiet, call);
         }
     }
 

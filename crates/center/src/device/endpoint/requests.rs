@@ -330,6 +330,13 @@ impl Endpoint {
         self.verified(peer_id);
         self.answer(&asker, Code::CHANGED, &[]);
         self.call(Pending::Quiet, call);
+        // What could not be read after the registration is read now.
+        if let Some(Door::Standard(standard)) = self.peers.get_mut(peer_id).map(|p| &p.door)
+            && standard.asks()
+        {
+            let reads = standard.read_versions();
+            self.enqueue(peer_id, reads);
+        }
         self.pump(peer_id, now);
     }
 

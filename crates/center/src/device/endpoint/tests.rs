@@ -422,6 +422,11 @@ fn a_client_with_only_firmware_update_is_upgraded_over_its_restart() {
     assert_eq!(get.path, "/3/0/3");
     world.ack(1, &get, Code::CONTENT, "1_0");
     assert_eq!(world.told().0.components[0].version, "1_0");
+    let get = world.got();
+    assert_eq!(get.path, "/3/0/9");
+    world.ack(1, &get, Code::NOT_FOUND, "");
+    // all is read: it asks for a plan
+    assert_eq!(world.told().2, Some(true));
 
     world.command(offer(ComponentType::Firmware, "firmware"));
     let states: Vec<State> = world.told().1.iter().map(|r| r.state).collect();
@@ -480,15 +485,20 @@ fn a_client_with_only_software_management_is_polled_and_installs() {
         ("/9/0/1", "5"),
         ("/9/1/0", "STM32"),
         ("/9/1/1", "1_0"),
+        ("/3/0/9", "50"),
     ] {
         let get = world.got();
         assert_eq!(get.path, path);
         world.ack(1, &get, Code::CONTENT, text);
     }
     let mut known = Vec::new();
+    let mut battery = None;
     while !world.calls.is_empty() {
-        known.extend(world.told().0.components);
+        let facts = world.told().0;
+        known.extend(facts.components);
+        battery = battery.or(facts.battery_percent);
     }
+    assert_eq!(battery, Some(50));
     assert_eq!(
         known.last().map(|c| (c.identifier.as_str(), c.kind)),
         Some(("STM32", ComponentKind::Mcu))
