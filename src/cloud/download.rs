@@ -205,6 +205,11 @@ impl Download {
         wanted
     }
 
+    /// [`take_lookup`](Self::take_lookup) would say yes.
+    pub fn wants_lookup(&self) -> bool {
+        self.phase == Phase::Lookup
+    }
+
     /// The port knows the address, or has none just now.
     pub fn on_resolved(&mut self, now: Millis, found: bool, random: u32) {
         if self.phase == Phase::Resolving {

@@ -233,3 +233,28 @@ fn a_separate_response_is_acknowledged_also_when_it_comes_again() {
     }
     assert_eq!(received(&w, 0), [5; 64]);
 }
+
+#[test]
+fn no_step_is_asked_for_in_vain_while_the_server_is_silent() {
+    let mut w = World::registered(config());
+    fetch(&mut w, "coap://center/p", 0, 1000, b"");
+    w.tell(ToCloud::Request { sha256: false });
+    let end = w.now + 2 * 86_400_000;
+    let mut steps = 0;
+    while w.now < end {
+        w.wait();
+        steps += 1;
+        assert!(
+            steps < 20_000,
+            "a step is asked for again and again at {}",
+            w.now
+        );
+    }
+    // Two days: one block or report at a time, five transmissions each, then pauses up to the caps.
+    assert!(w.sent.len() < 10_000, "{} datagrams", w.sent.len());
+    assert!(
+        !w.engine
+            .iter()
+            .any(|m| matches!(m, ToEngine::FetchFailed(_)))
+    );
+}
