@@ -13,6 +13,8 @@ use crate::message::Event;
 
 /// Longest payload: 10700 with every string at its longest, in bytes.
 pub const PAYLOAD_LEN: usize = 256;
+/// Room for any payload.
+pub type Payload = String<PAYLOAD_LEN>;
 
 /// Writes decimal numbers and hex without `core::fmt`, which costs several KiB of code.
 struct Text<'a, const N: usize> {

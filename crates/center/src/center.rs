@@ -16,6 +16,9 @@ use crate::domain::Problem;
 use crate::service::{Service, Settings};
 use crate::store::{Scope, SqliteStore};
 
+/// Id of the Plan object until one is registered with OMA.
+pub const DEFAULT_PLAN_OBJECT: u16 = sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID;
+
 /// What can be chosen.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -22,7 +22,7 @@ pub mod domain;
 pub mod service;
 pub mod store;
 
-pub use center::{Center, Config, Stop};
+pub use center::{Center, Config, DEFAULT_PLAN_OBJECT, Stop};
 
 /// The present time: the one place where the Center reads a clock.
 pub(crate) fn now() -> domain::Time {

@@ -9,12 +9,15 @@
 //! | [`lossy`] | a UDP proxy that loses datagrams |
 //! | [`clock`] | time and random bytes |
 //! | [`wake`] | one wake-up per thread |
-//! | [`mcu`] | the MCU: two slots, pulls by AT |
+//! | [`module`] | the module: three threads around the component's machines |
+//! | [`mcu`], [`mcu_port`] | the MCU: two slots, pulls by AT; the loop around it |
 
 pub mod clock;
 pub mod flash;
 pub mod lossy;
 pub mod mcu;
+pub mod mcu_port;
+pub mod module;
 pub mod pty;
 pub mod serial;
 pub mod wake;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// Greatest datagram carried, in bytes.
@@ -43,6 +43,15 @@ impl Loss {
     }
 }
 
+/// Which way a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From a client to the server.
+    Up,
+    /// From the server to a client.
+    Down,
+}
+
 /// What went through so far, both directions together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -62,6 +71,7 @@ struct Counters {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    server: Arc<OnceLock<SocketAddr>>,
     stop: Arc<AtomicBool>,
     wake: Wake,
     counters: Arc<Counters>,
@@ -69,19 +79,22 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port of 127.0.0.1 and carries to `server`.
+    /// Listens on a free port of 127.0.0.1; carries as soon as [`Proxy::carry_to`] told where to.
+    /// `seen` is called on the proxy's thread for each datagram that is about to be carried.
     ///
     /// # Errors
     /// No sockets or threads left.
-    pub fn new(server: SocketAddr, loss: Loss) -> io::Result<Proxy> {
+    pub fn new(loss: Loss, seen: impl FnMut(Way, &[u8]) + Send + 'static) -> io::Result<Proxy> {
         let listen = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         listen.set_nonblocking(true)?;
         let address = listen.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
         let (wake, mut sleeper) = wake::pair()?;
+        let server = Arc::new(OnceLock::new());
         let mut carrier = Carrier {
-            server,
+            server: server.clone(),
+            seen: Box::new(seen),
             listen,
             clients: HashMap::new(),
             loss,
@@ -98,11 +111,17 @@ impl Proxy {
             })?;
         Ok(Proxy {
             address,
+            server,
             stop,
             wake,
             counters,
             thread: Some(thread),
         })
+    }
+
+    /// Where the server is; the first call counts.
+    pub fn carry_to(&self, server: SocketAddr) {
+        let _ = self.server.set(server);
     }
 
     /// Where clients send to instead of the server.
@@ -129,8 +148,11 @@ impl Drop for Proxy {
     }
 }
 
+type Seen = dyn FnMut(Way, &[u8]) + Send;
+
 struct Carrier {
-    server: SocketAddr,
+    server: Arc<OnceLock<SocketAddr>>,
+    seen: Box<Seen>,
     listen: UdpSocket,
     clients: HashMap<SocketAddr, UdpSocket>,
     loss: Loss,
@@ -147,9 +169,11 @@ impl Carrier {
     fn step(&mut self) {
         let mut datagram = [0; DATAGRAM];
         while let Ok((count, client)) = self.listen.recv_from(&mut datagram) {
-            if self.keep()
-                && let Some(socket) = self.towards_server(client)
-            {
+            if !self.keep() {
+                continue;
+            }
+            (self.seen)(Way::Up, &datagram[..count]);
+            if let Some(socket) = self.towards_server(client) {
                 let _ = socket.send(&datagram[..count]);
             }
         }
@@ -162,6 +186,7 @@ impl Carrier {
         }
         for (client, datagram) in back {
             if self.keep() {
+                (self.seen)(Way::Down, &datagram);
                 let _ = self.listen.send_to(&datagram, client);
             }
         }
@@ -185,7 +210,7 @@ impl Carrier {
             }
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
             socket.set_nonblocking(true).ok()?;
-            socket.connect(self.server).ok()?;
+            socket.connect(*self.server.get()?).ok()?;
             self.clients.insert(client, socket);
         }
         self.clients.get(&client)
@@ -213,7 +238,10 @@ mod tests {
     #[test]
     fn datagrams_go_both_ways() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy::new(server.local_addr().unwrap(), Loss::new(1, 0)).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let seen = move |way, datagram: &[u8]| tell.send((way, datagram.to_vec())).unwrap();
+        let proxy = Proxy::new(Loss::new(1, 0), seen).unwrap();
+        proxy.carry_to(server.local_addr().unwrap());
         let clients = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let mut buffer = [0; 16];
         for (i, client) in clients.iter().enumerate() {
@@ -235,13 +263,16 @@ mod tests {
                 lost: 0
             }
         );
+        assert_eq!(told.recv().unwrap(), (Way::Up, vec![0]));
+        assert_eq!(told.recv().unwrap(), (Way::Down, vec![100]));
     }
 
     #[test]
     fn with_everything_lost_nothing_arrives() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         server.set_nonblocking(true).unwrap();
-        let proxy = Proxy::new(server.local_addr().unwrap(), Loss::new(1, 100)).unwrap();
+        let proxy = Proxy::new(Loss::new(1, 100), |_, _| ()).unwrap();
+        proxy.carry_to(server.local_addr().unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..20 {
             client.send_to(b"x", proxy.address()).unwrap();

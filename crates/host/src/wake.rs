@@ -37,6 +37,12 @@ impl Wake {
     }
 }
 
+impl sota::mailbox::Wake for Wake {
+    fn wake(&self) {
+        Wake::wake(self);
+    }
+}
+
 impl Sleeper {
     /// Sleeps until woken, until one of `reads` can be read or `write` takes bytes, or for `ms`
     /// milliseconds (`None`: no limit of its own). The caller tries all of them afterwards.

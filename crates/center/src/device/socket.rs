@@ -70,7 +70,7 @@ impl Port {
             .spawn(move || {
                 let mut input = [0; MAX_DATAGRAM];
                 let mut output = [0; MAX_DATAGRAM];
-                loop {
+                while !stopped.load(Ordering::Acquire) {
                     // An error belongs to an earlier send (ICMP port unreachable), not to this receive.
                     let Ok((length, peer)) = receiver.recv_from(&mut input) else {
                         continue;
@@ -78,9 +78,6 @@ impl Port {
                     let Some(bytes) = input.get(..length) else {
                         continue;
                     };
-                    if stopped.load(Ordering::Acquire) {
-                        return;
-                    }
                     match fast(peer, bytes, &mut output) {
                         Fast::Answer(n) => {
                             if let Some(answer) = output.get(..n) {

@@ -87,16 +87,12 @@ impl Service {
                     return Ok(None);
                 }
             }
-            let owed = match occasion {
-                Occasion::Asked { .. } => open.outstanding_when_asked(),
-                Occasion::Push => open.outstanding(),
-            };
-            self.send_this(scope, &device, &open, owed).await?;
+            self.send_owed(scope, &device, &open).await?;
             return Ok(Some(Ok(())));
         }
         let mut plans = self
             .store
-            .running_plans(scope, Some(&endpoint.product_key))
+            .running_plans(scope, &endpoint.product_key)
             .await?;
         // a plan that the device is in goes on before another begins; else the older activation first
         let begun = |plan: &Plan| {
@@ -205,18 +201,7 @@ impl Service {
         device: &Device,
         entry: &PlanDevice,
     ) -> Result<(), Problem> {
-        self.send_this(scope, device, entry, entry.outstanding())
-            .await
-    }
-
-    async fn send_this(
-        &self,
-        scope: &Scope,
-        device: &Device,
-        entry: &PlanDevice,
-        owed: Option<Outstanding>,
-    ) -> Result<(), Problem> {
-        let Some(owed) = owed else {
+        let Some(owed) = entry.outstanding() else {
             return Ok(());
         };
         let plan = self

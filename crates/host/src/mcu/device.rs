@@ -325,6 +325,14 @@ impl<F: NorFlash> Device<F> {
         })
     }
 
+    /// The running image as it stands in the flash now; empty for the factory's.
+    pub fn running_image(&mut self) -> Result<Vec<u8>, McuError> {
+        let mut image = vec![0; self.record.running.length as usize];
+        let start = self.slot_start(self.record.slot);
+        flash(self.flash.read(start, &mut image))?;
+        Ok(image)
+    }
+
     /// SHA-256 over the running image as it stands in the flash now.
     pub fn running_sha256(&mut self) -> Result<[u8; 32], McuError> {
         let (slot, length) = (self.record.slot, self.record.running.length);

@@ -1,0 +1,282 @@
+//! The parts of the demo as processes. Only processes started here are ever signalled.
+
+use super::Args;
+use super::network::{Network, Victim};
+use crate::failure::Failure;
+use crate::stop::spawn;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use sota_errors::ProgramError;
+use sota_host::wire::Wire;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+/// Time a part has to end by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Time a part has to begin.
+const START: Duration = Duration::from_secs(30);
+
+/// Which part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Center,
+    Module,
+    Mcu,
+}
+
+impl Who {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Who::Center => "center",
+            Who::Module => "module",
+            Who::Mcu => "mcu",
+        }
+    }
+}
+
+/// What the demo waits for.
+pub(super) enum Message {
+    /// A line of a part.
+    Line(Who, Value),
+    /// A part closed its output: it ended.
+    Ended(Who),
+    /// Ctrl-C.
+    Stop,
+}
+
+/// One running part; ended when dropped.
+struct Part {
+    child: Child,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            if let Ok(pid) = i32::try_from(self.child.id()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+            let end = Instant::now() + FAREWELL;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// All parts.
+pub(super) struct Parts {
+    center_args: Vec<String>,
+    module_args: Vec<String>,
+    mcu_args: Vec<String>,
+    slot: u32,
+    coap: Option<SocketAddr>,
+    // Dropped in this order: the MCU, the module, the Center, which hears the module's good-bye.
+    mcu: Option<Part>,
+    module: Option<Part>,
+    center: Option<Part>,
+    victim: Victim,
+    restarts: u32,
+    tell: Sender<Message>,
+    told: Receiver<Message>,
+}
+
+impl Parts {
+    pub(super) fn new(
+        args: &Args,
+        folder: &Path,
+        network: &Network,
+        wire: &Wire,
+        package: usize,
+        tell: Sender<Message>,
+        told: Receiver<Message>,
+    ) -> Result<Parts, Failure> {
+        let text = |path: PathBuf| path.display().to_string();
+        let proxy = network.address().to_string();
+        let [a, b] = wire.ends().each_ref().map(|end| text(end.clone()));
+        // The MCU's slot holds the package; the Center compares nothing with it.
+        let slot = u32::try_from(package)
+            .ok()
+            .and_then(|bytes| bytes.checked_next_multiple_of(4096))
+            .ok_or_else(|| Failure::new(ProgramError::PackageOversized, package))?;
+        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let mut module_args = strings(&[
+            "module",
+            "--server",
+            &format!("coap://{proxy}"),
+            "--product-key",
+            super::setup::PRODUCT_KEY,
+            "--device-key",
+            super::setup::DEVICE_KEY,
+            "--state",
+            &text(folder.join("module")),
+            "--uart",
+            &a,
+            "--baud",
+            &args.baud.to_string(),
+            "--staging",
+            &args.staging.to_string(),
+            "--block",
+            &args.block.bytes().to_string(),
+            "--component",
+            super::setup::MODULE,
+        ]);
+        if let Some(piece) = args.piece {
+            module_args.extend(strings(&["--piece", &piece.to_string()]));
+        }
+        Ok(Parts {
+            center_args: strings(&[
+                "center",
+                "--listen-http",
+                "127.0.0.1:0",
+                "--listen-coap",
+                "127.0.0.1:0",
+                "--coap-public",
+                &proxy,
+                "--data",
+                &text(folder.join("center")),
+            ]),
+            module_args,
+            mcu_args: strings(&[
+                "mcu",
+                "--uart",
+                &b,
+                "--baud",
+                &args.baud.to_string(),
+                "--state",
+                &text(folder.join("mcu")),
+                "--component",
+                &args.component,
+                "--version",
+                &args.from,
+                "--slot",
+                &slot.to_string(),
+            ]),
+            slot,
+            coap: None,
+            mcu: None,
+            module: None,
+            center: None,
+            victim: network.module(),
+            restarts: 0,
+            tell,
+            told,
+        })
+    }
+
+    /// Bytes of one slot of the MCU.
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Where the Center answers devices; known since [`Parts::start_center`].
+    pub(super) fn coap_address(&self) -> SocketAddr {
+        self.coap.unwrap_or_else(|| ([127, 0, 0, 1], 5683).into())
+    }
+
+    /// Starts the Center; returns where its REST listens.
+    pub(super) fn start_center(&mut self) -> Result<String, Failure> {
+        self.center = Some(self.start(Who::Center, &self.center_args)?);
+        let line = self.first_line(Who::Center, "http")?;
+        let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        self.coap = field("coap").parse().ok();
+        Ok(field("http"))
+    }
+
+    /// Starts the module and waits until it runs.
+    pub(super) fn start_module(&mut self) -> Result<(), Failure> {
+        let part = self.start(Who::Module, &self.module_args)?;
+        self.victim.is(Some(part.child.id()));
+        self.module = Some(part);
+        self.first_line(Who::Module, "uart").map(drop)
+    }
+
+    /// Starts the MCU and waits until it runs.
+    pub(super) fn start_mcu(&mut self) -> Result<(), Failure> {
+        self.mcu = Some(self.start(Who::Mcu, &self.mcu_args)?);
+        self.first_line(Who::Mcu, "ready").map(drop)
+    }
+
+    /// The next line of a part within `wait`. A module that was killed is started again.
+    pub(super) fn next(&mut self, wait: Duration) -> Result<Option<(Who, Value)>, Failure> {
+        match self.told.recv_timeout(wait) {
+            Ok(Message::Line(who, line)) => Ok(Some((who, line))),
+            Ok(Message::Stop) => Err(Failure::new(ProgramError::Interrupted, "")),
+            Ok(Message::Ended(Who::Module)) if self.victim.kills() > self.restarts => {
+                self.restarts += 1;
+                self.victim.is(None);
+                self.module = None;
+                let part = self.start(Who::Module, &self.module_args)?;
+                self.victim.is(Some(part.child.id()));
+                self.module = Some(part);
+                let line = serde_json::json!({ "restarted": self.restarts });
+                Ok(Some((Who::Module, line)))
+            }
+            Ok(Message::Ended(who)) => Err(Failure::new(ProgramError::ChildEnded, who.name())),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+        }
+    }
+
+    /// Ends all of them.
+    pub(super) fn end(&mut self) {
+        self.victim.is(None);
+        self.mcu = None;
+        self.module = None;
+        self.center = None;
+    }
+
+    fn first_line(&mut self, who: Who, key: &str) -> Result<Value, Failure> {
+        let end = Instant::now() + START;
+        while Instant::now() < end {
+            match self.told.recv_timeout(START) {
+                Ok(Message::Line(from, line)) if from == who && line.get(key).is_some() => {
+                    return Ok(line);
+                }
+                Ok(Message::Line(from, line)) if from == who && line["result"] == "failure" => {
+                    let detail = format!("{}: {}", who.name(), line["message"]);
+                    return Err(Failure::new(ProgramError::ChildNotStarted, detail));
+                }
+                Ok(Message::Ended(from)) if from == who => break,
+                Ok(Message::Stop) => return Err(Failure::new(ProgramError::Interrupted, "")),
+                _ => {}
+            }
+        }
+        Err(Failure::new(ProgramError::ChildNotStarted, who.name()))
+    }
+
+    fn start(&self, who: Who, args: &[String]) -> Result<Part, Failure> {
+        let failed = |e| {
+            Failure::new(
+                ProgramError::ChildNotStarted,
+                format!("{}: {e}", who.name()),
+            )
+        };
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut child = Command::new(program)
+            .args(["--json", "--until-eof"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let lines = child.stdout.take();
+        let part = Part { child };
+        let tell = self.tell.clone();
+        spawn(who.name(), move || {
+            for line in lines.into_iter().flat_map(|l| BufReader::new(l).lines()) {
+                let Ok(line) = line else { break };
+                if let Ok(value) = serde_json::from_str(&line) {
+                    let _ = tell.send(Message::Line(who, value));
+                }
+            }
+            let _ = tell.send(Message::Ended(who));
+        })?;
+        Ok(part)
+    }
+}

@@ -1,0 +1,191 @@
+//! The judgement, from the MCU's flash itself and the Center's word, and the table.
+
+use super::Args;
+use super::follow::{Follow, PHASES};
+use super::setup::Served;
+use crate::failure::Failure;
+use crate::out::Out;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sota_errors::ProgramError;
+use sota_host::lossy::Passed;
+use sota_host::mcu_port::{open_flash, running};
+use sota_host::wire::Carried;
+use std::path::Path;
+
+/// What the report is made of.
+pub(super) struct Facts<'a> {
+    pub(super) args: &'a Args,
+    pub(super) package: Vec<u8>,
+    pub(super) folder: &'a Path,
+    pub(super) slot: u32,
+    pub(super) follow: Follow,
+    pub(super) served: Served,
+    pub(super) network: Passed,
+    pub(super) wire: Carried,
+    pub(super) kills: u32,
+    pub(super) seconds: f64,
+}
+
+/// What happened.
+pub(super) struct Report {
+    component: String,
+    from: String,
+    wanted: String,
+    /// What the MCU boots now, read from its flash after every process has ended.
+    version: String,
+    flash_holds_package: bool,
+    bytes: usize,
+    sha256: String,
+    follow: Follow,
+    served: Served,
+    network: Passed,
+    wire: Carried,
+    kills: u32,
+    kills_wanted: u32,
+    seconds: f64,
+}
+
+impl Report {
+    pub(super) fn new(facts: Facts<'_>) -> Result<Report, Failure> {
+        let state = facts.folder.join("mcu");
+        let flash =
+            open_flash(&state, facts.slot).map_err(|e| Failure::new(ProgramError::FlashFile, e))?;
+        let (version, image) = running(flash, facts.slot)?;
+        Ok(Report {
+            component: facts.args.component.clone(),
+            from: facts.args.from.clone(),
+            wanted: facts.args.to.clone(),
+            version,
+            flash_holds_package: image == facts.package,
+            bytes: facts.package.len(),
+            sha256: hex::encode(Sha256::digest(&image)),
+            follow: facts.follow,
+            served: facts.served,
+            network: facts.network,
+            wire: facts.wire,
+            kills: facts.kills,
+            kills_wanted: facts.args.kill_module,
+            seconds: facts.seconds,
+        })
+    }
+
+    /// Whether the thing asked for is true.
+    pub(super) fn judge(&self) -> Result<(), Failure> {
+        if !self.follow.center_success {
+            return Err(Failure::new(ProgramError::UpgradeFailed, ""));
+        }
+        if !self.flash_holds_package
+            || self.version != self.wanted
+            || self.follow.center_version != self.wanted
+        {
+            let detail = format!(
+                "the flash boots {} (SHA-256 {}), the Center has {}",
+                self.version, self.sha256, self.follow.center_version
+            );
+            return Err(Failure::new(ProgramError::FlashDiffers, detail));
+        }
+        // One block is in flight with Block2.
+        if self.served.again > u64::from(self.kills) || self.kills < self.kills_wanted {
+            let detail = format!(
+                "{} blocks, {} of {} kills",
+                self.served.again, self.kills, self.kills_wanted
+            );
+            return Err(Failure::new(ProgramError::BlocksTwice, detail));
+        }
+        Ok(())
+    }
+
+    /// The table, or the one object. A failed judgement prints its own object.
+    pub(super) fn show(&self, out: Out) {
+        if self.judge().is_ok() {
+            out.line(self.table(), self.object());
+        }
+    }
+
+    fn object(&self) -> Value {
+        let phases: serde_json::Map<_, _> = PHASES
+            .iter()
+            .zip(self.follow.seconds)
+            .map(|(name, seconds)| ((*name).to_owned(), json!(round(seconds))))
+            .collect();
+        json!({
+            "result": "success",
+            "component": self.component,
+            "from": self.from,
+            "to": self.version,
+            "bytes": self.bytes,
+            "pieces": self.follow.pieces,
+            "sha256": self.sha256,
+            "seconds": round(self.seconds),
+            "phases": phases,
+            "retransmissions": self.follow.retransmissions(),
+            "at_retries": self.follow.at_retries,
+            "blocks_served": self.served.blocks,
+            "blocks_served_again": self.served.again,
+            "blocks_served_duplicates": self.served.duplicates,
+            "datagrams_carried": self.network.carried,
+            "datagrams_lost": self.network.lost,
+            "uart_bytes_to_mcu": self.wire.a_to_b,
+            "uart_bytes_from_mcu": self.wire.b_to_a,
+            "module_kills": self.kills,
+        })
+    }
+
+    fn table(&self) -> String {
+        let mut rows = vec![
+            ("component", self.component.clone()),
+            ("version", format!("{} -> {}", self.from, self.version)),
+            (
+                "package",
+                format!("{} bytes, {} pieces", self.bytes, self.follow.pieces),
+            ),
+            (
+                "SHA-256",
+                format!("{} (read from the MCU's flash)", self.sha256),
+            ),
+            (
+                "blocks served",
+                format!(
+                    "{}, of these fetched twice {}, asked again by a retransmission {}",
+                    self.served.blocks, self.served.again, self.served.duplicates
+                ),
+            ),
+            (
+                "datagrams",
+                format!(
+                    "{} carried, {} lost",
+                    self.network.carried, self.network.lost
+                ),
+            ),
+            (
+                "retransmissions",
+                format!(
+                    "{} by the module, {} AT commands by the MCU",
+                    self.follow.retransmissions(),
+                    self.follow.at_retries
+                ),
+            ),
+            (
+                "UART",
+                format!(
+                    "{} bytes to the MCU, {} from it, {} lost",
+                    self.wire.a_to_b, self.wire.b_to_a, self.wire.lost
+                ),
+            ),
+            ("module killed", format!("{} times", self.kills)),
+        ];
+        for (name, seconds) in PHASES.iter().zip(self.follow.seconds) {
+            rows.push((name, format!("{seconds:.2} s")));
+        }
+        rows.push(("all", format!("{:.2} s", self.seconds)));
+        let lines = rows
+            .iter()
+            .map(|(name, value)| format!("  {name:16} {value}\n"));
+        format!("\nsuccess\n{}", lines.collect::<String>())
+    }
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,165 @@
+//! `sota mcu`.
+
+use crate::failure::Failure;
+use crate::names;
+use crate::out::Out;
+use crate::stop::on_stop;
+use serde_json::json;
+use sota_errors::{McuError, ProgramError};
+use sota_host::mcu::{Config, McuEvent};
+use sota_host::mcu_port::{Heard, McuPort, StartError, flash_path, open_flash};
+use sota_host::serial::{Change, Serial, Source};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Options of `sota mcu`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The serial port to the module.
+    #[arg(long)]
+    uart: PathBuf,
+    /// Bits per second of a real serial port.
+    #[arg(long, default_value_t = 115_200)]
+    baud: u32,
+    /// Folder of the MCU's flash; made if it is not there.
+    #[arg(long)]
+    state: PathBuf,
+    /// Component identifier.
+    #[arg(long)]
+    component: String,
+    /// Version of the factory's image; counts until the first upgrade.
+    #[arg(long)]
+    version: String,
+    /// Bytes of one of its two slots.
+    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(4096..=1 << 28))]
+    slot: u32,
+    /// End, with status 0, when the module said success for a new image.
+    #[arg(long)]
+    exit_when_updated: bool,
+}
+
+/// Runs until it is stopped.
+pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> {
+    names::component(&args.component)?;
+    names::version(&args.version)?;
+    names::folder(&args.state)?;
+    let flash = open_flash(&args.state, args.slot).map_err(|e| {
+        let path = flash_path(&args.state);
+        Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
+    })?;
+    let serial = Serial::open(Source::Path(args.uart.clone()), args.baud).map_err(|e| {
+        Failure::new(
+            ProgramError::UartNotOpened,
+            format!("{}: {e}", args.uart.display()),
+        )
+    })?;
+    let config = Config::new(&args.component, &args.version, args.slot);
+    let (mut port, wake) = McuPort::new(config, flash, serial).map_err(|e| match e {
+        StartError::Mcu(error) => Failure::from(error),
+        StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
+    })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    on_stop(until_eof, move || {
+        asked.store(true, Ordering::SeqCst);
+        wake.wake();
+    })?;
+    let status = port.status();
+    out.line(
+        format_args!("MCU {} runs {}", args.component, status.version),
+        json!({ "ready": args.component, "version": status.version }),
+    );
+    let mut updated = false;
+    let mut told = (0, 0);
+    let ended = |updated| stop.load(Ordering::SeqCst) || (updated && args.exit_when_updated);
+    while !ended(updated) {
+        let mut events = Vec::new();
+        port.step(&mut |heard| events.push(heard));
+        for heard in events {
+            match heard {
+                Heard::Uart(change) => uart(out, &args.uart, change),
+                Heard::Mcu(event) => {
+                    updated |= event == McuEvent::Success && port.status().upgrades > 0;
+                    show(out, &mut port, &event)?;
+                }
+            }
+        }
+        let status = port.status();
+        let now = (status.progress, status.package_length);
+        if now != told {
+            told = now;
+            out.object(json!({
+                "progress": now.0, "length": now.1,
+                "pieces": status.pieces, "retries": status.retries,
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn show(out: Out, port: &mut McuPort, event: &McuEvent) -> Result<(), Failure> {
+    match event {
+        McuEvent::Announced(version) => out.line(
+            format_args!("said to the module that it runs {version}"),
+            json!({ "event": "announced", "version": version }),
+        ),
+        McuEvent::Plan(target) => out.line(
+            format_args!("a plan to version {target}"),
+            json!({ "event": "plan", "target": target }),
+        ),
+        McuEvent::Answered(yes) => out.line(
+            format_args!("{} the plan", if *yes { "confirmed" } else { "refused" }),
+            json!({ "event": "answered", "confirmed": yes }),
+        ),
+        McuEvent::Download { length, from } => out.line(
+            format_args!("package of {length} bytes, from byte {from} on"),
+            json!({ "event": "download", "length": length, "from": from }),
+        ),
+        McuEvent::Piece { start, length } => out.line(
+            format_args!("piece of {length} bytes at {start}"),
+            json!({ "event": "piece", "start": start, "piece_length": length }),
+        ),
+        McuEvent::Rewind(place) => out.line(
+            format_args!("asked the module to go back to {place}"),
+            json!({ "event": "rewind", "place": place }),
+        ),
+        McuEvent::Verified => out.line(
+            "every digest matches what is in the flash",
+            json!({ "event": "verified" }),
+        ),
+        McuEvent::Booted(version) => {
+            let sha256 = hex::encode(port.running_sha256()?);
+            out.line(
+                format_args!("booted {version}, SHA-256 {sha256}"),
+                json!({ "updated": version, "sha256": sha256 }),
+            );
+        }
+        McuEvent::Success => out.line("the module says success", json!({ "event": "success" })),
+        McuEvent::Failure => out.line("the module says failure", json!({ "event": "failure" })),
+        McuEvent::Error(error) => warn(out, *error),
+    }
+    Ok(())
+}
+
+fn warn(out: Out, error: McuError) {
+    out.line(
+        format_args!("warning {error}; {}", error.remedy()),
+        json!({ "warning": error.number(), "name": error.name() }),
+    );
+}
+
+fn uart(out: Out, path: &std::path::Path, change: Change) {
+    let path = path.display();
+    let error = ProgramError::UartVanished;
+    match change {
+        Change::Lost => out.line(
+            format_args!("warning {error} ({path}); {}", error.remedy()),
+            json!({ "warning": error.number(), "name": error.name() }),
+        ),
+        Change::Back => out.line(
+            format_args!("the UART {path} is back"),
+            json!({ "event": "uart back" }),
+        ),
+    }
+}

@@ -1,0 +1,313 @@
+//! `sota module`.
+
+use crate::failure::Failure;
+use crate::names;
+use crate::out::Out;
+use crate::stop::on_stop;
+use clap::ValueEnum;
+use serde_json::json;
+use sota::bridge::{ConnectMode, Settings};
+use sota::cloud::{self, Link, uri::Uri};
+use sota::engine;
+use sota::message::{Event, View};
+use sota::platform::Readings;
+use sota_errors::{ProgramError, Reason};
+use sota_host::module::{Config, Heard, Module, ModuleFlash, PAGE, load_settings};
+use sota_host::serial::{Change, Serial, Source};
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+/// Options of `sota module`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The LwM2M server: coap://HOST[:PORT].
+    #[arg(long)]
+    server: String,
+    /// Product key: first half of the endpoint name.
+    #[arg(long)]
+    product_key: String,
+    /// Device key: second half of the endpoint name.
+    #[arg(long)]
+    device_key: String,
+    /// Folder of staging, journal and settings; made if it is not there.
+    #[arg(long)]
+    state: PathBuf,
+    /// The serial port to the MCU, or `pty` for a new pseudo-terminal whose path is printed.
+    #[arg(long)]
+    uart: String,
+    /// Bits per second of a real serial port.
+    #[arg(long, default_value_t = 115_200)]
+    baud: u32,
+    /// Bytes of the staging partition: a multiple of 4096, one page of it is kept for repairs.
+    #[arg(long, default_value_t = 1 << 20)]
+    staging: u32,
+    /// Greatest piece in bytes, rounded down to 1024 (default: what staging holds).
+    #[arg(long)]
+    piece: Option<u32>,
+    /// Block size asked for, in bytes.
+    #[arg(long, value_enum, default_value = "1024")]
+    block: Block,
+    /// Identifier of the module's own component.
+    #[arg(long, default_value = "MODULE")]
+    component: String,
+    /// Version the module's own component runs.
+    #[arg(long, default_value = "1.0.0")]
+    version: String,
+    /// Behave as QuecThing to the letter: its timers, restarts and version rule.
+    #[arg(long)]
+    strict: bool,
+    /// Confirm offers without asking the MCU.
+    #[arg(long)]
+    auto_confirm: bool,
+    /// Battery in % that this module shows.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    battery: u8,
+    /// Signal strength in dBm (RSRP) that this module shows.
+    #[arg(long, default_value_t = -80, allow_negative_numbers = true, value_parser = clap::value_parser!(i16).range(-156..=-31))]
+    rsrp: i16,
+    /// Transmission parameters for NB-IoT (ACK time-out 15 s) instead of RFC 7252's.
+    #[arg(long)]
+    nbiot: bool,
+    /// Queue mode: say that the module sleeps between its messages.
+    #[arg(long)]
+    queue_mode: bool,
+    /// Registration lifetime in seconds.
+    #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..=864_000))]
+    lifetime: u32,
+    /// Id of the Plan object.
+    #[arg(long, default_value_t = sota_center::DEFAULT_PLAN_OBJECT)]
+    plan_object: u16,
+    /// Offer /33629 (Advanced Firmware Update) instead of /9.
+    #[arg(long)]
+    advanced_firmware_update: bool,
+}
+
+/// Block sizes of RFC 7959 that a module is built with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Block {
+    #[value(name = "64")]
+    B64,
+    #[value(name = "128")]
+    B128,
+    #[value(name = "256")]
+    B256,
+    #[value(name = "512")]
+    B512,
+    #[value(name = "1024")]
+    B1024,
+}
+
+impl Block {
+    /// Its size in bytes.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Block::B64 => 64,
+            Block::B128 => 128,
+            Block::B256 => 256,
+            Block::B512 => 512,
+            Block::B1024 => 1024,
+        }
+    }
+}
+
+/// Runs until it is stopped.
+pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> {
+    let config = config(&args)?;
+    let flash = open_flash(&args)?;
+    let source = match args.uart.as_str() {
+        "pty" => Source::Pty,
+        path => Source::Path(path.into()),
+    };
+    let serial = Serial::open(source, args.baud)
+        .map_err(|e| Failure::new(ProgramError::UartNotOpened, format!("{}: {e}", args.uart)))?;
+    let uart = serial.path().display().to_string();
+    let (stop, stopped) = mpsc::channel();
+    on_stop(until_eof, move || {
+        let _ = stop.send(());
+    })?;
+    out.line(
+        format_args!(
+            "module {}:{} for {}, UART {uart}",
+            args.product_key, args.device_key, args.server
+        ),
+        json!({ "uart": uart, "endpoint": format!("{}:{}", args.product_key, args.device_key) }),
+    );
+    let port = uart.clone();
+    let heard = move |heard| show(out, &port, heard);
+    let start = match args.block {
+        Block::B64 => Module::start::<64>,
+        Block::B128 => Module::start::<128>,
+        Block::B256 => Module::start::<256>,
+        Block::B512 => Module::start::<512>,
+        Block::B1024 => Module::start::<1024>,
+    };
+    let module = start(config, flash, serial, Box::new(heard))
+        .map_err(|e| Failure::new(ProgramError::SocketFailed, e))?;
+    // The sender lives on the signals' thread, which never ends.
+    let _ = stopped.recv();
+    module.stop();
+    Ok(())
+}
+
+fn config(args: &Args) -> Result<Config, Failure> {
+    names::key("product key", &args.product_key)?;
+    names::key("device key", &args.device_key)?;
+    names::component(&args.component)?;
+    names::version(&args.version)?;
+    let server = |_| Failure::new(ProgramError::ServerAddress, &args.server);
+    let uri = Uri::parse(&args.server).map_err(server)?;
+    let endpoint = format!("{}:{}", args.product_key, args.device_key);
+    let long = |_| Failure::new(ProgramError::KeysUnusable, &endpoint);
+    let cloud = cloud::Config {
+        host: uri
+            .host
+            .try_into()
+            .map_err(|_| server(Reason::BadPackageUri))?,
+        port: uri.port,
+        endpoint: endpoint.as_str().try_into().map_err(long)?,
+        lifetime_s: args.lifetime,
+        queue_mode: args.queue_mode,
+        link: if args.nbiot {
+            Link::NbIot
+        } else {
+            Link::Rfc7252
+        },
+        plan_object: args.plan_object,
+        advanced_firmware_update: args.advanced_firmware_update,
+        ..cloud::Config::default()
+    };
+    let base = match args.strict {
+        true => engine::Config::strict(),
+        false => engine::Config::default(),
+    };
+    let name = |text: &str| Failure::new(ProgramError::NameUnusable, text);
+    let engine = engine::Config {
+        auto_confirm: args.auto_confirm,
+        piece_limit: args.piece,
+        own_component: args
+            .component
+            .as_str()
+            .try_into()
+            .map_err(|_| name(&args.component))?,
+        own_version: args
+            .version
+            .as_str()
+            .try_into()
+            .map_err(|_| name(&args.version))?,
+        ..base
+    };
+    names::folder(&args.state)?;
+    let readings = Readings {
+        battery_percent: Some(args.battery),
+        rsrp_dbm: Some(args.rsrp),
+    };
+    Ok(Config {
+        cloud,
+        engine,
+        settings: settings(args)?,
+        readings,
+        state: args.state.clone(),
+    })
+}
+
+/// What AT commands changed before, below what the command line says.
+fn settings(args: &Args) -> Result<Settings, Failure> {
+    let mut settings = load_settings(&args.state).map_err(|e| {
+        Failure::new(
+            ProgramError::StateFolder,
+            format!("{}: {e}", args.state.display()),
+        )
+    })?;
+    settings.connect = ConnectMode::Auto;
+    settings.lifetime_s = args.lifetime;
+    for (field, value) in [
+        (&mut settings.product_key, &args.product_key),
+        (&mut settings.device_key, &args.device_key),
+    ] {
+        *field = value
+            .as_str()
+            .try_into()
+            .map_err(|_| Failure::new(ProgramError::KeysUnusable, value))?;
+    }
+    settings.server = args
+        .server
+        .as_str()
+        .try_into()
+        .map_err(|_| Failure::new(ProgramError::ServerAddress, &args.server))?;
+    Ok(settings)
+}
+
+fn open_flash(args: &Args) -> Result<ModuleFlash, Failure> {
+    check_staging(args.staging)?;
+    ModuleFlash::open(&args.state, args.staging).map_err(|(path, e)| {
+        Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
+    })
+}
+
+/// Staging: whole pages, at least three.
+pub(crate) fn check_staging(staging: u32) -> Result<(), Failure> {
+    let page = PAGE as u32;
+    if staging < 3 * page || !staging.is_multiple_of(page) {
+        return Err(Failure::new(
+            ProgramError::StagingUnusable,
+            format!("{staging} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+fn show(out: Out, uart: &str, heard: Heard) {
+    match heard {
+        Heard::Event(event) => show_event(out, &event),
+        Heard::View(view) => show_view(out, &view),
+        Heard::Progress(progress, length) => {
+            out.object(json!({ "progress": progress, "length": length }));
+        }
+        Heard::Net(net) => out.object(json!({
+            "sent": net.sent, "received": net.received, "retransmissions": net.retransmissions,
+        })),
+        Heard::Uart(Change::Lost) => {
+            let reason = Reason::UartLost;
+            out.line(
+                format_args!("warning {reason} ({uart}); {}", reason.remedy()),
+                json!({ "warning": reason.number(), "name": reason.name() }),
+            );
+        }
+        Heard::Uart(Change::Back) => out.line(
+            format_args!("the UART {uart} is back"),
+            json!({ "event": "uart back" }),
+        ),
+        Heard::SettingsNotStored(error) => {
+            let e = ProgramError::StateFolder;
+            out.line(
+                format_args!("warning {e}: {error}; {}", e.remedy()),
+                json!({ "warning": e.number(), "name": e.name() }),
+            );
+        }
+    }
+}
+
+fn show_event(out: Out, event: &Event) {
+    let mut text = sota::event::Payload::new();
+    event.write_payload(&mut text);
+    let (group, code) = (event.group(), event.code());
+    let comma = if text.is_empty() { "" } else { "," };
+    out.line(
+        format_args!("event {group},{code}{comma}{text}"),
+        json!({ "event": format!("{group},{code}"), "payload": text.as_str() }),
+    );
+    if let Event::UpdateFail(reason) = event {
+        out.line(
+            format_args!("  {reason}; {}", reason.remedy()),
+            json!({ "reason": reason.number(), "name": reason.name() }),
+        );
+    }
+}
+
+fn show_view(out: Out, view: &View) {
+    out.object(json!({
+        "state": view.state.number(),
+        "target": view.target.as_str(),
+        "reason": view.reason.map(|reason| reason.number()),
+    }));
+}

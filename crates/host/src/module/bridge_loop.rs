@@ -1,0 +1,149 @@
+//! The bridge's thread: the UART.
+
+use super::{Calls, Common, Heard, settings_file};
+use crate::serial::Serial;
+use sota::bridge::{Bridge, ConnectMode, Output, Settings};
+use sota::message::{Command, Event, Reason, Reply};
+use sota::platform::Clock;
+use std::path::PathBuf;
+
+pub(super) struct BridgeLoop<const B: usize> {
+    common: Common<B>,
+    bridge: Bridge,
+    serial: Serial,
+    calls: Calls,
+    state: PathBuf,
+    /// Received, not yet taken by the machine.
+    received: Vec<u8>,
+    /// Taken from the machine, not yet by the UART.
+    out: Vec<u8>,
+    /// An event the machine had no room for.
+    event: Option<Event>,
+}
+
+impl<const B: usize> BridgeLoop<B> {
+    pub(super) fn new(
+        common: Common<B>,
+        settings: Settings,
+        state: PathBuf,
+        serial: Serial,
+        calls: Calls,
+    ) -> BridgeLoop<B> {
+        BridgeLoop {
+            common,
+            bridge: Bridge::new(settings),
+            serial,
+            calls,
+            state,
+            received: Vec::new(),
+            out: Vec::new(),
+            event: None,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        if self.bridge.settings().connect == ConnectMode::Auto {
+            self.calls.command(Command::Connect(true));
+        }
+        while !self.common.ended() {
+            let now = self.common.clock.now();
+            if let Some(change) = self.serial.reopen(now) {
+                self.common.tell(Heard::Uart(change));
+            }
+            self.receive(now);
+            while self.step(now) {}
+            if self.bridge.settings_changed()
+                && let Err(error) = settings_file::store(&self.state, self.bridge.settings())
+            {
+                self.common
+                    .tell(Heard::SettingsNotStored(error.to_string()));
+            }
+            let now = self.common.clock.now();
+            let ms = self.serial.retry_at().map(|at| at.saturating_sub(now));
+            let fd = self.serial.fd();
+            // While the machine takes nothing, nothing is read: the line's own buffer fills.
+            let read = fd.filter(|_| self.received.is_empty());
+            let write = fd.filter(|_| !self.out.is_empty());
+            self.common.sleeper.sleep(read.as_slice(), write, ms);
+        }
+    }
+
+    fn receive(&mut self, now: u64) {
+        if !self.received.is_empty() {
+            return;
+        }
+        let mut bytes = [0; 1024];
+        match self.serial.read(now, &mut bytes) {
+            Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+            Err(change) => self.common.tell(Heard::Uart(change)),
+        }
+    }
+
+    /// One round of the machine; whether anything moved.
+    fn step(&mut self, now: u64) -> bool {
+        let taken = self.bridge.on_bytes(&self.received);
+        self.received.drain(..taken);
+        let mut moved = taken > 0;
+        while let Some(output) = self.bridge.poll() {
+            self.answer(output);
+            moved = true;
+        }
+        while self.bridge.ready_for_event() {
+            let Some(event) = self.event.take().or_else(|| {
+                let event = self.common.boxes.events.try_recv()?;
+                self.common.boxes.engine.wake();
+                Some(event)
+            }) else {
+                break;
+            };
+            if !self.bridge.on_event(&event) {
+                self.event = Some(event);
+                break;
+            }
+            moved = true;
+        }
+        self.send(now) || moved
+    }
+
+    fn answer(&mut self, output: Output) {
+        let reply = match output {
+            Output::Command(command) => match self.calls.command(command) {
+                Some((reply, bytes)) => {
+                    let buffer = self.bridge.read_buffer();
+                    let count = buffer.len().min(bytes.len());
+                    buffer[..count].copy_from_slice(&bytes[..count]);
+                    reply
+                }
+                None => Reply::Refused(Reason::AtNotAllowedNow),
+            },
+            Output::Versions => {
+                for (name, version) in self.calls.versions() {
+                    self.bridge.version(&name, &version);
+                }
+                Reply::Ok
+            }
+        };
+        self.bridge.reply(reply);
+    }
+
+    /// Writes until the UART takes no more; whether anything went out.
+    fn send(&mut self, now: u64) -> bool {
+        let mut moved = false;
+        loop {
+            if self.out.is_empty() {
+                let mut bytes = [0; 1536];
+                let count = self.bridge.next_bytes(&mut bytes);
+                self.out.extend_from_slice(&bytes[..count]);
+            }
+            match self.serial.write(now, &self.out) {
+                Ok(0) => return moved,
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(change) => {
+                    self.common.tell(Heard::Uart(change));
+                    return moved;
+                }
+            }
+            moved = true;
+        }
+    }
+}

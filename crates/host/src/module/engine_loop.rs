@@ -1,0 +1,148 @@
+//! The engine's thread.
+
+use super::{Call, Common, Heard, ModuleFlash, Room};
+use sota::engine::{Config, Engine};
+use sota::message::{Command, Event, ToCloud};
+use sota::platform::{Clock, Readings};
+use std::sync::mpsc::Receiver;
+
+/// Greatest read in bytes (`AT+QIOTOTARD`).
+const READ: usize = 1024;
+
+pub(super) struct EngineLoop<const B: usize> {
+    common: Common<B>,
+    readings: Readings,
+    flash: ModuleFlash,
+    engine: Engine<B>,
+    callers: Receiver<Call>,
+    room: Room,
+    progress: (u32, u32),
+    /// What the full mailbox gave back.
+    to_cloud: Option<ToCloud>,
+    event: Option<Event>,
+}
+
+impl<const B: usize> EngineLoop<B> {
+    pub(super) fn new(
+        common: Common<B>,
+        config: Config,
+        readings: Readings,
+        mut flash: ModuleFlash,
+        callers: Receiver<Call>,
+        room: Room,
+    ) -> EngineLoop<B> {
+        let engine = Engine::start(config, common.clock.now(), &mut flash);
+        EngineLoop {
+            common,
+            readings,
+            flash,
+            engine,
+            callers,
+            room,
+            progress: (0, 0),
+            to_cloud: None,
+            event: None,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        while !self.common.ended() {
+            self.calls();
+            self.hear_cloud();
+            let now = self.common.clock.now();
+            self.engine.poll(now, self.readings, &mut self.flash);
+            self.send();
+            if self.engine.boot_wanted() {
+                // A PC has no bootloader that could take the image.
+                self.engine.boot_failed(now, &mut self.flash);
+                continue;
+            }
+            if self.room.set(self.engine.can_take_block()) {
+                self.common.boxes.cloud.wake();
+            }
+            let progress = self.engine.progress();
+            if progress != self.progress {
+                self.progress = progress;
+                self.common.tell(Heard::Progress(progress.0, progress.1));
+            }
+            let now = self.common.clock.now();
+            let ms = self.engine.deadline().map(|at| at.saturating_sub(now));
+            self.common.sleeper.sleep(&[], None, ms);
+        }
+    }
+
+    /// One block at a time, and only while the engine has room: the rest waits in the mailbox.
+    fn hear_cloud(&mut self) {
+        loop {
+            self.room.set(false);
+            let Some(message) = self.common.boxes.to_engine.try_recv() else {
+                return;
+            };
+            self.common.boxes.cloud.wake();
+            let now = self.common.clock.now();
+            self.engine
+                .on_cloud(now, self.readings, &mut self.flash, message);
+            self.engine.poll(now, self.readings, &mut self.flash);
+            self.send();
+            self.calls();
+        }
+    }
+
+    fn calls(&mut self) {
+        while let Ok(call) = self.callers.try_recv() {
+            match call {
+                Call::Command(command, answer) => {
+                    let mut bytes = vec![0; READ];
+                    let wanted = match &command {
+                        Command::Read { len, .. } => READ.min(*len as usize),
+                        _ => 0,
+                    };
+                    let now = self.common.clock.now();
+                    let reply = self.engine.command(
+                        now,
+                        self.readings,
+                        &mut self.flash,
+                        command,
+                        &mut bytes[..wanted],
+                    );
+                    let _ = answer.send((reply, bytes));
+                }
+                Call::Versions(answer) => {
+                    let versions = self.engine.versions();
+                    let owned = versions.map(|(name, version)| (name.into(), version.into()));
+                    let _ = answer.send(owned.collect());
+                }
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        loop {
+            let Some(message) = self.to_cloud.take().or_else(|| self.engine.next_to_cloud()) else {
+                break;
+            };
+            let view = match &message {
+                ToCloud::View(view) => Some(view.clone()),
+                _ => None,
+            };
+            if let Err(message) = self.common.boxes.to_cloud.try_send(message) {
+                self.to_cloud = Some(message);
+                break;
+            }
+            if let Some(view) = view {
+                self.common.tell(Heard::View(Box::new(view)));
+            }
+        }
+        loop {
+            let Some(event) = self.event.take().or_else(|| self.engine.next_event()) else {
+                break;
+            };
+            let copy = event.clone();
+            if let Err(event) = self.common.boxes.events.try_send(event) {
+                self.event = Some(event);
+                break;
+            }
+            self.common.tell(Heard::Event(Box::new(copy)));
+        }
+    }
+}
