@@ -75,6 +75,10 @@ impl Port {
                     let Ok((length, peer)) = receiver.recv_from(&mut input) else {
                         continue;
                     };
+                    // The datagram that woke it for its end is nobody's.
+                    if stopped.load(Ordering::Acquire) {
+                        break;
+                    }
                     let Some(bytes) = input.get(..length) else {
                         continue;
                     };

@@ -11,6 +11,7 @@ use sota_errors::ProgramError;
 use sota_host::wire::Wire;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -261,6 +262,12 @@ impl Parts {
         let mut child = Command::new(program)
             .args(["--json", "--until-eof"])
             .args(args)
+            // Its own group: Ctrl-C comes to this process alone, which then ends them in their order.
+            .process_group(0)
+            .env(
+                "SOTA_LOG",
+                std::env::var("SOTA_LOG").unwrap_or("error".into()),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

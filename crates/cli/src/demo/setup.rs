@@ -33,7 +33,6 @@ pub(super) struct Made {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Served {
     pub(super) blocks: u64,
-    pub(super) again: u64,
     pub(super) duplicates: u64,
 }
 
@@ -80,7 +79,6 @@ impl Rest {
         let number = |name: &str| served[name].as_u64().unwrap_or(0);
         Ok(Served {
             blocks: number("blocks"),
-            again: number("again"),
             duplicates: number("duplicates"),
         })
     }
