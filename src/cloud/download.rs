@@ -28,6 +28,8 @@ pub type Etag = Vec<u8, 8>;
 
 /// Block numbers have 20 bits.
 const BLOCKS: u32 = 1 << 20;
+/// `to` of a fetch whose end is not known yet: a server that tells no Size2.
+const OPEN: u32 = u32::MAX;
 const RETRY_FIRST_MS: u32 = 2_000;
 const RETRY_CAP_MS: u32 = 300_000;
 /// After so many failures in a row the host's address is looked up again: it may have moved.
@@ -82,7 +84,8 @@ pub enum Got<'a> {
         offset: u32,
         /// The bytes, never empty.
         data: &'a [u8],
-        /// They came with the first answer of this fetch; its Size2 if told.
+        /// They came with the first answer of this fetch, its Size2 if told; or with the last block of an
+        /// open fetch, the length that it shows.
         started: Option<Option<u32>>,
     },
     /// Nothing yet: it is tried again.
@@ -138,7 +141,7 @@ impl Download {
     ) -> Result<(), Reason> {
         self.stop();
         Uri::parse(&uri)?;
-        if to.saturating_sub(1) >> (szx + 4) >= BLOCKS {
+        if to != OPEN && to.saturating_sub(1) >> (szx + 4) >= BLOCKS {
             return Err(Reason::PackageTooLarge);
         }
         if from >= to {
@@ -200,6 +203,11 @@ impl Download {
             self.phase = Phase::Resolving;
         }
         wanted
+    }
+
+    /// [`take_lookup`](Self::take_lookup) would say yes.
+    pub fn wants_lookup(&self) -> bool {
+        self.phase == Phase::Lookup
     }
 
     /// The port knows the address, or has none just now.
@@ -304,6 +312,11 @@ impl Download {
         let end = start
             .checked_add(u32::try_from(len).map_err(|_| Reason::MalformedMessage)?)
             .ok_or(Reason::MalformedMessage)?;
+        // An open fetch learns its end from the last block.
+        let found = (!more && self.to == OPEN).then_some(end);
+        if let Some(end) = found {
+            self.to = end;
+        }
         if !more && end < self.to {
             return Err(Reason::LengthMismatch);
         }
@@ -318,12 +331,14 @@ impl Download {
         let data = data.get(..want).unwrap_or(data);
         if answer.block2.is_some() && szx < self.szx {
             self.szx = szx;
-            if self.to.saturating_sub(1) >> (szx + 4) >= BLOCKS {
+            let last = if self.to == OPEN { end } else { self.to };
+            if last.saturating_sub(1) >> (szx + 4) >= BLOCKS {
                 return Err(Reason::PackageTooLarge);
             }
         }
-        let started = (!self.started).then_some(answer.size2);
-        if started.is_some() {
+        let first = !self.started;
+        let started = (first || found.is_some()).then_some(found.or(answer.size2));
+        if first {
             self.started = true;
             self.etag.clear();
             self.etag
@@ -544,6 +559,36 @@ mod tests {
             d.fetch(uri, 0, (16 << 20) + 1, Etag::new(), 0),
             Err(Reason::PackageTooLarge)
         );
+    }
+
+    /// A server without Size2: the last block tells the length.
+    #[test]
+    fn an_open_fetch_ends_with_the_last_block() {
+        let mut d = machine(0, OPEN);
+        for (num, more, len, expected) in [
+            (0, true, 64, Some(None)),
+            (1, true, 64, None),
+            (2, false, 10, Some(Some(138))),
+        ] {
+            assert_eq!(d.wanted(0).map(|w| w.num), Some(num));
+            d.sent();
+            let payload = [7; 64];
+            let answer = Answer {
+                code: 0x45,
+                block2: Some((num, more, 2)),
+                etag: &[1],
+                payload: &payload[..len],
+                ..Answer::default()
+            };
+            let Got::Block {
+                offset, started, ..
+            } = d.on_answer(0, &answer, 64, 0)
+            else {
+                panic!("no block {num}");
+            };
+            assert_eq!((offset, started), (num * 64, expected));
+        }
+        assert!(!d.is_active());
     }
 
     proptest::proptest! {

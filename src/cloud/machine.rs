@@ -1,24 +1,23 @@
-//! [`Cloud`]: who is told what and when.
+//! [`Cloud`]: its parts, and what passes between it, the engine and the port.
 
 use heapless::Vec;
 use sota_coap::dedup::Entry;
-use sota_coap::{Code, Exchange, Params, Poll, Rtt, Token};
-use sota_lwm2m::client::dispatch::write_content;
-use sota_lwm2m::client::observe::{Observations, digest};
-use sota_lwm2m::client::registration::{Change, Due, Outcome, Registration, Timing};
-use sota_lwm2m::client::send::{SendQueue, Sent};
+use sota_coap::{Exchange, Params, Rtt};
+use sota_lwm2m::client::observe::Observations;
+use sota_lwm2m::client::registration::{Outcome, Registration, Timing};
+use sota_lwm2m::client::send::SendQueue;
 
 use super::ask::Ask;
 use super::config::{Config, Link, Lookup, Peer};
 use super::download::Download;
 use super::incoming::{Answer, Pending, Short};
 use super::objects::Device;
-use super::own::{Own, Report, What, Writer, write_get};
+use super::own::{Own, Report, What};
 use crate::message::{Millis, Reason, ToCloud, ToEngine};
 use crate::platform::Readings;
 
 /// What a datagram may have beside a block: `next_datagram` wants a buffer of `BLOCK + OVERHEAD` bytes.
-pub const OVERHEAD: usize = 640;
+pub const OVERHEAD: usize = 768;
 
 /// Observations kept.
 const OBSERVATIONS: usize = 6;
@@ -58,7 +57,7 @@ pub struct Cloud<const BLOCK: usize> {
     pub(super) params: Params,
     pub(super) device: Device,
     pub(super) registration: Registration,
-    reports: SendQueue<Report, REPORTS>,
+    pub(super) reports: SendQueue<Report, REPORTS>,
     pub(super) observations: Observations<OBSERVATIONS>,
     pub(super) download: Download,
     pub(super) server_rtt: Rtt,
@@ -73,20 +72,20 @@ pub struct Cloud<const BLOCK: usize> {
     pub(super) acknowledged: Option<(Peer, u16)>,
     ticket: u8,
     asked: bool,
-    link: Option<bool>,
+    pub(super) link: Option<bool>,
     pub(super) started: Option<Option<u32>>,
     pub(super) block: Option<BlockSlot<BLOCK>>,
     pub(super) failed: Option<Reason>,
-    last_error: Option<Reason>,
-    address: Address,
+    pub(super) last_error: Option<Reason>,
+    pub(super) address: Address,
     /// Last sign that the path to the server works in both directions.
     pub(super) heard: Millis,
     /// Last message either way: queue mode's window.
     pub(super) traffic: Millis,
     pub(super) now: Millis,
     message_id: u16,
-    seed: u32,
-    room: bool,
+    pub(super) seed: u32,
+    pub(super) room: bool,
 }
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
@@ -210,6 +209,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                     instance,
                     state,
                     reason,
+                    plan: self.device.plan_of(instance),
                 };
                 if self.reports.push(report).is_err() {
                     return Err(ToCloud::Report {
@@ -253,7 +253,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 .iter()
                 .map(|c| (&c.name, &c.version)));
         if view != self.device.view {
-            self.device.view = view;
+            self.device.set_view(view);
             self.observations.look();
         }
         if links {
@@ -265,7 +265,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// A full queue means that reports with the versions in them are on their way anyway.
-    fn tell_versions(&mut self) {
+    pub(super) fn tell_versions(&mut self) {
         let told = |report: &Report| matches!(report, Report::Versions { .. });
         // The first may be on the air with the versions of before.
         let first =
@@ -291,6 +291,9 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             Peer::Server if found => self.address = Address::Known,
             Peer::Server => {
                 self.address = Address::Unknown;
+                if self.source() == Peer::Server && self.download.take_lookup() {
+                    self.download.on_resolved(now, false, random);
+                }
                 if let Some(due) = self.registration.due(now) {
                     self.registration.started(now, due);
                     if let Some(change) = self.registration.ended(now, Outcome::Lost, random) {
@@ -395,321 +398,6 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         self.device.waiting = false;
         self.asked = false;
         self.answer_pending(result);
-    }
-
-    /// Lets time pass. `random` is unpredictable and new each time: tokens and jitter come from it. `room`:
-    /// the engine's mailbox has room for a block; without it no block is asked for.
-    pub fn poll(&mut self, now: Millis, random: u32, room: bool) {
-        self.now = now;
-        self.seed ^= random;
-        self.room = room;
-        self.expire_own();
-        self.expire_get();
-        self.acknowledge_pending();
-        self.settings();
-        if self.own.is_none() && !self.source_busy() {
-            self.choose();
-        }
-        if self.get.is_none() && !(self.own.is_some() && self.source() == Peer::Server) {
-            self.next_block();
-        }
-    }
-
-    /// A GET to the server itself is in flight: NSTART 1.
-    fn source_busy(&self) -> bool {
-        matches!(&self.get, Some(get) if get.peer == Peer::Server)
-    }
-
-    fn expire_own(&mut self) {
-        let Some(own) = &mut self.own else { return };
-        match own.exchange.poll(self.now) {
-            Poll::Idle => {}
-            Poll::Resend => own.send = true,
-            Poll::GiveUp => self.finish_own(None, ""),
-        }
-    }
-
-    fn expire_get(&mut self) {
-        let Some(get) = &mut self.get else { return };
-        match get.exchange.poll(self.now) {
-            Poll::Idle => {}
-            Poll::Resend => get.send = true,
-            Poll::GiveUp => self.lose_get(),
-        }
-    }
-
-    pub(super) fn lose_get(&mut self) {
-        if let Some(get) = self.get.take() {
-            self.source_rtt.learn(&get.exchange);
-        }
-        let random = self.random();
-        self.download.on_lost(self.now, random);
-    }
-
-    fn settings(&mut self) {
-        let wishes = &mut self.device.wishes;
-        if core::mem::take(&mut wishes.update) {
-            self.registration.update_now();
-        }
-        if core::mem::take(&mut wishes.settings) {
-            self.observations.min_period_s = self.device.min_period_s;
-            self.observations.max_period_s = self.device.max_period_s;
-            if self.registration.lifetime_s() != self.device.lifetime_s {
-                self.registration.set_lifetime(self.device.lifetime_s);
-            }
-        }
-    }
-
-    /// Chooses our next message to the server: an answer that is owed, registration, reports.
-    /// Notifications are chosen where they can be written.
-    fn choose(&mut self) {
-        if let Some((token, code)) = self.separate_response() {
-            self.pending = None;
-            return self.start(What::Response { token, code });
-        }
-        let waiting = self.registration.is_registered()
-            && (self.reports.due(self.now).is_some()
-                || self.observations.due(self.now).is_some()
-                || self.download.is_ready() && self.source() == Peer::Server);
-        let idle = u64::from(self.config.nat_idle_ms);
-        if waiting && idle != 0 && self.now.saturating_sub(self.heard) >= idle {
-            self.registration.update_now();
-        }
-        if let Some(due) = self.registration.due(self.now) {
-            match self.address {
-                Address::Known => {
-                    self.registration.started(self.now, due);
-                    self.start(match due {
-                        Due::Register => What::Register,
-                        Due::Update { links } => What::Update { links },
-                        Due::Deregister => What::Deregister,
-                    });
-                }
-                Address::Unknown => self.address = Address::Wanted,
-                Address::Wanted | Address::Asked => {}
-            }
-            return;
-        }
-        if !self.registration.is_registered() {
-            return;
-        }
-        if let Some(report) = self.reports.due(self.now).copied() {
-            self.reports.started();
-            self.start(What::Send(report));
-        }
-    }
-
-    fn start(&mut self, what: What) {
-        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
-        let jitter = self.random() as u16;
-        let begin = match what {
-            What::Notify { .. } | What::Response { .. } => Exchange::start_confirm,
-            _ => Exchange::start,
-        };
-        let timeout = self.server_rtt.timeout_ms();
-        let exchange = begin(self.now, mid, token, &self.params, timeout, jitter);
-        self.own = Some(Own {
-            what,
-            exchange,
-            send: true,
-        });
-    }
-
-    fn next_block(&mut self) {
-        // Only what the engine has room for is asked for: that is the back-pressure.
-        if !self.room || self.block.is_some() || self.started.is_some() {
-            return;
-        }
-        if self.download.wanted(self.now).is_none() {
-            return;
-        }
-        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
-        let jitter = self.random() as u16;
-        let timeout = self.source_rtt.timeout_ms();
-        let exchange = Exchange::start(self.now, mid, token, &self.params, timeout, jitter);
-        self.get = Some(Get {
-            peer: self.source(),
-            exchange,
-            send: true,
-        });
-        self.download.sent();
-    }
-
-    /// Our message in flight ended: with a response's code, or `None`.
-    pub(super) fn finish_own(&mut self, code: Option<Code>, location: &str) {
-        let Some(own) = self.own.take() else { return };
-        self.server_rtt.learn(&own.exchange);
-        let random = self.random();
-        let byte = code.map(Code::byte);
-        match own.what {
-            What::Register | What::Update { .. } | What::Deregister => {
-                let outcome = match byte {
-                    Some(byte) => Outcome::Answer(byte, location),
-                    None => Outcome::Lost,
-                };
-                if byte.is_none() && own.what == What::Register {
-                    self.address = Address::Unknown; // it may have moved
-                }
-                if let Some(change) = self.registration.ended(self.now, outcome, random) {
-                    self.changed(change);
-                }
-            }
-            What::Send(_) => match self.reports.ended(self.now, byte, random) {
-                Sent::UpdateFirst => self.registration.update_now(),
-                Sent::Acknowledged | Sent::Later | Sent::Unsupported => {}
-            },
-            What::Notify { token, .. } => {
-                if code.is_none() {
-                    // RFC 7641 4.5: nobody listens any more.
-                    self.observations.cancel(token, None);
-                }
-            }
-            What::Response { .. } => {}
-        }
-    }
-
-    fn changed(&mut self, change: Change) {
-        match change {
-            Change::Registered => {
-                self.observations.clear();
-                self.reports.registered();
-                self.last_error = None;
-                self.link = Some(true);
-                self.tell_versions();
-            }
-            Change::Updated => self.reports.updated(),
-            Change::Lost(reason) => self.lost(reason),
-        }
-    }
-
-    fn lost(&mut self, reason: Option<Reason>) {
-        if reason.is_some() {
-            self.last_error = reason;
-        }
-        self.link = Some(false);
-    }
-
-    /// Writes the next datagram into `out` (`BLOCK + OVERHEAD` bytes): to whom, and its length.
-    pub fn next_datagram(&mut self, out: &mut [u8]) -> Option<(Peer, usize)> {
-        let sent = self.write_next(out);
-        if sent.is_some() {
-            self.traffic = self.now;
-        }
-        sent
-    }
-
-    fn write_next(&mut self, out: &mut [u8]) -> Option<(Peer, usize)> {
-        if let Some(short) = self.short.take() {
-            out.get_mut(..4)?.copy_from_slice(&short.bytes);
-            return Some((short.peer, 4));
-        }
-        if let Some(answer) = self.answer.take()
-            && let Some(len) = self.write_answer(&answer, out)
-        {
-            return Some((Peer::Server, len));
-        }
-        if self.own.is_none() && !self.source_busy() && self.registration.is_registered() {
-            self.choose_notification(out);
-        }
-        if self.own.as_ref().is_some_and(|own| own.send)
-            && let Some(len) = self.write_own(out)
-        {
-            return Some((Peer::Server, len));
-        }
-        let get = self.get.as_mut().filter(|get| get.send)?;
-        get.send = false;
-        let peer = get.peer;
-        match write_get(&self.download, &get.exchange, out) {
-            Ok(len) => Some((peer, len)),
-            Err(_) => {
-                self.get = None;
-                self.download.stop();
-                self.failed = Some(Reason::BadPackageUri);
-                None
-            }
-        }
-    }
-
-    fn write_own(&mut self, out: &mut [u8]) -> Option<usize> {
-        let own = self.own.as_mut()?;
-        own.send = false;
-        let writer = Writer {
-            config: &self.config,
-            device: &self.device,
-            location: self.registration.location(),
-            observation: match own.what {
-                What::Notify { token, .. } => self.observations.get(token),
-                _ => None,
-            },
-        };
-        match writer.write(own, out) {
-            Ok(len) => Some(len),
-            Err(_) => {
-                self.finish_own(None, "");
-                None
-            }
-        }
-    }
-
-    fn choose_notification(&mut self, out: &mut [u8]) {
-        while let Some(o) = self.observations.due(self.now) {
-            let idle = u64::from(self.config.nat_idle_ms);
-            if idle != 0 && self.now.saturating_sub(self.heard) >= idle {
-                return; // the Update goes first
-            }
-            let token = o.token;
-            match write_content(&self.device, o.path, o.format, out) {
-                Ok(len) => {
-                    let digest = digest(out.get(..len).unwrap_or(&[]));
-                    if let Some(sequence) = self.observations.compare(self.now, token, digest) {
-                        self.start(What::Notify { token, sequence });
-                        return;
-                    }
-                }
-                // The instance is gone, or the value has no place: the observation ends with it.
-                Err(_) => self.observations.cancel(token, None),
-            }
-        }
-    }
-
-    /// When [`poll`](Self::poll) must be called if nothing else happens.
-    pub fn deadline(&self) -> Option<Millis> {
-        let own = match &self.own {
-            Some(own) if own.send => Some(0),
-            Some(own) => own.exchange.deadline(),
-            None if self.source_busy() => None,
-            None => self.choice_deadline(),
-        };
-        let get = match &self.get {
-            Some(get) if get.send => Some(0),
-            Some(get) => get.exchange.deadline(),
-            None if self.download.is_ready() && self.room && self.block.is_none() => match self.own
-            {
-                Some(_) if self.source() == Peer::Server => None,
-                _ => Some(0),
-            },
-            None => self.download.deadline(),
-        };
-        let now = (self.answer.is_some() || self.short.is_some()).then_some(0);
-        let pending = self.pending.as_ref().and_then(Pending::deadline);
-        [own, get, now, pending].into_iter().flatten().min()
-    }
-
-    fn choice_deadline(&self) -> Option<Millis> {
-        let registration = match self.address {
-            Address::Asked => None,
-            _ => self.registration.deadline(),
-        };
-        let others = match self.registration.is_registered() {
-            true => [self.reports.deadline(), self.observations.deadline()],
-            false => [None; 2],
-        };
-        let owed = self.separate_response().is_some().then_some(0);
-        let [reports, observations] = others;
-        [registration, reports, observations, owed]
-            .into_iter()
-            .flatten()
-            .min()
     }
 
     pub(super) fn next_message_id(&mut self) -> u16 {

@@ -3,8 +3,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | configuration, peers |
-//! | [`machine`](Cloud) | who is told what and when |
+//! | [`machine`](Cloud) | the machine's parts, and what passes between it, the engine and the port |
 //! | `incoming` | datagrams that came |
+//! | `outgoing` | time, the choice of our next message, datagrams |
 //! | `own` | our own messages, written |
 //! | `objects`, `ask` | the objects as views of the engine, the doors |
 //! | [`download`] | random-access Block2 of `from..to` |
@@ -26,8 +27,12 @@ pub mod download;
 mod incoming;
 mod machine;
 mod objects;
+mod outgoing;
 mod own;
 pub mod uri;
 
 pub use config::{Config, Link, Lookup, Peer};
 pub use machine::{Cloud, OVERHEAD};
+
+#[cfg(test)]
+mod tests;

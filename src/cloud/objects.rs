@@ -9,6 +9,7 @@
 //! | 11, and afterwards until the next upgrade | 0 Idle, result 1 | 4 Installed, result 2 |
 //! | 12, and afterwards until the next upgrade | 0 Idle, result 2.. | 0 Initial, result 50.. |
 
+use heapless::String;
 use sota_coap::Code;
 use sota_lwm2m::client::dispatch::{E, Effect, Objects, Operations, R, W};
 use sota_lwm2m::objects::plan::{PLAN_LEN, URI_LEN, resource as plan};
@@ -113,6 +114,10 @@ pub(super) struct Wishes {
 #[derive(Clone, Debug)]
 pub(super) struct Device {
     pub(super) view: View,
+    /// Counts the names `view.plan` had: a report says the name that stood there when it was made.
+    plan_count: u8,
+    /// The name before the present one.
+    plan_before: String<PLAN_LEN>,
     pub(super) readings: Readings,
     pub(super) lifetime_s: u32,
     pub(super) min_period_s: u32,
@@ -132,6 +137,8 @@ impl Device {
     pub(super) fn new(config: &Config) -> Self {
         Device {
             view: View::default(),
+            plan_count: 0,
+            plan_before: String::new(),
             readings: Readings::default(),
             lifetime_s: config.lifetime_s,
             min_period_s: 0,
@@ -143,6 +150,29 @@ impl Device {
             advanced: config.advanced_firmware_update,
             bearer: config.bearer,
             queue_mode: config.queue_mode,
+        }
+    }
+
+    /// The engine's new snapshot.
+    pub(super) fn set_view(&mut self, view: View) {
+        let before = core::mem::replace(&mut self.view, view);
+        if before.plan != self.view.plan {
+            self.plan_count = self.plan_count.wrapping_add(1);
+            self.plan_before = before.plan;
+        }
+    }
+
+    /// Which plan an instance's report made now belongs to, if the view tells.
+    pub(super) fn plan_of(&self, instance: u8) -> Option<u8> {
+        (self.view.active == Some(instance)).then_some(self.plan_count)
+    }
+
+    /// The name of a plan told by [`plan_of`](Self::plan_of); empty if it is too long ago.
+    pub(super) fn plan_name(&self, plan: u8) -> &str {
+        match self.plan_count.wrapping_sub(plan) {
+            0 => &self.view.plan,
+            1 => &self.plan_before,
+            _ => "",
         }
     }
 
@@ -260,7 +290,7 @@ impl Device {
             path.object_id().unwrap_or(0),
             path.instance_id().unwrap_or(0),
         );
-        let mut uri = heapless::String::<URI_LEN>::new();
+        let mut uri = String::<URI_LEN>::new();
         let mut given = false;
         for record in records {
             let (at, value) = record.map_err(|_| Code::BAD_REQUEST)?;

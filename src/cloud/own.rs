@@ -23,6 +23,8 @@ pub(super) enum Report {
         instance: u8,
         state: State,
         reason: Option<Reason>,
+        /// Which plan, see `Device::plan_of`.
+        plan: Option<u8>,
     },
 }
 
@@ -148,11 +150,10 @@ impl Writer<'_> {
     }
 
     fn report(&self, report: Report, out: &mut [u8]) -> Result<usize, Error> {
-        let plan = self.device.plan_object();
-        let view = &self.device.view;
+        let object = self.device.plan_object();
         let mut encoder = Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, out)?;
         let mut put = |instance: u8, id: u16, value: Value<'_>| {
-            encoder.value(Path::resource(plan, instance.into(), id), value)
+            encoder.value(Path::resource(object, instance.into(), id), value)
         };
         match report {
             Report::Versions { request } => {
@@ -173,14 +174,24 @@ impl Writer<'_> {
                         text(component.map_or("", |c| &c.version)),
                     )?;
                 }
+                // What the Center needs beside the versions to see whether a plan's strategy holds.
+                let readings = self.device.readings;
+                if let Some(percent) = readings.battery_percent {
+                    encoder.value(Path::resource(3, 0, 9), Value::Integer(percent.into()))?;
+                }
+                if let Some(rsrp) = readings.rsrp_dbm {
+                    encoder.value(Path::resource(4, 0, 2), Value::Integer(rsrp.into()))?;
+                }
             }
             Report::State {
                 instance,
                 state,
                 reason,
+                plan,
             } => {
-                if view.active == Some(instance) {
-                    put(instance, resource::PLAN, Value::String(&view.plan))?;
+                let name = plan.map_or("", |plan| self.device.plan_name(plan));
+                if !name.is_empty() {
+                    put(instance, resource::PLAN, Value::String(name))?;
                 }
                 put(
                     instance,

@@ -140,6 +140,10 @@ pub struct Engine<const BLOCK: usize> {
     now: Millis,
 }
 
+/// The module's RAM is counted; a larger engine has to be a decision.
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(core::mem::size_of::<Engine<512>>() <= 3072);
+
 impl<const BLOCK: usize> Engine<BLOCK> {
     /// Loads the journal and goes on as the table of restarts says.
     pub fn start<F: Flash>(config: Config, now: Millis, flash: &mut F) -> Self {
@@ -421,6 +425,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     .copied()
                     .flatten(),
             });
+        }
+        // Places behind the last MCU are no components.
+        while components.len() > 1 && components.last().is_some_and(|c| c.name.is_empty()) {
+            components.pop();
         }
         let shown = self
             .flow

@@ -199,10 +199,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if self.info.length > 0 && end > self.info.length {
             return self.download_error(now, flash, Reason::LengthMismatch);
         }
-        if self.info.length == 0 && !(data.len().is_power_of_two() && data.len() >= 16) {
-            // Only the last block is no power of two.
-            self.info.length = end;
-        }
         let end = end.min(self.piece_end());
         let fresh = (next - offset) as usize..end.saturating_sub(offset) as usize;
         let Some(fresh) = data.get(fresh).filter(|fresh| !fresh.is_empty()) else {

@@ -10,6 +10,7 @@ use core::cell::RefCell;
 use critical_section::{Mutex, with};
 use port::{Nor, give, take, word};
 use sota::bridge::{Bridge, Output, Settings};
+use sota::cloud::{self, Cloud, OVERHEAD, Peer};
 use sota::engine::{Config, Engine};
 use sota::mailbox::Mailbox;
 use sota::message::{Event, Reply, ToCloud, ToEngine};
@@ -23,6 +24,9 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
 
 static ENGINE: Mutex<RefCell<Option<Engine<BLOCK>>>> = Mutex::new(RefCell::new(None));
 static BRIDGE: Mutex<RefCell<Bridge>> = Mutex::new(RefCell::new(Bridge::new(Settings::new())));
+static CLOUD: Mutex<RefCell<Option<Cloud<BLOCK>>>> = Mutex::new(RefCell::new(None));
+static DATAGRAM: Mutex<RefCell<[u8; BLOCK + OVERHEAD]>> =
+    Mutex::new(RefCell::new([0; BLOCK + OVERHEAD]));
 static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 2> = Mailbox::new();
 static TO_CLOUD: Mailbox<ToCloud, 2> = Mailbox::new();
 static EVENTS: Mailbox<Event, 2> = Mailbox::new();
@@ -52,6 +56,43 @@ fn readings() -> Readings {
 
 fn now() -> u64 {
     u64::from(word()) << 8 | u64::from(word())
+}
+
+/// The cloud thread's step.
+#[inline(never)]
+fn cloud_step(cloud: &mut Cloud<BLOCK>, datagram: &mut [u8; BLOCK + OVERHEAD]) {
+    let now = now();
+    let n = word() as usize % datagram.len();
+    let from = if word() == 0 { Peer::Server } else { Peer::Source };
+    if let Some(received) = datagram.get_mut(..n) {
+        take(received);
+        cloud.on_datagram(now, from, received);
+    }
+    if let Some(message) = TO_CLOUD.try_recv() {
+        let _ = cloud.on_engine(now, message);
+    }
+    cloud.on_readings(readings());
+    cloud.poll(now, word(), TO_ENGINE.has_room());
+    if TO_ENGINE.has_room()
+        && let Some(message) = cloud.next_to_engine()
+    {
+        let _ = TO_ENGINE.try_send(message);
+    }
+    let wanted = cloud.next_lookup().map(|lookup| {
+        give(lookup.host.as_bytes());
+        give(&lookup.port.to_le_bytes());
+        lookup.peer
+    });
+    if let Some(peer) = wanted {
+        cloud.on_resolved(now, peer, word() == 0);
+    }
+    if let Some((_, n)) = cloud.next_datagram(datagram) {
+        give(datagram.get(..n).unwrap_or_default());
+    }
+    give(&[u8::from(cloud.take_reboot())]);
+    if let Some(at) = cloud.deadline().or(cloud.awake_until()) {
+        give(&at.to_le_bytes());
+    }
 }
 
 /// The engine thread's step.
@@ -118,8 +159,19 @@ extern "C" fn reset() -> ! {
             .borrow_ref_mut(cs)
             .replace(Engine::start(Config::default(), now(), &mut flash));
     });
+    with(|cs| {
+        let config = cloud::Config {
+            advanced_firmware_update: word() == 0,
+            queue_mode: word() == 0,
+            ..cloud::Config::default()
+        };
+        CLOUD.borrow_ref_mut(cs).replace(Cloud::new(config, word()));
+    });
     loop {
         with(|cs| {
+            if let Some(cloud) = CLOUD.borrow_ref_mut(cs).as_mut() {
+                cloud_step(cloud, &mut DATAGRAM.borrow_ref_mut(cs));
+            }
             let mut engine = ENGINE.borrow_ref_mut(cs);
             let Some(engine) = engine.as_mut() else {
                 return;

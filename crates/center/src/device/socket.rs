@@ -70,18 +70,17 @@ impl Port {
             .spawn(move || {
                 let mut input = [0; MAX_DATAGRAM];
                 let mut output = [0; MAX_DATAGRAM];
-                while !stopped.load(Ordering::Acquire) {
+                loop {
                     // An error belongs to an earlier send (ICMP port unreachable), not to this receive.
                     let Ok((length, peer)) = receiver.recv_from(&mut input) else {
                         continue;
                     };
-                    // The datagram that woke it for its end is nobody's.
-                    if stopped.load(Ordering::Acquire) {
-                        break;
-                    }
                     let Some(bytes) = input.get(..length) else {
                         continue;
                     };
+                    if stopped.load(Ordering::Acquire) {
+                        return;
+                    }
                     match fast(peer, bytes, &mut output) {
                         Fast::Answer(n) => {
                             if let Some(answer) = output.get(..n) {

@@ -62,6 +62,10 @@ struct Job {
 pub struct Standard {
     components: Vec<Component>,
     job: Option<Job>,
+    /// Battery and signal, if it has them: such a client does not judge a plan's conditions itself.
+    readings: Vec<Path>,
+    /// It has just registered: when its versions are read, the rules are asked for a plan in its place.
+    asks: bool,
 }
 
 /// What follows from an event.
@@ -166,10 +170,29 @@ impl Standard {
         let mut components: Vec<Component> = objects.iter().filter_map(component).collect();
         components.sort_by_key(|c| (c.object, c.instance));
         components.dedup();
+        let has = |id| objects.iter().any(|path| path.object_id() == Some(id));
+        let (battery, signal) = (Path::resource(3, 0, 9), Path::resource(4, 0, 2));
+        let readings = [(has(3), battery), (has(4), signal)];
+        let readings = readings
+            .into_iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, path)| path);
         Standard {
             components,
             job: None,
+            readings: readings.collect(),
+            asks: true,
         }
+    }
+
+    /// Its versions were not read yet.
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// Whether the rules are to be asked for a plan now; once per registration.
+    pub fn take_ask(&mut self) -> bool {
+        std::mem::take(&mut self.asks) && self.job.is_none()
     }
 
     /// Keeps the upgrade under way over a new registration of the same client.
@@ -193,6 +216,7 @@ impl Standard {
             .flat_map(|c| c.name_path().into_iter().chain([c.version_path()]));
         let mut reads: Vec<Outgoing> = paths.map(Outgoing::read).collect();
         reads.extend(self.poll());
+        reads.extend(self.readings.iter().copied().map(Outgoing::read));
         reads
     }
 
@@ -358,6 +382,7 @@ impl Standard {
     /// A resource was read or notified.
     pub fn value(&mut self, path: Path, value: RawValue<'_>) -> Step {
         let mut step = Step::default();
+        super::plan_door::device_fact(&mut step.facts, path, value);
         let text = value.as_str().map(str::to_owned);
         for component in &mut self.components {
             if component.name_path() == Some(path) {

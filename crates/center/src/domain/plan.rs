@@ -6,8 +6,8 @@
 //! | Activated | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Upgrading | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Suspended (no new starts) | - | - | Activated or Upgrading | Terminated | Ended | Suspended |
-//! | Terminated (waiting devices fail, running go on) | - | - | - | - | Terminated | Terminated |
-//! | Ended (running go on) | - | - | - | - | Ended | Ended |
+//! | Terminated (waiting devices fail, running ones finish their component) | - | - | - | - | Terminated | Terminated |
+//! | Ended (running ones finish their component) | - | - | - | - | Ended | Ended |
 
 use std::collections::BTreeSet;
 
@@ -39,6 +39,11 @@ impl PlanState {
     /// New devices may begin.
     pub fn active(self) -> bool {
         matches!(self, PlanState::Activated | PlanState::Upgrading)
+    }
+
+    /// Nothing of it begins any more, for good; what runs goes on to the end of its component.
+    pub fn over(self) -> bool {
+        matches!(self, PlanState::Terminated | PlanState::Ended)
     }
 
     /// Its name in the API.
@@ -269,6 +274,15 @@ impl Plan {
             }
         };
         Ok(next)
+    }
+
+    /// How often a failure is followed by another offer: never once the plan is over.
+    pub fn retries(&self) -> u8 {
+        if self.state.over() {
+            0
+        } else {
+            self.strategy.retry_times
+        }
     }
 
     /// Whether the end time has come for a plan that still runs.

@@ -432,3 +432,120 @@ fn every_rule_of_models_and_packages_has_its_error() {
         assert_eq!(package.check().expect_err(error.name()).error, error);
     }
 }
+
+/// What is different from a device that is offered the plan -> the rule that forbids it.
+#[test]
+fn every_rule_of_eligibility_has_its_name() {
+    struct Case {
+        plan: Plan,
+        steps: Vec<StepPlan>,
+        device: Device,
+        entry: PlanDevice,
+        others: Vec<PlanDevice>,
+    }
+    type Spoil = fn(&mut Case);
+    let cases: [(CenterError, Spoil); 19] = [
+        (CenterError::OtherProduct, |c| {
+            c.plan.product_key = "other".into()
+        }),
+        (CenterError::PlanIsSaved, |c| {
+            c.plan.state = PlanState::Saved
+        }),
+        (CenterError::PlanSuspended, |c| {
+            c.plan.state = PlanState::Suspended
+        }),
+        (CenterError::PlanOver, |c| {
+            c.plan.state = PlanState::Terminated
+        }),
+        (CenterError::PlanOver, |c| c.plan.end_at = Some(100)),
+        (CenterError::PlanNotStarted, |c| c.plan.start_at = 101),
+        (CenterError::InBlacklist, |c| {
+            c.plan.blacklist = ["d".to_owned()].into();
+            c.plan.whitelist = ["d".to_owned()].into();
+        }),
+        (CenterError::NotInWhitelist, |c| {
+            c.plan.whitelist = ["e".to_owned()].into()
+        }),
+        (CenterError::AlreadyUpgraded, |c| {
+            running(&mut c.device, ["2", "B"])
+        }),
+        (CenterError::AlreadyUpgraded, |c| {
+            c.entry.state = DeviceState::Upgraded
+        }),
+        (CenterError::UpgradeFailedBefore, |c| {
+            c.entry.state = DeviceState::UpgradeFailed
+        }),
+        (CenterError::UpgradeRunning, |c| c.entry.open = true),
+        (CenterError::RetryLater, |c| c.entry.not_before = 101),
+        (CenterError::InOtherPlan, |c| {
+            let other = PlanDevice {
+                plan: PlanId(9),
+                open: true,
+                ..c.entry.clone()
+            };
+            c.others.push(other);
+        }),
+        (CenterError::VersionNotSet, |c| c.device.components.clear()),
+        (CenterError::SourceMismatch, |c| {
+            c.steps[0].package_type = PackageType::Delta;
+            c.steps[0].source_versions = vec!["0".into(), "3".into()];
+        }),
+        (CenterError::SignalBelowLimit, |c| {
+            c.device.rsrp_dbm = Some(-114)
+        }),
+        (CenterError::BatteryBelowLimit, |c| {
+            c.device.battery_percent = Some(29)
+        }),
+        (CenterError::SpaceTooSmall, |c| {
+            c.device.free_space_bytes = Some(27_953);
+            c.steps[0].kind = ComponentKind::Firmware;
+            c.device.components[0].kind = ComponentKind::Firmware;
+        }),
+    ];
+    let good = || {
+        let (plan, steps) = two_steps();
+        let mut device = device("pk", "d");
+        running(&mut device, ["1", "A"]);
+        let entry = PlanDevice::enrol(&plan, &steps, &device);
+        Case {
+            plan,
+            steps,
+            device,
+            entry,
+            others: Vec::new(),
+        }
+    };
+    let decide = |c: &Case, in_upgrade| {
+        let Case {
+            plan,
+            steps,
+            device,
+            entry,
+            others,
+        } = c;
+        let entry = Some(entry);
+        eligibility(Candidate {
+            plan,
+            steps,
+            device,
+            entry,
+            others,
+            in_upgrade,
+            now: 100,
+        })
+    };
+    assert_eq!(decide(&good(), 9_999), Ok(0));
+    assert_eq!(
+        decide(&good(), 10_000).expect_err("full").error,
+        CenterError::LimitReached
+    );
+    for (rule, spoil) in cases {
+        let mut case = good();
+        spoil(&mut case);
+        assert_eq!(decide(&case, 0).expect_err(rule.name()).error, rule);
+    }
+    let mut fitting = good();
+    fitting.steps[0].package_type = PackageType::Delta;
+    fitting.steps[0].source_versions = vec!["0".into(), "1".into()];
+    assert_eq!(decide(&fitting, 0), Ok(0), "one of several sources");
+}

@@ -326,7 +326,7 @@ impl Service {
             };
             let plan = self.plan_of(scope, &entry).await?;
             let version = self.version_of(scope, &plan, &entry, &device).await?;
-            let retries = plan.strategy.retry_times;
+            let retries = plan.retries();
             let deadlines = &self.settings.deadlines;
             let version = version.as_deref();
             let text = match entry.report(&report, version, retries, deadlines, now) {
@@ -397,7 +397,7 @@ impl Service {
                 return Ok(());
             };
             let plan = self.plan_of(scope, &entry).await?;
-            let Some(text) = change(&mut entry, offer, plan.strategy.retry_times) else {
+            let Some(text) = change(&mut entry, offer, plan.retries()) else {
                 return Ok(());
             };
             let mut changes = vec![line(Some(plan.id), endpoint, now, None, text)];
@@ -422,7 +422,19 @@ impl Service {
             let device = device.ok_or(CenterError::NoSuchDevice)?;
             return self.send_owed(scope, &device, entry).await;
         }
-        if entry.state == DeviceState::InUpgrade && entry.not_before > now {
+        let waits = entry.state == DeviceState::InUpgrade;
+        let plan = self.plan_of(scope, entry).await?;
+        if waits && plan.state.over() {
+            // its component is done, the next one is outside the plan's time
+            let entry = self
+                .store
+                .plan_device(scope, entry.plan, &entry.endpoint)
+                .await?;
+            if let Some(entry) = entry {
+                self.stop_one(scope, entry, CenterError::PlanOver, now)
+                    .await?;
+            }
+        } else if waits && entry.not_before > now {
             self.memory()
                 .wake
                 .insert((entry.not_before, entry.endpoint.clone()));

@@ -87,12 +87,16 @@ impl Service {
                     return Ok(None);
                 }
             }
-            self.send_owed(scope, &device, &open).await?;
+            let owed = match occasion {
+                Occasion::Asked { .. } => open.outstanding_when_asked(),
+                Occasion::Push => open.outstanding(),
+            };
+            self.send_this(scope, &device, &open, owed).await?;
             return Ok(Some(Ok(())));
         }
         let mut plans = self
             .store
-            .running_plans(scope, &endpoint.product_key)
+            .running_plans(scope, Some(&endpoint.product_key))
             .await?;
         // a plan that the device is in goes on before another begins; else the older activation first
         let begun = |plan: &Plan| {
@@ -201,7 +205,18 @@ impl Service {
         device: &Device,
         entry: &PlanDevice,
     ) -> Result<(), Problem> {
-        let Some(owed) = entry.outstanding() else {
+        self.send_this(scope, device, entry, entry.outstanding())
+            .await
+    }
+
+    async fn send_this(
+        &self,
+        scope: &Scope,
+        device: &Device,
+        entry: &PlanDevice,
+        owed: Option<Outstanding>,
+    ) -> Result<(), Problem> {
+        let Some(owed) = owed else {
             return Ok(());
         };
         let plan = self

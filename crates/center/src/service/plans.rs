@@ -387,7 +387,7 @@ impl Service {
             Some(id) => vec![self.need_plan(scope, id).await?],
             None => {
                 self.store
-                    .running_plans(scope, &endpoint.product_key)
+                    .running_plans(scope, Some(&endpoint.product_key))
                     .await?
             }
         };

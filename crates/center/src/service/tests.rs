@@ -8,8 +8,8 @@ use sota_lwm2m::objects::plan::State;
 
 use super::*;
 use crate::domain::{
-    CancelOutcome, ComponentKind, Counters, DeviceFacts, DeviceState, PackageId, Plan, PlanAction,
-    PlanComponent, PlanDevice, PlanState, ReportedComponent,
+    CancelOutcome, ComponentKind, ComponentState, Counters, DeviceFacts, DeviceState, PackageId,
+    Plan, PlanAction, PlanComponent, PlanDevice, PlanState, ReportedComponent,
 };
 use crate::store::MemoryStore;
 use crate::store::samples::{model, package, plan, product, project};
@@ -163,6 +163,10 @@ fn a_plan_of_two_components_goes_through_in_sequence() {
     assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
     world.report("d", "5-1", State::PlanReceived, 6);
     assert_eq!(world.status().plan.state, PlanState::Upgrading);
+    world
+        .request("d", 6)
+        .expect("a host that restarted hears it again");
+    assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
     world.report("d", "5-1", State::Confirmed, 7);
     assert_eq!(world.sent(), ["download 5-1 STM32 27954"]);
     for state in [
@@ -283,6 +287,7 @@ fn suspend_holds_new_devices_and_terminate_ends_the_waiting() {
     );
     world.act(PlanAction::Resume, 8);
     assert_eq!(world.status().plan.state, PlanState::Upgrading);
+    world.sent();
     world.act(PlanAction::Terminate, 9);
     assert_eq!(world.entry("e").state, DeviceState::UpgradeFailed);
     assert_eq!(
@@ -292,6 +297,19 @@ fn suspend_holds_new_devices_and_terminate_ends_the_waiting() {
     );
     world.report("d", "5-1", State::Updating, 10);
     world.tell("d", "STM32", "2", 11);
+    assert_eq!(
+        world.entry("d").steps[0].state,
+        ComponentState::UpgradeSucceeded
+    );
+    assert_eq!(
+        world.entry("d").state,
+        DeviceState::UpgradeFailed,
+        "its next component is not begun"
+    );
+    assert!(
+        world.sent().is_empty(),
+        "nothing is offered outside an active plan"
+    );
     assert_eq!(
         world.request("e", 12).expect_err("over").error,
         CenterError::NoActivePlan

@@ -4,9 +4,7 @@ use sota_errors::CenterError;
 
 use super::offers::Occasion;
 use super::{ATTEMPTS, BATCH, Service, line};
-use crate::domain::{
-    DeviceState, Endpoint, Plan, PlanAction, PlanDevice, PlanState, Problem, Time,
-};
+use crate::domain::{DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Time};
 use crate::store::{Change, Page, Scope};
 
 impl Service {
@@ -29,14 +27,8 @@ impl Service {
         };
         if push {
             let mut keys: Vec<String> = Vec::new();
-            for plan in self
-                .store
-                .plans(scope)
-                .await?
-                .iter()
-                .filter(|p| p.state.active())
-            {
-                keys.push(plan.product_key.clone());
+            for plan in self.store.running_plans(scope, None).await? {
+                keys.push(plan.product_key);
             }
             keys.sort();
             keys.dedup();
@@ -51,13 +43,8 @@ impl Service {
     }
 
     async fn end_plans(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
-        for plan in self
-            .store
-            .plans(scope)
-            .await?
-            .into_iter()
-            .filter(|p| p.due_to_end(now))
-        {
+        let running = self.store.running_plans(scope, None).await?;
+        for plan in running.into_iter().filter(|p| p.due_to_end(now)) {
             let state = plan.after(PlanAction::End, false, now)?;
             let ended = Plan { state, ..plan };
             let id = ended.id;
@@ -95,7 +82,7 @@ impl Service {
         }
     }
 
-    async fn stop_one(
+    pub(super) async fn stop_one(
         &self,
         scope: &Scope,
         mut entry: PlanDevice,
@@ -135,34 +122,27 @@ impl Service {
     async fn count_deadlines(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         loop {
             let past = self.store.past_deadline(scope, now, BATCH).await?;
-            if past.is_empty() {
-                return Ok(());
-            }
+            let mut progress = false;
             for mut entry in past {
                 let plan = self.store.plan(scope, entry.plan).await?;
-                let retries = plan.as_ref().map_or(0, |p| p.strategy.retry_times);
+                let retries = plan.as_ref().map_or(0, Plan::retries);
                 let Some(text) = entry.deadline_passed(retries, now) else {
                     continue;
                 };
                 let error = CenterError::DeadlinePassed.number();
                 let log = line(Some(entry.plan), &entry.endpoint, now, Some(error), text);
                 // a conflict means that the device has moved on: then there is nothing to count
-                if self
-                    .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
-                    .await?
-                    && entry.state == DeviceState::InUpgrade
-                    && plan.is_some_and(|p| {
-                        p.state == PlanState::Terminated || p.state == PlanState::Ended
-                    })
-                {
-                    entry.revision += 1;
-                    self.stop_one(scope, entry, CenterError::PlanOver, now)
-                        .await?;
-                } else if entry.not_before > now {
+                let counted = vec![Change::PlanDevice(entry.clone()), log];
+                let done = self.try_commit(scope, counted).await?;
+                progress |= done;
+                if done && entry.not_before > now {
                     self.memory()
                         .wake
                         .insert((entry.not_before, entry.endpoint.clone()));
                 }
+            }
+            if !progress {
+                return Ok(());
             }
         }
     }

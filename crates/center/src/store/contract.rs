@@ -185,7 +185,7 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         assert!(store.plan(&scope, PlanId(5)).await.expect("read").is_none());
         assert!(
             store
-                .running_plans(&scope, "pk")
+                .running_plans(&scope, Some("pk"))
                 .await
                 .expect("read")
                 .is_empty()
@@ -478,11 +478,13 @@ async fn running_plans_are_those_not_saved_and_not_over(store: &dyn Store) {
             .await
             .expect("done");
     }
-    let running = store.running_plans(&ME, "pk").await.expect("read");
+    let running = store.running_plans(&ME, Some("pk")).await.expect("read");
+    let all = store.running_plans(&ME, None).await.expect("read");
+    assert_eq!(all.len(), 2);
     assert_eq!(running.iter().map(|p| p.id.0).collect::<Vec<_>>(), [30, 31]);
     assert!(
         store
-            .running_plans(&ME, "other")
+            .running_plans(&ME, Some("other"))
             .await
             .expect("read")
             .is_empty()

@@ -293,12 +293,12 @@ impl Store for MemoryStore {
     async fn running_plans(
         &self,
         scope: &Scope,
-        product_key: &str,
+        product_key: Option<&str>,
     ) -> Result<Vec<Plan>, StoreError> {
         let tables = self.tables();
         let running = |p: &&Plan| p.state.active() || p.state == PlanState::Suspended;
         Ok(seen(scope, tables.plans.values())
-            .filter(|p| p.product_key == product_key)
+            .filter(|p| product_key.is_none_or(|key| p.product_key == key))
             .filter(running)
             .cloned()
             .collect())

@@ -158,11 +158,11 @@ pub trait Store: Send + Sync {
     async fn plans(&self, scope: &Scope) -> Result<Vec<Plan>, StoreError>;
     /// One plan.
     async fn plan(&self, scope: &Scope, id: PlanId) -> Result<Option<Plan>, StoreError>;
-    /// Plans of a product that are Activated, Upgrading or Suspended, by id.
+    /// Plans that are Activated, Upgrading or Suspended, of one product or of all, by id.
     async fn running_plans(
         &self,
         scope: &Scope,
-        product_key: &str,
+        product_key: Option<&str>,
     ) -> Result<Vec<Plan>, StoreError>;
 
     /// Devices of a product in order of their keys.

@@ -100,14 +100,21 @@ impl<const N: usize> Observations<N> {
             .find(|o| self.when(o).is_some_and(|at| now >= at))
     }
 
+    /// Would [`compare`](Self::compare) give a notification?
+    pub fn differs(&self, now: u64, token: Token, digest: u32) -> bool {
+        let periodic = u64::from(self.max_period_s) * 1000;
+        self.get(token).is_some_and(|o| {
+            digest != o.digest || periodic != 0 && now >= o.told.saturating_add(periodic)
+        })
+    }
+
     /// Takes the digest of the value written for [`due`](Self::due). `Some` is the Observe value of the
     /// notification to send, `None`: nothing new.
     pub fn compare(&mut self, now: u64, token: Token, digest: u32) -> Option<u32> {
-        let periodic = u64::from(self.max_period_s) * 1000;
+        let differs = self.differs(now, token, digest);
         let entry = self.entries.iter_mut().find(|o| o.token == token)?;
         entry.look = false;
-        let over = periodic != 0 && now >= entry.told.saturating_add(periodic);
-        if digest == entry.digest && !over {
+        if !differs {
             return None;
         }
         entry.digest = digest;

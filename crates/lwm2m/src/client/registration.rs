@@ -183,6 +183,11 @@ impl Registration {
         matches!(self.phase, Phase::Registered | Phase::Updating { .. }) && !self.leave_after
     }
 
+    /// The last Update was lost and is tried again after a pause.
+    pub fn is_retrying(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Nothing is wanted and nothing is under way.
     pub fn is_off(&self) -> bool {
         self.phase == Phase::Off

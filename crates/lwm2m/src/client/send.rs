@@ -11,7 +11,9 @@
 //! | InFlight | waits for the answer | Ready on 2.xx, Pause on a time-out or 5.xx, Refused on 4.xx |
 //! | Pause | waits before it tries again | Ready in time or after an Update |
 //! | Refused | the server did not take it: does it still know our address? | Ready after an Update |
-//! | Unsupported | refused twice with an Update between: this server has no Send | Ready after a new Register |
+//! | Unsupported | 4.04 or 4.05 twice with an Update between: this server has no Send | Ready after a new Register |
+//!
+//! An item that is refused twice with another 4.xx is dropped: it must not hold up those behind it.
 
 use heapless::Deque;
 
@@ -19,6 +21,8 @@ use super::registration::back_off;
 
 const RETRY_FIRST_MS: u32 = 5_000;
 const RETRY_CAP_MS: u32 = 3_600_000;
+const NOT_FOUND: u8 = 0x84;
+const NOT_ALLOWED: u8 = 0x85;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -47,6 +51,8 @@ pub enum Sent {
     Later,
     /// It stays; a registration Update goes first, because the server no longer knows our address.
     UpdateFirst,
+    /// The server refused the first item twice, it is dropped; the next may go.
+    Refused,
     /// The server has no Send: everything was dropped, nothing is taken until the next registration.
     Unsupported,
 }
@@ -118,6 +124,12 @@ impl<T, const N: usize> SendQueue<T, N> {
                 self.failures = 0;
                 self.refused_once = false;
                 Sent::Acknowledged
+            }
+            Some(4) if self.refused_once && !matches!(code, Some(NOT_FOUND | NOT_ALLOWED)) => {
+                self.items.pop_front();
+                self.phase = Phase::Ready;
+                self.refused_once = false;
+                Sent::Refused
             }
             Some(4) if self.refused_once => {
                 self.items.clear();
@@ -201,6 +213,19 @@ mod tests {
         q.registered();
         q.push(3).unwrap();
         assert_eq!(q.due(3), Some(&3));
+    }
+
+    #[test]
+    fn an_item_refused_twice_does_not_hold_up_the_next() {
+        let mut q: SendQueue<u8, 2> = SendQueue::default();
+        q.push(1).unwrap();
+        q.push(2).unwrap();
+        q.started();
+        assert_eq!(q.ended(0, Some(0x80), 0), Sent::UpdateFirst);
+        q.updated();
+        q.started();
+        assert_eq!(q.ended(0, Some(0x80), 0), Sent::Refused);
+        assert_eq!(q.due(0), Some(&2));
     }
 
     #[test]

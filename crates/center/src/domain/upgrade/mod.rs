@@ -173,6 +173,14 @@ impl PlanDevice {
         }
     }
 
+    /// What a device gets that asks for a plan: also the offer whose host has not answered yet, because a host
+    /// that restarted asks in order to hear it again.
+    pub fn outstanding_when_asked(&self) -> Option<Outstanding> {
+        let unanswered = self.open && step_state(self) == Some(ComponentState::PlanReceived);
+        self.outstanding()
+            .or(unanswered.then_some(Outstanding::Offer))
+    }
+
     /// Opens an offer of step `index`, found by [`eligibility`](super::eligibility). Steps before it that are not
     /// done need no update: the device runs their version already.
     pub fn open_offer(&mut self, index: usize, version: &str, deadlines: &Deadlines, now: Time) {

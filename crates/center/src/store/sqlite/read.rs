@@ -123,10 +123,13 @@ impl Store for SqliteStore {
     async fn running_plans(
         &self,
         scope: &Scope,
-        product_key: &str,
+        product_key: Option<&str>,
     ) -> Result<Vec<Plan>, StoreError> {
-        let sql = select!("plan", "running = 1 AND product_key = ?3 ORDER BY id");
-        self.many(scoped(scope, sql).bind(product_key.to_owned()))
+        let sql = select!(
+            "plan",
+            "running = 1 AND (?3 IS NULL OR product_key = ?3) ORDER BY id"
+        );
+        self.many(scoped(scope, sql).bind(product_key.map(str::to_owned)))
             .await
     }
 

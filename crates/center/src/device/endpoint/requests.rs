@@ -1,0 +1,417 @@
+//! Requests of devices: registration, Send, package blocks that are not in the cache yet.
+
+use super::*;
+
+impl Endpoint {
+    pub(super) fn request(
+        &mut self,
+        now: u64,
+        peer: SocketAddr,
+        message: &Message<'_>,
+        bytes: &[u8],
+    ) {
+        if self.working.contains_key(&(peer, message.message_id())) {
+            return;
+        }
+        let asker = Asker {
+            address: peer,
+            kind: message.kind(),
+            message_id: message.message_id(),
+            token: message.token(),
+            len: bytes.len(),
+        };
+        if self.block(now, peer, bytes, &asker) {
+            return;
+        }
+        const KNOWN: &[u16] = &[
+            option::URI_HOST,
+            option::URI_PORT,
+            option::URI_PATH,
+            option::URI_QUERY,
+            option::ACCEPT,
+        ];
+        if let Some(number) = message.first_unknown_critical(KNOWN) {
+            if number == option::BLOCK1 {
+                // What a device tells fits one datagram; a smaller block would not help it.
+                return self.answer(&asker, Code::REQUEST_ENTITY_TOO_LARGE, &[]);
+            }
+            self.complain(now, peer, format_args!("critical option {number}"));
+            return self.answer(&asker, Code::BAD_OPTION, &[]);
+        }
+        let mut path = message.path();
+        let segments = (path.next(), path.next(), path.next());
+        match (segments, message.code()) {
+            ((Some(b"rd"), None, None), Code::POST) => self.register(now, asker, message),
+            ((Some(b"rd"), Some(id), None), Code::POST | Code::PUT) => {
+                self.update(now, asker, message, id);
+            }
+            ((Some(b"rd"), Some(id), None), Code::DELETE) => self.deregister(asker, id),
+            ((Some(b"dp"), None, None), Code::POST) => self.send_of_device(now, asker, message),
+            ((Some(b"rd"), _, None) | (Some(b"dp"), None, None), _) => {
+                self.answer(&asker, Code::METHOD_NOT_ALLOWED, &[]);
+            }
+            _ => self.answer(&asker, Code::NOT_FOUND, &[]),
+        }
+    }
+
+    /// Whether it was a request for a package.
+    pub(super) fn block(
+        &mut self,
+        now: u64,
+        peer: SocketAddr,
+        bytes: &[u8],
+        asker: &Asker,
+    ) -> bool {
+        let mid = self.next_message_id();
+        let mut out = [0; MAX_DATAGRAM];
+        let served = {
+            let mut state = self.shared.lock();
+            let state = &mut *state;
+            let (packages, addresses) = (&mut state.packages, &mut state.addresses);
+            blocks::serve(packages, addresses, now, mid, &peer, bytes, &mut out)
+        };
+        match served {
+            Served::NotMine => false,
+            Served::Answer(n) => {
+                self.send(peer, out[..n].to_vec());
+                true
+            }
+            Served::Missing(package, chunk) => {
+                let waiting: usize = self.loading.values().map(Vec::len).sum();
+                if waiting >= MAX_PENDING {
+                    self.answer(asker, Code::SERVICE_UNAVAILABLE, &[]);
+                    return true;
+                }
+                let datagram = Datagram {
+                    peer,
+                    bytes: bytes.to_vec(),
+                };
+                let list = self.loading.entry((package, chunk)).or_default();
+                list.push(datagram);
+                if list.len() == 1 {
+                    self.call(Pending::Load(package, chunk), Call::Load { package, chunk });
+                }
+                true
+            }
+        }
+    }
+
+    pub(super) fn loaded(&mut self, now: u64, package: PackageId, chunk: u64, reply: Reply) {
+        let waiting = self.loading.remove(&(package, chunk)).unwrap_or_default();
+        let found = match reply {
+            Reply::Chunk { length, data } => {
+                let mut state = self.shared.lock();
+                state.packages.set_length(package, length);
+                if !data.is_empty() {
+                    state.packages.put_chunk(package, chunk, data);
+                }
+                Ok(())
+            }
+            Reply::Failed(CenterError::NoSuchPackage | CenterError::BlobMissing) => {
+                Err(Code::NOT_FOUND)
+            }
+            _ => Err(Code::INTERNAL_SERVER_ERROR),
+        };
+        for datagram in waiting {
+            match found {
+                // A file that shrank under us would miss again for ever: `serve` refuses past its length.
+                Ok(()) => self.datagram(now, datagram.peer, &datagram.bytes),
+                Err(code) => {
+                    if let Ok(message) = Message::new_checked(&datagram.bytes) {
+                        let asker = Asker {
+                            address: datagram.peer,
+                            kind: message.kind(),
+                            message_id: message.message_id(),
+                            token: message.token(),
+                            len: datagram.bytes.len(),
+                        };
+                        self.answer(&asker, code, &[]);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn register(&mut self, now: u64, asker: Asker, message: &Message<'_>) {
+        let peer = asker.address;
+        let bad = |this: &mut Self, what: &str| {
+            this.complain(now, peer, format_args!("registration: {what}"));
+            this.answer(&asker, Code::BAD_REQUEST, &[]);
+        };
+        let Some(name) = message.query("ep") else {
+            return bad(self, "no ep");
+        };
+        let endpoint = match domain::Endpoint::parse(name) {
+            Ok(endpoint) => endpoint,
+            Err(problem) => return bad(self, &problem.to_string()),
+        };
+        let Ok(lifetime_s) = message.query("lt").unwrap_or("86400").parse() else {
+            return bad(self, "lt is no number");
+        };
+        let Ok(objects) = std::str::from_utf8(message.payload()) else {
+            return bad(self, "payload is not UTF-8");
+        };
+        let link = u32::from(ContentFormat::Link.number());
+        if message
+            .uint_option(option::CONTENT_FORMAT)
+            .is_some_and(|format| format != link)
+        {
+            return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+        }
+        let known = self.peers.by_endpoint(&endpoint).is_some();
+        if !known && self.peers.len() + self.pending.len() >= self.config.max_registrations {
+            self.shared
+                .lock()
+                .trouble(CenterError::TooManyRegistrations, now, peer);
+            return self.answer(&asker, Code::SERVICE_UNAVAILABLE, &[]);
+        }
+        let mut binding = message.query("b").unwrap_or("U").to_owned();
+        if message.query("Q").is_some() && !binding.contains('Q') {
+            binding.push('Q');
+        }
+        let register = Register {
+            endpoint,
+            address: peer.to_string(),
+            lifetime_s,
+            binding,
+            lwm2m: message.query("lwm2m").unwrap_or("1.0").to_owned(),
+            objects: objects.to_owned(),
+        };
+        self.work(
+            asker,
+            |asker| Pending::Register(asker, peer),
+            Call::Register(register),
+        );
+    }
+
+    pub(super) fn registered(
+        &mut self,
+        now: u64,
+        asker: &Asker,
+        address: SocketAddr,
+        reply: Reply,
+    ) {
+        let (endpoint, registration) = match reply {
+            Reply::Registered(endpoint, registration) => (endpoint, registration),
+            Reply::Failed(error) => {
+                let code = match error {
+                    CenterError::UnknownProductKey => Code::FORBIDDEN,
+                    CenterError::BadEndpointName => Code::BAD_REQUEST,
+                    _ => Code::INTERNAL_SERVER_ERROR,
+                };
+                self.shared.lock().trouble(error, now, address);
+                return self.answer(asker, code, &[]);
+            }
+            _ => return self.answer(asker, Code::INTERNAL_SERVER_ERROR, &[]),
+        };
+        let location = registration.id.clone();
+        let id = self.adopt(now, endpoint.clone(), registration, address);
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.credit = (AMPLIFICATION * asker.len).saturating_sub(32);
+        }
+        self.answer(asker, Code::CREATED, &["rd", &location]);
+        self.early_commands(now, &endpoint);
+        self.pump(id, now);
+    }
+
+    /// Puts a registration into the table in place of an older one of the same device. A client without Plan
+    /// object is asked for its versions.
+    pub(super) fn adopt(
+        &mut self,
+        now: u64,
+        endpoint: domain::Endpoint,
+        registration: Registration,
+        address: SocketAddr,
+    ) -> PeerId {
+        let old = self.peers.by_endpoint(&endpoint).and_then(|id| {
+            self.peers.arm(id, Timer::Poll, None);
+            self.peers.remove(id)
+        });
+        if let Some(other) = self.peers.by_address(&address) {
+            // Another device was at this address (a NAT gave it to the next): it is heard again elsewhere.
+            self.forget(other);
+        }
+        let objects = links::objects(&registration.objects);
+        let plan = objects
+            .iter()
+            .filter(|p| p.object_id() == Some(self.config.plan_object));
+        let mut instances: Vec<u16> = plan.clone().filter_map(|p| p.instance_id()).collect();
+        instances.sort_unstable();
+        let mut greetings = Vec::new();
+        let door = if plan.count() > 0 {
+            let mut client = PlanClient {
+                instances,
+                ..PlanClient::default()
+            };
+            if let Some(Door::Plan(before)) = old.as_ref().map(|peer| &peer.door) {
+                client.components.clone_from(&before.components);
+                client.offers.clone_from(&before.offers);
+            }
+            Door::Plan(client)
+        } else {
+            let mut standard = Standard::new(&objects);
+            greetings = standard.read_versions();
+            if let Some(Peer {
+                door: Door::Standard(before),
+                ..
+            }) = old.as_ref()
+            {
+                standard.resume((**before).clone());
+                greetings = standard.read_versions();
+            }
+            Door::Standard(Box::new(standard))
+        };
+        if let Some(old) = &old {
+            self.shared.lock().addresses.remove_device(&old.address);
+            if old.address != address {
+                let error = CenterError::EndpointMoved;
+                tracing::warn!(number = error.number(), device = %endpoint, from = %old.address, to = %address, "{error}");
+            }
+        }
+        let mut peer = Peer::new(endpoint, registration, address, door, now);
+        if let Some(old) = old {
+            peer.rtt = old.rtt;
+        }
+        let id = self.peers.insert(peer);
+        self.enqueue(id, greetings);
+        id
+    }
+
+    pub(super) fn update(&mut self, now: u64, asker: Asker, message: &Message<'_>, id: &[u8]) {
+        let Ok(id) = std::str::from_utf8(id) else {
+            return self.answer(&asker, Code::NOT_FOUND, &[]);
+        };
+        let lifetime_s = match message.query("lt").map(str::parse) {
+            None => None,
+            Some(Ok(seconds)) => Some(seconds),
+            Some(Err(_)) => {
+                self.complain(now, asker.address, format_args!("update: lt is no number"));
+                return self.answer(&asker, Code::BAD_REQUEST, &[]);
+            }
+        };
+        let objects = match std::str::from_utf8(message.payload()) {
+            Ok("") => None,
+            Ok(text) => Some(text.to_owned()),
+            Err(_) => {
+                self.complain(
+                    now,
+                    asker.address,
+                    format_args!("update: payload is not UTF-8"),
+                );
+                return self.answer(&asker, Code::BAD_REQUEST, &[]);
+            }
+        };
+        let update = RegistrationUpdate {
+            address: Some(asker.address.to_string()),
+            lifetime_s,
+            binding: message.query("b").map(str::to_owned),
+            objects: objects.clone(),
+        };
+        let call = Call::Update {
+            id: id.to_owned(),
+            update,
+        };
+        let known = self.peers.by_registration(id).filter(|_| objects.is_none());
+        let Some(peer_id) = known else {
+            return self.work(asker, Pending::Update, call);
+        };
+        // Known: the answer needs no store, the new expiry is in memory first.
+        if let Some(peer) = self.peers.get_mut(peer_id) {
+            if let Some(seconds) = lifetime_s {
+                peer.registration.lifetime_s = seconds;
+            }
+            peer.heard = now;
+            peer.silent = false;
+            peer.expires = now.saturating_add(u64::from(peer.registration.lifetime_s) * 1000);
+            let expires = peer.expires;
+            self.peers.arm(peer_id, Timer::Expiry, Some(expires));
+        }
+        self.move_to(peer_id, asker.address);
+        self.verified(peer_id);
+        self.answer(&asker, Code::CHANGED, &[]);
+        self.call(Pending::Quiet, call);
+        // What could not be read after the registration is read now.
+        if let Some(Door::Standard(standard)) = self.peers.get_mut(peer_id).map(|p| &p.door)
+            && standard.asks()
+        {
+            let reads = standard.read_versions();
+            self.enqueue(peer_id, reads);
+        }
+        self.pump(peer_id, now);
+    }
+
+    pub(super) fn move_to(&mut self, id: PeerId, address: SocketAddr) {
+        if let Some(other) = self.peers.by_address(&address).filter(|other| *other != id) {
+            self.forget(other);
+        }
+        if let Some(old) = self.peers.moved(id, address).filter(|old| *old != address) {
+            self.shared.lock().addresses.remove_device(&old);
+        }
+    }
+
+    pub(super) fn deregister(&mut self, asker: Asker, id: &[u8]) {
+        let id = String::from_utf8_lossy(id).into_owned();
+        if let Some(peer) = self.peers.by_registration(&id) {
+            self.forget(peer);
+        }
+        self.work(asker, Pending::Deregister, Call::Deregister { id });
+    }
+
+    pub(super) fn send_of_device(&mut self, now: u64, asker: Asker, message: &Message<'_>) {
+        let Some(id) = self.peers.by_address(&asker.address) else {
+            return self.answer(&asker, Code::NOT_FOUND, &[]);
+        };
+        let format = message.uint_option(option::CONTENT_FORMAT);
+        let senml = ContentFormat::SenmlCbor;
+        if format != Some(u32::from(senml.number())) {
+            return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let endpoint = peer.endpoint.clone();
+        let told = match &mut peer.door {
+            Door::Plan(client) => {
+                let object = self.config.plan_object;
+                plan_door::told(client, object, senml, Path::ROOT, message.payload())
+            }
+            Door::Standard(standard) => standard_told(standard, message.payload()),
+        };
+        match told {
+            Ok(told) => {
+                let plan_door::Told {
+                    facts,
+                    reports,
+                    request,
+                } = told;
+                let call = Call::Told {
+                    endpoint,
+                    facts,
+                    reports,
+                    request,
+                };
+                self.work(asker, Pending::Told, call);
+            }
+            Err(error) => {
+                self.complain(now, asker.address, format_args!("Send: {error:?}"));
+                self.answer(&asker, Code::BAD_REQUEST, &[]);
+            }
+        }
+    }
+}
+
+/// A Send of a client without Plan object: its versions and readings.
+fn standard_told(
+    standard: &mut Standard,
+    payload: &[u8],
+) -> Result<plan_door::Told, sota_lwm2m::Error> {
+    let mut told = plan_door::Told::default();
+    for record in Records::new(ContentFormat::SenmlCbor, Path::ROOT, payload)? {
+        let (path, value) = record?;
+        plan_door::device_fact(&mut told.facts, path, value);
+        let step = standard.value(path, value);
+        told.facts.components.extend(step.facts.components);
+        told.reports.extend(step.reports);
+    }
+    Ok(told)
+}
