@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use sota_lwm2m::objects::plan::{DownloadInfo, Offer, State, resource};
-use sota_lwm2m::{ContentFormat, Encoder, Error, Path, RawValue, Records, Value};
+use sota_lwm2m::objects::plan::{
+    DownloadInfo, Offer, State, resource, write_download_info, write_offer,
+};
+use sota_lwm2m::{ContentFormat, Encoder, Error, Path, RawValue, Records};
 
 use super::border::StateReport;
 use super::peers::PlanClient;
+use super::standard_door::FIRMWARE;
 use crate::domain::{ComponentKind, DeviceFacts, ReportedComponent};
 
 /// Greatest payload of a Write, in bytes.
@@ -37,25 +40,11 @@ pub fn offer(
     object: u16,
     instance: u16,
     format: ContentFormat,
-    o: &Offer,
+    offer: &Offer,
 ) -> Result<Vec<u8>, Error> {
-    let values = [
-        (resource::PLAN, Value::String(&o.plan)),
-        (resource::COMPONENT, Value::String(&o.component)),
-        (resource::COMPONENT_TYPE, Value::Integer(o.kind as i64)),
-        (resource::SOURCE_VERSION, Value::String(&o.source)),
-        (resource::TARGET_VERSION, Value::String(&o.target)),
-        (
-            resource::BATTERY_LIMIT,
-            Value::Integer(o.battery_limit_percent.into()),
-        ),
-        (
-            resource::MINIMUM_SIGNAL,
-            Value::Integer(o.min_signal_dbm.into()),
-        ),
-        (resource::USE_SPACE, Value::Unsigned(o.use_space.into())),
-    ];
-    write(object, instance, format, &values)
+    payload(object, instance, format, |encoder| {
+        write_offer(encoder, object, instance, offer)
+    })
 }
 
 /// The Write of download information.
@@ -65,37 +54,20 @@ pub fn download(
     format: ContentFormat,
     info: &DownloadInfo,
 ) -> Result<Vec<u8>, Error> {
-    let mut values = vec![
-        (resource::PLAN, Value::String(&info.plan)),
-        (
-            resource::PACKAGE_LENGTH,
-            Value::Unsigned(info.length.into()),
-        ),
-    ];
-    if let Some(md5) = &info.md5 {
-        values.push((resource::MD5, Value::Opaque(md5)));
-    }
-    if let Some(crc32) = info.crc32 {
-        values.push((resource::CRC32, Value::Unsigned(crc32.into())));
-    }
-    if let Some(sha256) = &info.sha256 {
-        values.push((resource::SHA256, Value::Opaque(sha256)));
-    }
-    values.push((resource::PACKAGE_URI, Value::String(&info.uri)));
-    write(object, instance, format, &values)
+    payload(object, instance, format, |encoder| {
+        write_download_info(encoder, object, instance, info)
+    })
 }
 
-fn write(
+fn payload(
     object: u16,
     instance: u16,
     format: ContentFormat,
-    values: &[(u16, Value<'_>)],
+    write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
     let mut buffer = [0; MAX_PAYLOAD];
     let mut encoder = Encoder::begin(format, Path::instance(object, instance), &mut buffer)?;
-    for (id, value) in values {
-        encoder.value(Path::resource(object, instance, *id), *value)?;
-    }
+    write(&mut encoder)?;
     let len = encoder.finish()?;
     Ok(buffer[..len].to_vec())
 }
@@ -143,8 +115,20 @@ pub fn told(
         }
     }
     for (at, instance) in instances {
-        if let Some(component) = instance.component.filter(|name| !name.is_empty()) {
-            client.components.insert(at, component);
+        if let Some(component) = instance.component {
+            // The module need not name its own firmware; an MCU without a name was deleted.
+            let name = match (component.as_str(), at) {
+                ("", 0) => Some(FIRMWARE.to_owned()),
+                ("", _) => None,
+                _ => Some(component),
+            };
+            let old = match name.clone() {
+                Some(name) => client.components.insert(at, name),
+                None => client.components.remove(&at),
+            };
+            told.facts
+                .removed
+                .extend(old.filter(|old| name.as_ref() != Some(old)));
         }
         if !client.instances.contains(&at) {
             client.instances.push(at);
@@ -188,5 +172,65 @@ pub fn device_fact(facts: &mut DeviceFacts, path: Path, value: RawValue<'_>) {
         facts.battery_percent = value.as_u64().and_then(|n| u8::try_from(n).ok());
     } else if path == Path::resource(4, 0, 2) {
         facts.rsrp_dbm = value.as_i64().and_then(|n| i16::try_from(n).ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sota_lwm2m::Value;
+
+    use super::*;
+
+    fn tell(client: &mut PlanClient, values: &[(u16, u16, &str)]) -> DeviceFacts {
+        let mut out = [0; 256];
+        let mut encoder =
+            Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, &mut out).expect("begun");
+        for (instance, id, text) in values {
+            let path = Path::resource(42769, *instance, *id);
+            encoder.value(path, Value::String(text)).expect("written");
+        }
+        let n = encoder.finish().expect("finished");
+        let format = ContentFormat::SenmlCbor;
+        told(client, 42769, format, Path::ROOT, &out[..n])
+            .expect("understood")
+            .facts
+    }
+
+    #[test]
+    fn components_are_named_renamed_and_deleted() {
+        let mut client = PlanClient::default();
+        let (name, version) = (resource::COMPONENT, resource::CURRENT_VERSION);
+        let facts = tell(
+            &mut client,
+            &[
+                (0, name, ""),
+                (0, version, "1"),
+                (1, name, "A"),
+                (1, version, "2"),
+            ],
+        );
+        let known: Vec<_> = facts
+            .components
+            .iter()
+            .map(|c| (c.identifier.as_str(), c.kind))
+            .collect();
+        assert_eq!(
+            known,
+            [
+                (FIRMWARE, ComponentKind::Firmware),
+                ("A", ComponentKind::Mcu)
+            ]
+        );
+        assert!(facts.removed.is_empty());
+        let facts = tell(&mut client, &[(1, name, "B"), (1, version, "3")]);
+        assert_eq!(
+            (facts.removed, facts.components[0].identifier.as_str()),
+            (vec!["A".into()], "B")
+        );
+        let facts = tell(&mut client, &[(1, name, ""), (1, version, "")]);
+        assert_eq!(
+            (facts.removed, facts.components.len()),
+            (vec!["B".to_owned()], 0)
+        );
     }
 }
