@@ -7,7 +7,6 @@
 //! | [`peers`] | registered devices and their deadlines |
 //! | [`plan_door`], [`standard_door`] | the two ways to a client: our Plan object, or /5, /9 and /33629 |
 //! | [`outgoing`] | requests to devices |
-//! | [`links`] | the registration's payload |
 //! | [`blocks`], [`packages`] | package blocks: service, cache and counters |
 //! | [`addresses`] | which addresses are verified, Echo |
 //! | [`shared`] | what the UDP thread and the machine share |
@@ -18,7 +17,6 @@ pub mod addresses;
 pub mod blocks;
 pub mod border;
 pub mod endpoint;
-pub mod links;
 pub mod outgoing;
 pub mod packages;
 pub mod peers;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use sota_coap::{Exchange, Params, Rtt, Token};
 use sota_lwm2m::objects::plan::resource;
+use sota_lwm2m::server::registration::Objects;
 use sota_lwm2m::{ContentFormat, Path};
 
 use super::outgoing::Outgoing;
@@ -17,6 +18,14 @@ use crate::domain::{ComponentKind, Endpoint, Registration};
 
 /// Names a peer in this process; never given twice.
 pub type PeerId = u64;
+
+/// Objects and instances of one client that are looked at.
+const MAX_OBJECTS: usize = 128;
+
+/// The objects and instances of a registration's payload.
+pub fn objects(links: &str) -> Vec<Path> {
+    Objects(links).paths().take(MAX_OBJECTS).collect()
+}
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,12 +136,12 @@ impl Peer {
         door: Door,
         now: u64,
     ) -> Peer {
-        let objects = super::links::objects(&registration.objects);
+        let objects = objects(&registration.objects);
         Peer {
             number: super::packages::device_number(&endpoint),
             expires: u64::try_from(registration.expires_at).unwrap_or(0),
             queue_mode: registration.binding.contains('Q'),
-            format: super::links::format(&registration.lwm2m, &registration.objects),
+            format: Objects(&registration.objects).format(&registration.lwm2m),
             endpoint,
             registration,
             address,

@@ -1,5 +1,7 @@
 //! Requests of devices: registration, Send, package blocks that are not in the cache yet.
 
+use sota_lwm2m::server::registration;
+
 use super::*;
 
 impl Endpoint {
@@ -138,26 +140,17 @@ impl Endpoint {
             this.complain(now, peer, format_args!("registration: {what}"));
             this.answer(&asker, Code::BAD_REQUEST, &[]);
         };
-        let Some(name) = message.query("ep") else {
-            return bad(self, "no ep");
+        let asked = match registration::Register::parse(message) {
+            Ok(asked) => asked,
+            Err(registration::Fault::Format) => {
+                return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+            }
+            Err(fault) => return bad(self, fault.meaning()),
         };
-        let endpoint = match domain::Endpoint::parse(name) {
+        let endpoint = match domain::Endpoint::parse(asked.endpoint) {
             Ok(endpoint) => endpoint,
             Err(problem) => return bad(self, &problem.to_string()),
         };
-        let Ok(lifetime_s) = message.query("lt").unwrap_or("86400").parse() else {
-            return bad(self, "lt is no number");
-        };
-        let Ok(objects) = std::str::from_utf8(message.payload()) else {
-            return bad(self, "payload is not UTF-8");
-        };
-        let link = u32::from(ContentFormat::Link.number());
-        if message
-            .uint_option(option::CONTENT_FORMAT)
-            .is_some_and(|format| format != link)
-        {
-            return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
-        }
         let known = self.peers.by_endpoint(&endpoint).is_some();
         if !known && self.peers.len() + self.pending.len() >= self.config.max_registrations {
             self.shared
@@ -165,17 +158,17 @@ impl Endpoint {
                 .trouble(CenterError::TooManyRegistrations, now, peer);
             return self.answer(&asker, Code::SERVICE_UNAVAILABLE, &[]);
         }
-        let mut binding = message.query("b").unwrap_or("U").to_owned();
-        if message.query("Q").is_some() && !binding.contains('Q') {
+        let mut binding = asked.binding.to_owned();
+        if asked.queue && !binding.contains('Q') {
             binding.push('Q');
         }
         let register = Register {
             endpoint,
             address: peer.to_string(),
-            lifetime_s,
+            lifetime_s: asked.lifetime_s,
             binding,
-            lwm2m: message.query("lwm2m").unwrap_or("1.0").to_owned(),
-            objects: objects.to_owned(),
+            lwm2m: asked.lwm2m.to_owned(),
+            objects: asked.objects.0.to_owned(),
         };
         self.work(
             asker,
@@ -231,7 +224,7 @@ impl Endpoint {
             // Another device was at this address (a NAT gave it to the next): it is heard again elsewhere.
             self.forget(other);
         }
-        let objects = links::objects(&registration.objects);
+        let objects = peers::objects(&registration.objects);
         let plan = objects
             .iter()
             .filter(|p| p.object_id() == Some(self.config.plan_object));
@@ -281,30 +274,23 @@ impl Endpoint {
         let Ok(id) = std::str::from_utf8(id) else {
             return self.answer(&asker, Code::NOT_FOUND, &[]);
         };
-        let lifetime_s = match message.query("lt").map(str::parse) {
-            None => None,
-            Some(Ok(seconds)) => Some(seconds),
-            Some(Err(_)) => {
-                self.complain(now, asker.address, format_args!("update: lt is no number"));
+        let asked = match registration::Update::parse(message) {
+            Ok(asked) => asked,
+            Err(registration::Fault::Format) => {
+                return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+            }
+            Err(fault) => {
+                let text = format_args!("update: {}", fault.meaning());
+                self.complain(now, asker.address, text);
                 return self.answer(&asker, Code::BAD_REQUEST, &[]);
             }
         };
-        let objects = match std::str::from_utf8(message.payload()) {
-            Ok("") => None,
-            Ok(text) => Some(text.to_owned()),
-            Err(_) => {
-                self.complain(
-                    now,
-                    asker.address,
-                    format_args!("update: payload is not UTF-8"),
-                );
-                return self.answer(&asker, Code::BAD_REQUEST, &[]);
-            }
-        };
+        let lifetime_s = asked.lifetime_s;
+        let objects = asked.objects.map(|objects| objects.0.to_owned());
         let update = RegistrationUpdate {
             address: Some(asker.address.to_string()),
             lifetime_s,
-            binding: message.query("b").map(str::to_owned),
+            binding: asked.binding.map(str::to_owned),
             objects: objects.clone(),
         };
         let call = Call::Update {
