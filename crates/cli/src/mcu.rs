@@ -125,7 +125,7 @@ fn show(out: Out, port: &mut McuPort, event: &McuEvent) -> Result<(), Failure> {
             json!({ "event": "rewind", "place": place }),
         ),
         McuEvent::Verified => out.line(
-            "every digest matches what is in the flash",
+            "what is in the flash matches every digest that was told",
             json!({ "event": "verified" }),
         ),
         McuEvent::Booted(version) => {
