@@ -14,9 +14,10 @@
 //! | `client` | registration and Sends of a device (feature `client`) |
 //! | `server` | what a server reads from a device (feature `server`) |
 
+pub mod cbor;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod codec;
+mod codec;
 #[cfg(test)]
 mod codec_tests;
 pub mod content_format;

@@ -4,26 +4,23 @@
 //! holds until another comes. Times and units (bt -3, bu -4, u 1, t 6 …) are read over; a base value, which
 //! would change every number, and unknown labels ending with `_`, which must be understood, are refused.
 
-use minicbor::data::Type;
-use minicbor::encode::write::Cursor;
-
-use crate::single::{cbor_value, link_text, put_cbor};
+use crate::cbor::{self, ARRAY, MAP, TEXT};
 use crate::value::parse_object_link;
 use crate::{Error, Path, RawValue, Record, Value};
 
-const BASE_NAME: i64 = -2;
-const BASE_VALUE: i64 = -5;
-const NAME: i64 = 0;
-const VALUE: i64 = 2;
-const STRING: i64 = 3;
-const BOOL: i64 = 4;
-const DATA: i64 = 8;
+const BASE_NAME: i32 = -2;
+const BASE_VALUE: i32 = -5;
+const NAME: i32 = 0;
+const VALUE: i32 = 2;
+const STRING: i32 = 3;
+const BOOL: i32 = 4;
+const DATA: i32 = 8;
 const LINK: &str = "vlo";
 
 /// Reads the records; arrays and maps of definite and indefinite length.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    decoder: minicbor::Decoder<'a>,
+    cbor: cbor::Reader<'a>,
     base: Path,
     base_name: &'a str,
     /// Records still to come; `None` in an array of indefinite length.
@@ -34,10 +31,10 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads `payload` of a request for, or an answer from, `base` (the root for Send).
     pub fn new(base: Path, payload: &'a [u8]) -> Result<Self, Error> {
-        let mut decoder = minicbor::Decoder::new(payload);
-        let left = decoder.array().map_err(|_| Error::Malformed)?;
+        let mut cbor = cbor::Reader::new(payload);
+        let left = cbor.count(ARRAY)?;
         Ok(Reader {
-            decoder,
+            cbor,
             base,
             base_name: "",
             left,
@@ -46,43 +43,38 @@ impl<'a> Reader<'a> {
     }
 
     fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
-        if !more(&mut self.decoder, &mut self.left)? {
-            let whole = self.decoder.position() == self.decoder.input().len();
-            return if whole {
-                Ok(None)
-            } else {
-                Err(Error::Malformed)
+        let cbor = &mut self.cbor;
+        if !cbor.more(&mut self.left)? {
+            return match cbor.is_empty() {
+                true => Ok(None),
+                false => Err(Error::Malformed),
             };
         }
-        let decoder = &mut self.decoder;
-        let mut pairs = decoder.map().map_err(|_| Error::Malformed)?;
+        let mut pairs = cbor.count(MAP)?;
         let mut name = "";
         let mut value = RawValue::Absent;
-        while more(decoder, &mut pairs)? {
-            let mut label = None;
-            let mut is_link = false;
-            if decoder.datatype().map_err(|_| Error::Malformed)? == Type::String {
-                let text = decoder.str().map_err(|_| Error::Malformed)?;
-                is_link = text == LINK;
-                if text.ends_with('_') {
+        while cbor.more(&mut pairs)? {
+            let head = cbor.head()?;
+            if head.major() == TEXT {
+                let label = cbor.text_of(head)?;
+                if label.ends_with('_') {
                     return Err(Error::Malformed);
                 }
-            } else {
-                label = Some(decoder.i64().map_err(|_| Error::Malformed)?);
-            }
-            match label {
-                Some(BASE_NAME) => self.base_name = decoder.str().map_err(|_| Error::Malformed)?,
-                Some(NAME) => name = decoder.str().map_err(|_| Error::Malformed)?,
-                Some(VALUE | STRING | BOOL | DATA) => {
-                    value = RawValue::Typed(cbor_value(decoder)?);
-                }
-                Some(BASE_VALUE) => return Err(Error::Malformed),
-                None if is_link => {
-                    let text = decoder.str().map_err(|_| Error::Malformed)?;
-                    let (object, instance) = parse_object_link(text).ok_or(Error::Malformed)?;
+                if label == LINK {
+                    let (object, instance) =
+                        parse_object_link(cbor.text()?).ok_or(Error::Malformed)?;
                     value = RawValue::Typed(Value::ObjectLink(object, instance));
+                } else {
+                    cbor.skip()?;
                 }
-                _ => decoder.skip().map_err(|_| Error::Malformed)?,
+                continue;
+            }
+            match head.label()? {
+                BASE_NAME => self.base_name = cbor.text()?,
+                NAME => name = cbor.text()?,
+                VALUE | STRING | BOOL | DATA => value = RawValue::Typed(cbor.value()?),
+                BASE_VALUE => return Err(Error::Malformed),
+                _ => cbor.skip()?,
             }
         }
         let path = Path::parse_joined(self.base_name, name).ok_or(Error::Path)?;
@@ -90,25 +82,6 @@ impl<'a> Reader<'a> {
             return Err(Error::Path);
         }
         Ok(Some((path, value)))
-    }
-}
-
-/// Is there another entry in this array or map? Eats the break of one of indefinite length.
-fn more(decoder: &mut minicbor::Decoder<'_>, left: &mut Option<u64>) -> Result<bool, Error> {
-    match left {
-        Some(0) => Ok(false),
-        Some(n) => {
-            *n -= 1;
-            Ok(true)
-        }
-        None => {
-            if decoder.datatype().map_err(|_| Error::Malformed)? != Type::Break {
-                return Ok(true);
-            }
-            decoder.set_position(decoder.position() + 1);
-            *left = Some(0);
-            Ok(false)
-        }
     }
 }
 
@@ -168,34 +141,27 @@ impl<'b> Writer<'b> {
         let named = self.named == Some(parent);
         self.named = Some(parent);
         let rest = self.out.get_mut(self.len..).ok_or(Error::Full)?;
-        let mut encoder = minicbor::Encoder::new(Cursor::new(rest));
-        encoder
-            .map(if named { 2 } else { 3 })
-            .map_err(|_| Error::Full)?;
+        let mut cbor = cbor::Writer::new(rest);
+        cbor.head(MAP, if named { 2 } else { 3 })?;
         if !named {
             let len = parent.write(&mut text).ok_or(Error::Full)?;
             *text.get_mut(len).ok_or(Error::Full)? = b'/';
-            put_text(&mut encoder, BASE_NAME, text.get(..=len))?;
+            cbor.integer(BASE_NAME.into())?;
+            cbor.string(TEXT, text.get(..=len).unwrap_or(&[]))?;
         }
         let name = match path.resource_instance_id() {
             Some(ri) => Path::instance(resource, ri),
             None => Path::object(resource),
         };
         let len = name.write(&mut text).ok_or(Error::Full)?;
-        put_text(&mut encoder, NAME, text.get(1..len))?;
-        let mut link = [0; 11];
-        let value = match value {
-            Value::ObjectLink(object, instance) => {
-                encoder.str(LINK).map_err(|_| Error::Full)?;
-                Value::String(link_text(object, instance, &mut link).ok_or(Error::Full)?)
-            }
-            value => {
-                encoder.i64(label(value)).map_err(|_| Error::Full)?;
-                value
-            }
-        };
-        put_cbor(&mut encoder, value)?;
-        self.len += encoder.writer().position();
+        cbor.integer(NAME.into())?;
+        cbor.string(TEXT, text.get(1..len).unwrap_or(&[]))?;
+        match value {
+            Value::ObjectLink(..) => cbor.string(TEXT, LINK.as_bytes())?,
+            _ => cbor.integer(label(value).into())?,
+        }
+        cbor.value(value)?;
+        self.len += cbor.len;
         self.records = self.records.checked_add(1).ok_or(Error::Full)?;
         Ok(())
     }
@@ -221,22 +187,11 @@ impl<'b> Writer<'b> {
     }
 }
 
-fn label(value: Value<'_>) -> i64 {
+fn label(value: Value<'_>) -> i32 {
     match value {
         Value::String(_) => STRING,
         Value::Opaque(_) => DATA,
         Value::Bool(_) => BOOL,
         _ => VALUE,
     }
-}
-
-fn put_text(
-    encoder: &mut minicbor::Encoder<Cursor<&mut [u8]>>,
-    label: i64,
-    text: Option<&[u8]>,
-) -> Result<(), Error> {
-    let text = core::str::from_utf8(text.unwrap_or(&[])).map_err(|_| Error::Path)?;
-    encoder.i64(label).map_err(|_| Error::Full)?;
-    encoder.str(text).map_err(|_| Error::Full)?;
-    Ok(())
 }

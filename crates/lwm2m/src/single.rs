@@ -1,9 +1,7 @@
 //! The formats that carry exactly one value: `text/plain`, `application/octet-stream` and
 //! `application/cbor` (LwM2M Core 1.1, sections 7.4.1, 7.4.2 and 7.4.3).
 
-use minicbor::data::Type;
-use minicbor::encode::write::Cursor;
-
+use crate::cbor;
 use crate::value::{parse_object_link, write_decimal, write_decimal_unsigned};
 use crate::{ContentFormat, Error, Path, RawValue, Record, Value};
 
@@ -18,9 +16,9 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
         }
         ContentFormat::Opaque => RawValue::Typed(Value::Opaque(payload)),
         ContentFormat::Cbor => {
-            let mut decoder = minicbor::Decoder::new(payload);
-            let value = cbor_value(&mut decoder)?;
-            if decoder.position() != payload.len() {
+            let mut reader = cbor::Reader::new(payload);
+            let value = reader.value()?;
+            if !reader.is_empty() {
                 return Err(Error::Malformed);
             }
             RawValue::Typed(match value {
@@ -37,35 +35,13 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
     Ok((base, value))
 }
 
-/// Reads one CBOR number, boolean, text or byte string of definite length.
-pub(crate) fn cbor_value<'a>(decoder: &mut minicbor::Decoder<'a>) -> Result<Value<'a>, Error> {
-    let mut kind = decoder.datatype().map_err(|_| Error::Malformed)?;
-    if kind == Type::Tag {
-        // Tag 1 is LwM2M's time; other tags say nothing that changes the value.
-        decoder.tag().map_err(|_| Error::Malformed)?;
-        kind = decoder.datatype().map_err(|_| Error::Malformed)?;
-    }
-    match kind {
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => decoder
-            .u64()
-            .map(|v| i64::try_from(v).map_or(Value::Unsigned(v), Value::Integer)),
-        Type::I8 | Type::I16 | Type::I32 | Type::I64 => decoder.i64().map(Value::Integer),
-        Type::Bool => decoder.bool().map(Value::Bool),
-        Type::String => decoder.str().map(Value::String),
-        Type::Bytes => decoder.bytes().map(Value::Opaque),
-        Type::F32 | Type::F64 => decoder.f64().map(Value::Float),
-        _ => return Err(Error::Malformed),
-    }
-    .map_err(|_| Error::Malformed)
-}
-
 /// `object:instance` as text.
-pub(crate) fn link_text(object: u16, instance: u16, out: &mut [u8; 11]) -> Option<&str> {
+pub(crate) fn link_text(object: u16, instance: u16, out: &mut [u8; 11]) -> Option<&[u8]> {
     let mut at = write_decimal(i64::from(object), out)?;
     *out.get_mut(at)? = b':';
     at += 1;
     at += write_decimal(i64::from(instance), out.get_mut(at..)?)?;
-    core::str::from_utf8(out.get(..at)?).ok()
+    out.get(..at)
 }
 
 /// Writes the one value.
@@ -133,37 +109,16 @@ fn text(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
         Value::ObjectLink(object, instance) => {
             let mut buf = [0; 11];
             let text = link_text(object, instance, &mut buf).ok_or(Error::Full)?;
-            copy(text.as_bytes(), out)
+            copy(text, out)
         }
         Value::Opaque(_) | Value::Float(_) => Err(Error::Type),
     }
 }
 
 fn cbor(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
-    let mut encoder = minicbor::Encoder::new(Cursor::new(out));
-    put_cbor(&mut encoder, value)?;
-    Ok(encoder.writer().position())
-}
-
-/// Writes one value; a link as text.
-pub(crate) fn put_cbor(
-    encoder: &mut minicbor::Encoder<Cursor<&mut [u8]>>,
-    value: Value<'_>,
-) -> Result<(), Error> {
-    let mut buf = [0; 11];
-    match value {
-        Value::Integer(v) | Value::Time(v) => encoder.i64(v),
-        Value::Unsigned(v) => encoder.u64(v),
-        Value::Bool(v) => encoder.bool(v),
-        Value::String(v) => encoder.str(v),
-        Value::Opaque(v) => encoder.bytes(v),
-        Value::ObjectLink(object, instance) => {
-            encoder.str(link_text(object, instance, &mut buf).ok_or(Error::Full)?)
-        }
-        Value::Float(v) => encoder.f64(v),
-    }
-    .map_err(|_| Error::Full)?;
-    Ok(())
+    let mut writer = cbor::Writer::new(out);
+    writer.value(value)?;
+    Ok(writer.len)
 }
 
 #[cfg(test)]
