@@ -79,6 +79,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             if self.registration.lifetime_s() != self.device.lifetime_s {
                 self.registration.set_lifetime(self.device.lifetime_s);
             }
+            self.observations.look();
         }
     }
 

@@ -420,7 +420,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let mcu = self
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
-        if self.flow.state != State::Downloaded || !mcu {
+        // A server's Install (/9/m/4) makes it 9 while the MCU may still be reading.
+        let readable = match self.flow.state {
+            State::Downloaded => true,
+            State::Updating => !self.config.strict,
+            _ => false,
+        };
+        if !readable || !mcu {
             return Err(Reason::AtNotAllowedNow);
         }
         let end = self.piece_end();
@@ -434,7 +440,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .ok_or(Reason::AtBadParameter)?;
         staging::read(flash.staging(), start - self.flow.piece_start, out)
             .inspect_err(|reason| self.last_error = Some(*reason))?;
-        if let Some(timer) = self.timers.state.as_mut() {
+        if self.flow.state == State::Downloaded
+            && let Some(timer) = self.timers.state.as_mut()
+        {
             *timer = now.saturating_add(self.config.read_ms.into());
         }
         Ok(n)

@@ -63,9 +63,11 @@ async def conversation(server, lines):
 
     pending, first = await server.request(aiocoap.GET, "1/0/1", accept=TEXT, observe=0)
     expect(first.opt.observe is not None, "observe is accepted")
+    notices = asyncio.Queue()
+    pending.observation.register_callback(notices.put_nowait)
     answer = await server.request(aiocoap.PUT, "1/0/1", payload=b"600", content_format=TEXT)
     expect(answer.code == aiocoap.CHANGED, f"write of the lifetime: {answer.code}")
-    notice = await asyncio.wait_for(pending.observation.__aiter__().__anext__(), 60)
+    notice = await asyncio.wait_for(notices.get(), 60)
     expect(notice.payload == b"600", f"notification {notice.payload}")
     pending.observation.cancel()
     print("ok: observe, write, notification")

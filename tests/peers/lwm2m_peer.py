@@ -50,40 +50,48 @@ def senml(data):
 class Registration:
     def __init__(self, remote, query, links):
         self.remote, self.query, self.links = remote, query, links
-        self.updates, self.sends = 0, []
+        self.updates = 0
 
 
-class Rd(resource.Resource, resource.PathCapable):
-    """POST /rd, POST /rd/1, DELETE /rd/1 for one client."""
+class Register(resource.Resource):
+    """POST /rd"""
 
     def __init__(self, server):
         super().__init__()
         self.server = server
 
-    async def render(self, request):
-        path = request.opt.uri_path  # what is left below /rd
+    async def render_post(self, request):
         query = dict(q.split("=", 1) if "=" in q else (q, "") for q in request.opt.uri_query)
-        if request.code == aiocoap.POST and not path:
-            links = request.payload.decode()
-            self.server.registration = Registration(request.remote, query, links)
-            self.server.registrations += 1
-            self.server.changed.set()
-            answer = aiocoap.Message(code=aiocoap.CREATED)
-            answer.opt.location_path = ("rd", "1")
-            return answer
-        if self.server.registration is None or tuple(path) != ("1",):
+        self.server.registration = Registration(request.remote, query, request.payload.decode())
+        self.server.registrations += 1
+        self.server.changed.set()
+        answer = aiocoap.Message(code=aiocoap.CREATED)
+        answer.opt.location_path = ("rd", "1")
+        return answer
+
+
+class Registered(resource.Resource):
+    """POST /rd/1, DELETE /rd/1: there is one client."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.server = server
+
+    async def render_post(self, request):
+        if self.server.registration is None:
             return aiocoap.Message(code=aiocoap.NOT_FOUND)
-        if request.code == aiocoap.POST:
-            self.server.registration.updates += 1
-            self.server.registration.remote = request.remote
-            self.server.changed.set()
-            return aiocoap.Message(code=aiocoap.CHANGED)
-        if request.code == aiocoap.DELETE:
-            self.server.registration = None
-            self.server.deregistrations += 1
-            self.server.changed.set()
-            return aiocoap.Message(code=aiocoap.DELETED)
-        return aiocoap.Message(code=aiocoap.METHOD_NOT_ALLOWED)
+        self.server.registration.updates += 1
+        self.server.registration.remote = request.remote
+        if request.payload:
+            self.server.registration.links = request.payload.decode()
+        self.server.changed.set()
+        return aiocoap.Message(code=aiocoap.CHANGED)
+
+    async def render_delete(self, request):
+        self.server.registration = None
+        self.server.deregistrations += 1
+        self.server.changed.set()
+        return aiocoap.Message(code=aiocoap.DELETED)
 
 
 class Dp(resource.Resource):
@@ -119,7 +127,8 @@ class Server:
 
     async def start(self, port):
         site = resource.Site()
-        site.add_resource(["rd"], Rd(self))
+        site.add_resource(["rd"], Register(self))
+        site.add_resource(["rd", "1"], Registered(self))
         site.add_resource(["dp"], Dp(self))
         site.add_resource(["package"], self.package)
         self.context = await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", port))

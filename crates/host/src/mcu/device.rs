@@ -282,8 +282,14 @@ impl<F: NorFlash> Device<F> {
         self.count_marks()
     }
 
-    /// Compares what is in the other slot with everything 10701 told. A server that knows only /9 tells no
-    /// digest: the length is all there is to compare then.
+    /// Whether 10701 told a digest of the package in hand.
+    pub fn has_digest(&self) -> bool {
+        self.package()
+            .is_some_and(|p| p.md5.is_some() || p.crc32.is_some() || p.sha256.is_some())
+    }
+
+    /// Compares what is in the other slot with everything 10701 told. A server that knows no digest (a foreign
+    /// one, by /9) leaves the length alone: then every byte was read twice over the UART.
     pub fn verify(&mut self) -> Result<bool, McuError> {
         let Some(package) = self.package().cloned() else {
             return Ok(false);

@@ -427,7 +427,8 @@ impl<F: NorFlash> Mcu<F> {
                 self.wait_until = now + if ok { self.config.ask_ms } else { 1_000 };
             }
             (Step::Read, Heard::Ok(Some(data))) => {
-                if self.config.double_read && self.first_read.as_ref() != Some(&data) {
+                let twice = self.config.double_read || !self.device.has_digest();
+                if twice && self.first_read.as_ref() != Some(&data) {
                     self.first_read = Some(data);
                 } else {
                     self.first_read = None;
