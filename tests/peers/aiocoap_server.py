@@ -65,17 +65,17 @@ async def conversation(server, lines):
     expect(first.opt.observe is not None, "observe is accepted")
     notices = asyncio.Queue()
     pending.observation.register_callback(notices.put_nowait)
+    updates = server.registration.updates
     answer = await server.request(aiocoap.PUT, "1/0/1", payload=b"600", content_format=TEXT)
     expect(answer.code == aiocoap.CHANGED, f"write of the lifetime: {answer.code}")
     notice = await asyncio.wait_for(notices.get(), 60)
     expect(notice.payload == b"600", f"notification {notice.payload}")
     pending.observation.cancel()
     print("ok: observe, write, notification")
-    updates = server.registration.updates
     await server.until("registration update after the new lifetime", lambda: server.registration.updates > updates)
+    updates = server.registration.updates
     answer = await server.request(aiocoap.POST, "1/0/8")
     expect(answer.code == aiocoap.CHANGED, f"update trigger: {answer.code}")
-    updates = server.registration.updates
     await server.until("registration update on trigger", lambda: server.registration.updates > updates)
 
 
