@@ -56,17 +56,26 @@ macro_rules! catalogue {
 
             /// The name, as it stands in `docs/errors.md`.
             pub const fn name(self) -> &'static str {
-                match self { $($enum::$name => stringify!($name)),* }
+                $crate::line(concat!($(stringify!($name), "\n"),*), self.place())
             }
 
             /// What was wrong.
             pub const fn meaning(self) -> &'static str {
-                match self { $($enum::$name => $meaning),* }
+                $crate::line(concat!($($meaning, "\n"),*), self.place())
             }
 
             /// What to do.
             pub const fn remedy(self) -> &'static str {
-                match self { $($enum::$name => $remedy),* }
+                $crate::line(concat!($($remedy, "\n"),*), self.place())
+            }
+
+            /// The place in the catalogue.
+            const fn place(self) -> usize {
+                let mut place = 0;
+                while place < Self::ALL.len() && Self::ALL[place] as u16 != self as u16 {
+                    place += 1;
+                }
+                place
             }
 
             /// The whole line.
@@ -79,7 +88,14 @@ macro_rules! catalogue {
 
             /// The error with this number, if this enum has one.
             pub const fn from_number(number: u16) -> Option<$enum> {
-                match number { $($number => Some($enum::$name),)* _ => None }
+                let mut place = 0;
+                while place < Self::ALL.len() {
+                    if Self::ALL[place] as u16 == number {
+                        return Some(Self::ALL[place]);
+                    }
+                    place += 1;
+                }
+                None
             }
         }
 
@@ -93,3 +109,31 @@ macro_rules! catalogue {
     };
 }
 pub(crate) use catalogue;
+
+/// The line with this number, counted from 0. One text for all, as a table of texts costs the module 8 bytes
+/// for each.
+#[inline(never)]
+const fn line(text: &'static str, number: usize) -> &'static str {
+    let mut rest = text;
+    let mut before = number;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest.as_bytes()[at] != b'\n' {
+            at += 1;
+            continue;
+        }
+        let Some((line, tail)) = rest.split_at_checked(at) else {
+            break;
+        };
+        if before == 0 {
+            return line;
+        }
+        before -= 1;
+        rest = match tail.split_at_checked(1) {
+            Some((_, tail)) => tail,
+            None => break,
+        };
+        at = 0;
+    }
+    ""
+}
