@@ -151,10 +151,8 @@ impl Path {
 
 /// The id in a path segment: digits only, 0..=65534.
 pub(crate) fn number(segment: &str) -> Option<u16> {
-    if segment.is_empty() || !segment.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    segment.parse().ok().filter(|id| *id != ABSENT)
+    let id = crate::value::decimal(segment.as_bytes())?;
+    u16::try_from(id).ok().filter(|id| *id != ABSENT)
 }
 
 impl Default for Path {

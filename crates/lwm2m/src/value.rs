@@ -3,8 +3,6 @@
 //! TLV and text carry no type: the reader must know what it expects. So a decoded value is asked for
 //! as the type the object defines (`as_i64()`, `as_str()` …) and answers `None` when it is not one.
 
-use crate::path::number;
-
 /// A value with its type (LwM2M Core 1.1, appendix C).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -49,7 +47,10 @@ impl<'a> RawValue<'a> {
                 let unused = 64 - 8 * bytes.len() as u32;
                 Some((bits << unused) as i64 >> unused)
             }
-            RawValue::Text(text) => text.parse().ok(),
+            RawValue::Text(text) => match text.as_bytes() {
+                [b'-', digits @ ..] => 0i64.checked_sub_unsigned(decimal(digits)?),
+                _ => decimal_signed(text)?.try_into().ok(),
+            },
             RawValue::Typed(Value::Integer(v) | Value::Time(v)) => Some(v),
             RawValue::Typed(Value::Unsigned(v)) => v.try_into().ok(),
             _ => None,
@@ -60,7 +61,7 @@ impl<'a> RawValue<'a> {
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
             RawValue::Tlv(bytes) => big_endian(bytes),
-            RawValue::Text(text) => text.parse().ok(),
+            RawValue::Text(text) => decimal_signed(text),
             RawValue::Typed(Value::Integer(v) | Value::Time(v)) => v.try_into().ok(),
             RawValue::Typed(Value::Unsigned(v)) => Some(v),
             _ => None,
@@ -128,14 +129,35 @@ fn big_endian(bytes: &[u8]) -> Option<u64> {
     })
 }
 
+/// Digits only, at least one. The one reader of decimals: those of `core` are made anew for each type.
+#[inline(never)]
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    Some(value)
+}
+
+/// The same, behind a `+` too.
+fn decimal_signed(text: &str) -> Option<u64> {
+    let bytes = text.as_bytes();
+    decimal(bytes.strip_prefix(b"+").unwrap_or(bytes))
+}
+
 /// `object:instance`; both may be 65535, the null link.
 pub(crate) fn parse_object_link(text: &str) -> Option<(u16, u16)> {
-    let (object, instance) = text.split_once(':')?;
-    let id = |text: &str| match text {
-        "65535" => Some(u16::MAX),
-        text => number(text),
-    };
-    Some((id(object)?, id(instance)?))
+    let text = text.as_bytes();
+    let at = text.iter().position(|byte| *byte == b':')?;
+    let id = |digits| decimal(digits).and_then(|id| u16::try_from(id).ok());
+    Some((id(text.get(..at)?)?, id(text.get(at + 1..)?)?))
 }
 
 /// Writes a number in decimal; the bytes written, or `None` when `out` is too small.
@@ -149,7 +171,7 @@ pub(crate) fn write_decimal(value: i64, out: &mut [u8]) -> Option<usize> {
 
 /// Writes a number in decimal; the bytes written, or `None` when `out` is too small. Powers of ten and
 /// subtraction: a division of u64 costs a small processor a library routine.
-pub(crate) fn write_decimal_unsigned(mut value: u64, out: &mut [u8]) -> Option<usize> {
+pub fn write_decimal_unsigned(mut value: u64, out: &mut [u8]) -> Option<usize> {
     let mut at = 0;
     for exponent in (0..20).rev() {
         let power = 10u64.pow(exponent);
@@ -205,6 +227,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn text_numbers_are_those_of_core(text in "[-+]{0,2}[0-9]{0,21}x?") {
+            prop_assert_eq!(RawValue::Text(&text).as_i64(), text.parse().ok());
+            prop_assert_eq!(RawValue::Text(&text).as_u64(), text.parse().ok());
+        }
+
         #[test]
         fn decimals(signed: i64, unsigned: u64) {
             let mut out = [0; 20];

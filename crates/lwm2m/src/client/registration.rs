@@ -104,7 +104,7 @@ enum Phase {
 pub struct Registration {
     phase: Phase,
     timing: Timing,
-    lifetime_ms: u64,
+    lifetime_s: u32,
     location: String<LOCATION_LEN>,
     /// When the request in flight was first sent.
     sent: u64,
@@ -126,7 +126,7 @@ impl Registration {
         Registration {
             phase: Phase::Off,
             timing,
-            lifetime_ms: u64::from(lifetime_s.max(1)) * 1000,
+            lifetime_s: lifetime_s.max(1),
             location: String::new(),
             sent: 0,
             update_at: 0,
@@ -200,12 +200,12 @@ impl Registration {
 
     /// Lifetime in seconds.
     pub fn lifetime_s(&self) -> u32 {
-        u32::try_from(self.lifetime_ms / 1000).unwrap_or(u32::MAX)
+        self.lifetime_s
     }
 
     /// The server or the host set another lifetime (/1/0/1): told with the next Update, at once.
     pub fn set_lifetime(&mut self, lifetime_s: u32) {
-        self.lifetime_ms = u64::from(lifetime_s.max(1)) * 1000;
+        self.lifetime_s = lifetime_s.max(1);
         self.update_now();
     }
 
@@ -336,8 +336,9 @@ impl Registration {
         self.phase = Phase::Registered;
         // Counted from the first sending: the server may have begun its lifetime with a copy of the
         // request that was sent long before the answer came.
-        self.expires = self.sent.saturating_add(self.lifetime_ms);
-        let margin = u64::from(self.timing.max_transmit_wait).min(self.lifetime_ms / 2);
+        let lifetime_ms = u64::from(self.lifetime_s) * 1000;
+        self.expires = self.sent.saturating_add(lifetime_ms);
+        let margin = u64::from(self.timing.max_transmit_wait).min(lifetime_ms / 2);
         self.update_at = self.expires.saturating_sub(margin);
     }
 
