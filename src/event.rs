@@ -10,6 +10,7 @@
 use heapless::String;
 
 use crate::message::Event;
+use crate::text::decimal;
 
 /// Longest payload: 10700 with every string at its longest, in bytes.
 pub const PAYLOAD_LEN: usize = 256;
@@ -37,21 +38,8 @@ impl<const N: usize> Text<'_, N> {
     fn comma(&mut self) -> &mut Self {
         self.char(',')
     }
-    fn number(&mut self, mut value: u32) -> &mut Self {
-        let mut digits = [b'0'; 10];
-        let mut used = 0;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (value % 10) as u8;
-            value /= 10;
-            used += 1;
-            if value == 0 {
-                break;
-            }
-        }
-        for digit in digits.iter().skip(10 - used) {
-            self.char(char::from(*digit));
-        }
-        self
+    fn number(&mut self, value: u32) -> &mut Self {
+        self.raw(decimal(value, &mut [0; 10]))
     }
     fn signed(&mut self, value: i16) -> &mut Self {
         if value < 0 {

@@ -12,3 +12,4 @@ pub mod event;
 pub mod mailbox;
 pub mod message;
 pub mod platform;
+mod text;

@@ -1,6 +1,9 @@
 //! One AT line: its name, form and parameters.
 
 use heapless::Vec;
+use sota_lwm2m::value::decimal;
+
+use crate::text::split;
 
 /// Most parameters a command takes.
 pub(crate) const ARGS: usize = 4;
@@ -33,10 +36,10 @@ impl<'a> Arg<'a> {
 
     /// An unquoted decimal number.
     pub(crate) fn number(&self) -> Option<u32> {
-        if self.quoted || !self.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if self.quoted {
             return None;
         }
-        self.text.parse().ok()
+        u32::try_from(decimal(self.text.as_bytes())?).ok()
     }
 }
 
@@ -46,8 +49,7 @@ pub(crate) fn parse(rest: &[u8]) -> Option<(&str, Form<'_>)> {
     if rest.bytes().any(|byte| byte.is_ascii_control()) {
         return None;
     }
-    let end = rest.find(['=', '?']).unwrap_or(rest.len());
-    let (name, tail) = rest.split_at_checked(end)?;
+    let (name, tail) = split(rest, b"=?");
     let form = match tail {
         "" => Form::Execute,
         "?" => Form::Read,
@@ -61,22 +63,21 @@ pub(crate) fn parse(rest: &[u8]) -> Option<(&str, Form<'_>)> {
 fn args(mut text: &str) -> Option<Vec<Arg<'_>, ARGS>> {
     let mut args = Vec::new();
     loop {
-        text = text.trim_start_matches(' ');
+        text = text.trim_ascii_start();
         let (arg, tail) = if let Some(inner) = text.strip_prefix('"') {
-            let (inner, tail) = inner.split_once('"')?;
+            let (inner, tail) = split(inner, b"\"");
             let arg = Arg {
                 text: inner,
                 quoted: true,
             };
-            (arg, tail.trim_start_matches(' '))
+            (arg, tail.strip_prefix('"')?.trim_ascii_start())
         } else {
-            let end = text.find(',').unwrap_or(text.len());
-            let (plain, tail) = text.split_at_checked(end)?;
-            if plain.contains('"') {
+            let (plain, tail) = split(text, b",");
+            if plain.as_bytes().contains(&b'"') {
                 return None;
             }
             let arg = Arg {
-                text: plain.trim_end_matches(' '),
+                text: plain.trim_ascii_end(),
                 quoted: false,
             };
             (arg, tail)

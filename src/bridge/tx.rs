@@ -1,5 +1,7 @@
 //! Bytes on their way to the UART, and the text of answers without `core::fmt`.
 
+use crate::text::decimal;
+
 /// Most data bytes one `AT+QIOTOTARD` gives.
 pub(crate) const READ_MAX: usize = 1024;
 /// Room before the data for `CRLF +QIOTOTARD: <start>,<n> CRLF` (31 bytes at most).
@@ -74,20 +76,8 @@ impl Tx {
         }
     }
 
-    fn number(&mut self, mut number: u32) {
-        let mut digits = [0u8; 10];
-        let mut n = 0;
-        for digit in digits.iter_mut() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-            n += 1;
-            if number == 0 {
-                break;
-            }
-        }
-        for digit in digits.iter().take(n).rev() {
-            self.byte(*digit);
-        }
+    fn number(&mut self, number: u32) {
+        self.text(decimal(number, &mut [0; 10]));
     }
 
     fn part(&mut self, part: &Part) {

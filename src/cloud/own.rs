@@ -12,6 +12,7 @@ use super::download::Download;
 use super::objects::{Device, words};
 use super::uri::decode;
 use crate::message::{Reason, State};
+use crate::text::decimal;
 
 /// What is told by Send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,24 +49,12 @@ pub(super) struct Own {
     pub(super) send: bool,
 }
 
-/// `key=` and a number, in decimal.
-fn number_query(key: &str, mut value: u32) -> String<16> {
-    let mut digits = [0u8; 10];
-    let mut at = digits.len();
-    while let Some(slot) = at.checked_sub(1).and_then(|i| digits.get_mut(i)) {
-        *slot = b'0' + (value % 10) as u8;
-        value /= 10;
-        at -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    let mut text = String::new();
-    let _ = text.push_str(key);
-    for digit in digits.iter().skip(at) {
-        let _ = text.push(char::from(*digit));
-    }
-    text
+/// `lt=` and the lifetime.
+fn lifetime_query(builder: &mut Builder<'_>, lifetime_s: u32) {
+    let mut text = String::<13>::new();
+    let _ = text.push_str("lt=");
+    let _ = text.push_str(decimal(lifetime_s, &mut [0; 10]));
+    builder.query(&text);
 }
 
 pub(super) struct Writer<'a> {
@@ -89,10 +78,9 @@ impl Writer<'_> {
                 builder
                     .path("/rd")
                     .uint_option(option::CONTENT_FORMAT, ContentFormat::Link.number().into())
-                    .query(&ep)
-                    .query(&number_query("lt=", self.device.lifetime_s))
-                    .query("lwm2m=1.1")
-                    .query("b=U");
+                    .query(&ep);
+                lifetime_query(&mut builder, self.device.lifetime_s);
+                builder.query("lwm2m=1.1").query("b=U");
                 if self.config.queue_mode {
                     builder.query("Q");
                 }
@@ -106,7 +94,7 @@ impl Writer<'_> {
                         .uint_option(option::CONTENT_FORMAT, ContentFormat::Link.number().into());
                 }
                 if self.device.lifetime_s != self.config.lifetime_s {
-                    builder.query(&number_query("lt=", self.device.lifetime_s));
+                    lifetime_query(&mut builder, self.device.lifetime_s);
                 }
                 match links {
                     true => self.links(&mut builder),

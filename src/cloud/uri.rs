@@ -1,6 +1,9 @@
 //! `coap://host[:port]/path[?query]` (RFC 7252 6.4), without allocation: a view over the text.
 
 use sota_errors::Reason;
+use sota_lwm2m::value::decimal;
+
+use crate::text::split;
 
 /// The default port of `coap://`.
 pub const COAP_PORT: u16 = 5683;
@@ -22,26 +25,28 @@ impl<'a> Uri<'a> {
     /// Reads the text. Another scheme is [`Reason::UnsupportedProtocol`], anything else that is wrong
     /// [`Reason::BadPackageUri`].
     pub fn parse(text: &'a str) -> Result<Self, Reason> {
-        let (scheme, rest) = text.split_once("://").ok_or(Reason::BadPackageUri)?;
+        let (scheme, rest) = split(text, b":");
+        let rest = rest.strip_prefix("://").ok_or(Reason::BadPackageUri)?;
         if !scheme.eq_ignore_ascii_case("coap") {
             return Err(Reason::UnsupportedProtocol);
         }
-        if rest.contains('#') || rest.bytes().any(|b| b <= b' ' || b == 0x7f) {
+        if rest.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
             return Err(Reason::BadPackageUri);
         }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, tail) = rest.split_at(end);
-        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let (authority, tail) = split(rest, b"/?");
+        let (path, query) = split(tail, b"?");
         let (host, port) = Self::authority(authority)?;
         let uri = Uri {
             host,
             port,
-            path: path.strip_prefix('/').unwrap_or(path),
-            query,
+            path: path.get(1..).unwrap_or(""),
+            query: query.get(1..).unwrap_or(""),
         };
         let mut buf = [0u8; 255];
-        for part in uri.segments().chain(uri.queries()) {
-            decode(part, &mut buf).ok_or(Reason::BadPackageUri)?;
+        for mut parts in [uri.segments(), uri.queries()] {
+            if parts.any(|part| decode(part, &mut buf).is_none()) {
+                return Err(Reason::BadPackageUri);
+            }
         }
         Ok(uri)
     }
@@ -50,22 +55,21 @@ impl<'a> Uri<'a> {
     pub fn authority(text: &'a str) -> Result<(&'a str, u16), Reason> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, after) = rest.split_once(']').ok_or(Reason::BadPackageUri)?;
-                match after {
-                    "" => (host, ""),
-                    _ => (host, after.strip_prefix(':').ok_or(Reason::BadPackageUri)?),
-                }
+                let (host, after) = split(rest, b"]");
+                (host, after.strip_prefix(']').ok_or(Reason::BadPackageUri)?)
             }
-            None => text.split_once(':').unwrap_or((text, "")),
+            None => split(text, b":"),
         };
-        let port = match port {
-            "" => COAP_PORT,
-            digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                digits.parse().map_err(|_| Reason::BadPackageUri)?
-            }
+        let port = match port.as_bytes() {
+            [] => COAP_PORT,
+            [b':'] => COAP_PORT,
+            [b':', digits @ ..] => decimal(digits)
+                .and_then(|port| u16::try_from(port).ok())
+                .ok_or(Reason::BadPackageUri)?,
             _ => return Err(Reason::BadPackageUri),
         };
-        if host.is_empty() || host.len() > 253 || host.contains(['@', '[', ']', '%']) || port == 0 {
+        let strange = |byte| matches!(byte, b'@' | b'[' | b']' | b'%');
+        if host.is_empty() || host.len() > 253 || host.bytes().any(strange) || port == 0 {
             return Err(Reason::BadPackageUri);
         }
         Ok((host, port))
@@ -73,19 +77,45 @@ impl<'a> Uri<'a> {
 
     /// The host is an address, not a name.
     pub fn is_literal(&self) -> bool {
-        self.host.contains(':') || self.host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        let bytes = self.host.as_bytes();
+        bytes.contains(&b':') || bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
     }
 
     /// The path's segments, still percent-encoded. None for `/` and for no path.
-    pub fn segments(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let path = self.path;
-        path.split('/').filter(move |_| !path.is_empty())
+    pub fn segments(&self) -> Parts<'a> {
+        Parts::of(self.path, b"/")
     }
 
     /// The query's parts, still percent-encoded.
-    pub fn queries(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let query = self.query;
-        query.split('&').filter(move |_| !query.is_empty())
+    pub fn queries(&self) -> Parts<'a> {
+        Parts::of(self.query, b"&")
+    }
+}
+
+/// What stands between separators.
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    rest: Option<&'a str>,
+    by: &'static [u8; 1],
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str, by: &'static [u8; 1]) -> Self {
+        Parts {
+            rest: Some(text).filter(|text| !text.is_empty()),
+            by,
+        }
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        let (part, tail) = split(self.rest?, self.by);
+        self.rest = tail.get(1..);
+        Some(part)
     }
 }
 
