@@ -68,6 +68,7 @@ impl Pending {
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
     /// A datagram from one of the two peers. Bytes that are no CoAP are dropped or answered with a Reset.
+    #[inline(never)]
     pub fn on_datagram(&mut self, now: Millis, from: Peer, bytes: &[u8]) {
         self.now = now;
         let Ok(message) = Message::new_checked(bytes) else {
@@ -114,6 +115,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// Responses, ACKs and Resets of our own message; `true`: it was one.
+    #[inline(never)]
     fn on_own(&mut self, from: Peer, message: &Message<'_>) -> bool {
         let Some(own) = self.own.as_mut().filter(|_| from == Peer::Server) else {
             return false;
@@ -180,6 +182,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         true
     }
 
+    #[inline(never)]
     fn on_block(&mut self, message: &Message<'_>) {
         let answer = Content {
             code: message.code().byte(),
@@ -212,6 +215,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn on_request(&mut self, message: &Message<'_>) {
         let (kind, mid) = match message.kind() {
             Kind::Con => (Kind::Ack, message.message_id()),
@@ -326,6 +330,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     /// 2.05. A payload beyond the block asked for, or beyond 1024 bytes, goes in blocks; each is cut out
     /// of the whole, written again, so nothing is kept between them.
+    #[inline(never)]
     fn write_body(&mut self, answer: &Answer, out: &mut [u8]) -> Result<usize, Code> {
         let whole = self.body(answer.reply, out)?;
         let digest = digest(out.get(..whole).unwrap_or(&[]));

@@ -176,6 +176,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     /// A message of the engine. It comes back when it cannot be taken now (a report while too many wait
     /// for their acknowledgement): keep it and try again after the next step.
     #[allow(clippy::result_large_err)] // it goes back to where it came from: there is no heap to box into
+    #[inline(never)]
     pub fn on_engine(&mut self, now: Millis, message: ToCloud) -> Result<(), ToCloud> {
         self.now = now;
         match message {
@@ -240,6 +241,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         Ok(())
     }
 
+    #[inline(never)]
     fn on_view(&mut self, view: crate::message::View) {
         let links = view.components.len().max(1) != self.device.components();
         let versions = view
@@ -283,6 +285,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// The answer to [`next_lookup`](Self::next_lookup).
+    #[inline(never)]
     pub fn on_resolved(&mut self, now: Millis, peer: Peer, found: bool) {
         self.now = now;
         let random = self.random();
@@ -305,6 +308,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// The next address that is wanted; answer with [`on_resolved`](Self::on_resolved), now or later.
+    #[inline(never)]
     pub fn next_lookup(&mut self) -> Option<Lookup<'_>> {
         if self.address == Address::Wanted {
             self.address = Address::Asked;
@@ -342,6 +346,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// The next message for the engine; ask only while its mailbox has room.
+    #[inline(never)]
     pub fn next_to_engine(&mut self) -> Option<ToEngine<BLOCK>> {
         if let Some(link) = self.link.take() {
             return Some(ToEngine::Link(link));

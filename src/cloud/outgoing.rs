@@ -60,6 +60,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn lose_get(&mut self) {
         if let Some(get) = self.get.take() {
             self.source_rtt.learn(&get.exchange);
@@ -85,6 +86,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     /// Chooses our next message to the server: an answer that is owed, registration, reports.
     /// Notifications are chosen where they can be written.
+    #[inline(never)]
     fn choose(&mut self) {
         if let Some((token, code)) = self.separate_response() {
             self.pending = None;
@@ -152,6 +154,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             && !(self.own.is_some() && self.source() == Peer::Server)
     }
 
+    #[inline(never)]
     fn next_block(&mut self) {
         if self.download.wanted(self.now).is_none() {
             return;
@@ -232,6 +235,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         sent
     }
 
+    #[inline(never)]
     fn write_next(&mut self, out: &mut [u8]) -> Option<(Peer, usize)> {
         if let Some(short) = self.short.take() {
             out.get_mut(..4)?.copy_from_slice(&short.bytes);
@@ -264,6 +268,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn write_own(&mut self, out: &mut [u8]) -> Option<usize> {
         let own = self.own.as_mut()?;
         own.send = false;
@@ -285,6 +290,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn choose_notification(&mut self, out: &mut [u8]) {
         while let Some(o) = self.observations.due(self.now) {
             let token = o.token;
@@ -307,6 +313,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// When [`poll`](Self::poll) must be called if nothing else happens.
+    #[inline(never)]
     pub fn deadline(&self) -> Option<Millis> {
         let own = match &self.own {
             Some(own) if own.send => Some(0),
