@@ -11,10 +11,11 @@
 //! | `plan` | offers, the host's answer, download information, versions announced |
 //! | `transfer` | pieces: blocks, digests, rescue of a torn page, reads, rewind |
 //! | `queue` | what waits for cloud and for the host |
-//! | `versions`, `strategy`, `digest`, `staging`, `journal`, `record` | what their names say |
+//! | `versions`, `strategy`, `digest`, `md5`, `staging`, `journal`, `record` | what their names say |
 
 mod digest;
 mod journal;
+mod md5;
 mod plan;
 mod queue;
 mod record;
@@ -146,6 +147,7 @@ const _: () = assert!(core::mem::size_of::<Engine<512>>() <= 3072);
 
 impl<const BLOCK: usize> Engine<BLOCK> {
     /// Loads the journal and goes on as the table of restarts says.
+    #[inline(never)]
     pub fn start<F: Flash>(config: Config, now: Millis, flash: &mut F) -> Self {
         let mut engine = Engine {
             config,
@@ -365,6 +367,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// The next message for cloud; it must be kept until cloud's mailbox takes it.
+    #[inline(never)]
     pub fn next_to_cloud(&mut self) -> Option<ToCloud> {
         if let Some(on) = self.queue.connect.take() {
             return Some(ToCloud::Connect(on));
