@@ -18,6 +18,7 @@ use crate::{
 
 impl<const BLOCK: usize> Engine<BLOCK> {
     /// A plan for one component; taken only in states 0 and 1.
+    #[inline(never)]
     pub(super) fn offer<F: Flash>(
         &mut self,
         now: Millis,
@@ -232,6 +233,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// Where the package is. Taken in 0 (after a download error) and 2; in 1 through the standard's door,
     /// where it waits for the host's answer.
+    #[inline(never)]
     pub(super) fn download_info<F: Flash>(
         &mut self,
         now: Millis,

@@ -60,6 +60,7 @@ fn due(timer: &mut Option<Millis>, now: Millis) -> bool {
 }
 
 impl<const BLOCK: usize> Engine<BLOCK> {
+    #[inline(never)]
     pub(super) fn door(&self) -> Door {
         if self.flow.standard {
             Door::Standard
@@ -324,6 +325,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Reads what survived and goes on as the table at the top says.
+    #[inline(never)]
     pub(super) fn restart<F: Flash>(&mut self, now: Millis, flash: &mut F) {
         let mut buffer = [0; PAYLOAD_MAX];
         if let Some(versions) = self

@@ -53,6 +53,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// One past the last byte of the present piece.
+    #[inline(never)]
     pub(super) fn piece_end(&self) -> u32 {
         let end = self.flow.piece_start.saturating_add(self.flow.piece_size);
         match self.info.length {
@@ -66,6 +67,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Every byte was delivered and every digest matched.
+    #[inline(never)]
     pub(super) fn verified(&self) -> bool {
         match self.flow.state {
             State::Downloaded => self.is_last_piece(),
@@ -124,6 +126,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.downloading() && self.work == Work::None && self.suspended.is_none()
     }
 
+    #[inline(never)]
     pub(super) fn fetch_message(&self) -> ToCloud {
         let at = self.flow.progress;
         ToCloud::Fetch {
@@ -220,6 +223,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn stage<F: Flash>(&mut self, flash: &mut F, bytes: &[u8], end: u32) -> Result<(), Reason> {
         let write_size = <F::Staging as embedded_storage::nor_flash::NorFlash>::WRITE_SIZE as u32;
         let at = self.flow.progress - self.flow.piece_start;
@@ -259,6 +263,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// One step of slow work: at most one page is erased.
+    #[inline(never)]
     pub(super) fn run_work<F: Flash>(&mut self, now: Millis, flash: &mut F) {
         if self.work != Work::None && self.downloading() {
             if let Err(reason) = self.step(now, flash) {
@@ -277,6 +282,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn step<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
         let page = staging::page::<F::Staging>();
         let at = self.flow.progress.saturating_sub(self.flow.piece_start);
@@ -353,6 +359,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn hash_step<F: Flash>(&mut self, now: Millis, flash: &mut F, from: u32) -> Result<(), Reason> {
         let end = self.piece_end();
         let to = end.min(from.saturating_add(HASH_STEP));
