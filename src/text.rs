@@ -1,5 +1,7 @@
 //! Text in few bytes of code: `core`'s patterns know all of Unicode and cost 1 KB, `core::fmt` several.
 
+use heapless::string::StringView;
+
 /// What stands before the first of these ASCII characters, and what begins with it; all and nothing if there
 /// is none.
 #[inline(never)]
@@ -7,6 +9,13 @@ pub(crate) fn split<'a>(text: &'a str, at: &[u8]) -> (&'a str, &'a str) {
     let end = text.bytes().position(|byte| at.contains(&byte));
     text.split_at_checked(end.unwrap_or(text.len()))
         .unwrap_or((text, ""))
+}
+
+/// Sets a text; `None` if it does not fit. One function for all lengths, and no copy on the stack.
+#[inline(never)]
+pub(crate) fn put(to: &mut StringView, from: &str) -> Option<()> {
+    to.clear();
+    to.push_str(from).ok()
 }
 
 /// A number in decimal.

@@ -1,10 +1,11 @@
 //! The commands and their forms; `docs/at.md` is the same table with the answers.
 
 use super::args::{self, Arg, Form};
-use super::settings::LIFETIME_MAX;
+use super::settings::{KEY_LEN, LIFETIME_MAX};
 use super::tx::Part::{Number, Quoted, Text};
 use super::{Bridge, ConnectMode, Output, Pending, READ_MAX};
 use crate::message::{Command, Reason};
+use crate::text::put;
 use heapless::String;
 
 /// What a line led to.
@@ -23,6 +24,15 @@ const BAD: Reason = Reason::AtBadParameter;
 /// A string parameter that may hold at most `N` bytes.
 fn text<const N: usize>(arg: &Arg, too_long: Reason) -> core::result::Result<String<N>, Reason> {
     String::try_from(arg.string()).map_err(|_| too_long)
+}
+
+/// A key or a secret.
+fn fitting<'a>(arg: &Arg<'a>) -> core::result::Result<&'a str, Reason> {
+    let text = arg.string();
+    match text.len() <= KEY_LEN {
+        true => Ok(text),
+        false => Err(BAD),
+    }
 }
 
 fn ask(command: Command) -> Result {
@@ -239,9 +249,9 @@ impl Bridge {
                 Text(",\"1.1\""),
             ]),
             ("productinfo", [key, secret]) => {
-                let secret = text(secret, BAD)?;
-                settings.product_key = text(key, BAD)?;
-                settings.product_secret = secret;
+                let (key, secret) = (fitting(key)?, fitting(secret)?);
+                let _ = put(&mut settings.product_key, key);
+                let _ = put(&mut settings.product_secret, secret);
                 self.settings_changed = true;
             }
             ("server", []) => self
@@ -251,7 +261,10 @@ impl Bridge {
                 if kind.number() != Some(0) {
                     return Err(Reason::UnsupportedProtocol);
                 }
-                settings.server = text(url, BAD)?;
+                if url.string().len() > settings.server.capacity() {
+                    return Err(BAD);
+                }
+                let _ = put(&mut settings.server, url.string());
                 self.settings_changed = true;
             }
             ("lifetime", []) => self
@@ -272,11 +285,11 @@ impl Bridge {
             ]),
             ("dk_ds", [key, rest @ ..]) if rest.len() < 2 => {
                 let secret = match rest {
-                    [secret] => text(secret, BAD)?,
-                    _ => String::new(),
+                    [secret] => fitting(secret)?,
+                    _ => "",
                 };
-                settings.device_key = text(key, BAD)?;
-                settings.device_secret = secret;
+                let _ = put(&mut settings.device_key, fitting(key)?);
+                let _ = put(&mut settings.device_secret, secret);
                 self.settings_changed = true;
             }
             _ => return Err(BAD),

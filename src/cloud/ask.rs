@@ -1,6 +1,6 @@
 //! What the server asked and the engine decides.
 
-use heapless::String;
+use heapless::{String, string::StringView};
 use sota_coap::Code;
 use sota_lwm2m::objects::plan::{URI_LEN, resource};
 use sota_lwm2m::{RawValue, Records};
@@ -8,6 +8,7 @@ use sota_lwm2m::{RawValue, Records};
 use crate::message::{
     ComponentName, ComponentType, ComponentView, Door, DownloadInfo, Offer, Ticket, ToEngine,
 };
+use crate::text::put;
 
 /// One request that waits for the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(super) enum Ask {
 
 impl Ask {
     /// The message to the engine.
+    #[inline(never)]
     pub(super) fn message<const BLOCK: usize>(&self, ticket: Ticket) -> ToEngine<BLOCK> {
         match self {
             Ask::Offer(offer) => ToEngine::Offer {
@@ -79,6 +81,7 @@ impl Ask {
 
 /// Reads a Write to an instance of the Plan object. An offer and download information in one Write, or
 /// a value of the wrong type or length, is 4.00.
+#[inline(never)]
 pub(super) fn decode_plan(
     component: Option<&ComponentView>,
     instance: u8,
@@ -112,10 +115,10 @@ fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>
     let number = || value.as_u64().and_then(|number| u32::try_from(number).ok());
     match id {
         resource::PLAN => {
-            offer.plan = text(value)?;
+            text(value, &mut offer.plan)?;
             info.plan = offer.plan.clone();
         }
-        resource::COMPONENT => offer.component = text(value)?,
+        resource::COMPONENT => text(value, &mut offer.component)?,
         resource::COMPONENT_TYPE => {
             offer.kind = match number()? {
                 0 => ComponentType::Firmware,
@@ -123,8 +126,8 @@ fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>
                 _ => return None,
             }
         }
-        resource::SOURCE_VERSION => offer.source = text(value)?,
-        resource::TARGET_VERSION => offer.target = text(value)?,
+        resource::SOURCE_VERSION => text(value, &mut offer.source)?,
+        resource::TARGET_VERSION => text(value, &mut offer.target)?,
         resource::BATTERY_LIMIT => {
             offer.battery_limit_percent = u8::try_from(number()?)
                 .ok()
@@ -140,12 +143,12 @@ fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>
         resource::MD5 => info.md5 = Some(value.as_bytes()?.try_into().ok()?),
         resource::CRC32 => info.crc32 = Some(number()?),
         resource::SHA256 => info.sha256 = Some(value.as_bytes()?.try_into().ok()?),
-        resource::PACKAGE_URI => info.uri = text(value)?,
+        resource::PACKAGE_URI => text(value, &mut info.uri)?,
         _ => return None,
     }
     Some(())
 }
 
-fn text<const N: usize>(value: &RawValue<'_>) -> Option<String<N>> {
-    value.as_str()?.try_into().ok()
+fn text(value: &RawValue<'_>, to: &mut StringView) -> Option<()> {
+    put(to, value.as_str()?)
 }

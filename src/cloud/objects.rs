@@ -154,6 +154,7 @@ impl Device {
     }
 
     /// The engine's new snapshot.
+    #[inline(never)]
     pub(super) fn set_view(&mut self, view: View) {
         let before = core::mem::replace(&mut self.view, view);
         if before.plan != self.view.plan {
@@ -268,6 +269,7 @@ impl Device {
         }
     }
 
+    #[inline(never)]
     fn ask(&mut self, ask: Ask) -> Result<Effect, Code> {
         if self.waiting || self.ask.is_some() {
             return Err(Code::SERVICE_UNAVAILABLE);
@@ -388,6 +390,7 @@ impl Device {
         out.value(path, value).map(|()| true)
     }
 
+    #[inline(never)]
     fn read_plan(&self, path: Path, instance: u8, out: &mut Encoder<'_>) -> Result<bool, Error> {
         let view = &self.view;
         let component = self.component(instance);

@@ -10,7 +10,7 @@ use super::config::Peer;
 use super::incoming::Pending;
 use super::machine::{Address, Cloud, Get};
 use super::own::{Own, What, Writer, write_get};
-use crate::message::{Millis, Reason};
+use crate::message::{Millis, Reason, earliest};
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
     /// Lets time pass. `random` is unpredictable and new each time: tokens and jitter come from it. `room`:
@@ -333,7 +333,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         };
         let now = (self.answer.is_some() || self.short.is_some()).then_some(0);
         let pending = self.pending.as_ref().and_then(Pending::deadline);
-        [own, get, now, pending].into_iter().flatten().min()
+        earliest(&[own, get, now, pending])
     }
 
     fn choice_deadline(&self) -> Option<Millis> {
@@ -347,9 +347,6 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         };
         let owed = self.separate_response().is_some().then_some(0);
         let [reports, observations] = others;
-        [registration, reports, observations, owed]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest(&[registration, reports, observations, owed])
     }
 }

@@ -414,6 +414,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// What the server's objects show.
+    #[inline(never)]
     pub fn view(&self) -> View {
         let mut components = Vec::new();
         for instance in 0..COMPONENTS as u8 {

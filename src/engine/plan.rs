@@ -97,6 +97,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// OtaAction; every condition of quecthing.md section 4.
+    #[inline(never)]
     pub(super) fn action<F: Flash>(
         &mut self,
         now: Millis,
@@ -437,6 +438,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// SetMcuVersion: stores, then runs the version check.
+    #[inline(never)]
     pub(super) fn set_version<F: Flash>(
         &mut self,
         now: Millis,

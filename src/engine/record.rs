@@ -2,7 +2,7 @@
 //!
 //! Numbers are little-endian; a string is its length in one byte and its bytes.
 
-use heapless::{String, Vec};
+use heapless::{Vec, string::StringView};
 
 use super::{
     digest::{SAVED, crc32},
@@ -10,6 +10,7 @@ use super::{
     queue::reason_from,
 };
 use crate::message::{ComponentType, DownloadInfo, Millis, Offer, Reason, State};
+use crate::text::put;
 
 /// ETag of the representation, empty = none known.
 pub(super) type Etag = Vec<u8, 8>;
@@ -63,10 +64,10 @@ impl<'a> Reader<'a> {
     pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
-    pub(super) fn text<const N: usize>(&mut self) -> Option<String<N>> {
+    #[inline(never)]
+    pub(super) fn text(&mut self, to: &mut StringView) -> Option<()> {
         let n = usize::from(self.u8()?);
-        let text = core::str::from_utf8(self.bytes(n)?).ok()?;
-        String::try_from(text).ok()
+        put(to, core::str::from_utf8(self.bytes(n)?).ok()?)
     }
     fn option<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
         match self.u8()? {
@@ -138,6 +139,7 @@ impl Flow {
         w
     }
 
+    #[inline(never)]
     pub(super) fn decode(payload: &[u8]) -> Option<Flow> {
         let mut r = Reader(payload);
         let state = State::from_number(r.u8()?)?;
@@ -201,28 +203,26 @@ impl Slot {
         w
     }
 
+    #[inline(never)]
     pub(super) fn decode(payload: &[u8]) -> Option<Slot> {
         let mut r = Reader(payload);
-        let plan = r.text()?;
-        let component = r.text()?;
+        let mut slot = Slot::default();
+        let offer = &mut slot.offer;
+        r.text(&mut offer.plan)?;
+        r.text(&mut offer.component)?;
         let bits = r.u8()?;
-        Some(Slot {
-            offer: Offer {
-                plan,
-                component,
-                kind: if bits & 1 == 0 {
-                    ComponentType::Firmware
-                } else {
-                    ComponentType::Mcu
-                },
-                source: r.text()?,
-                target: r.text()?,
-                battery_limit_percent: r.u8()?,
-                min_signal_dbm: r.u16()? as i16,
-                use_space: r.u32()?,
-            },
-            any_source: bits & 2 != 0,
-        })
+        offer.kind = if bits & 1 == 0 {
+            ComponentType::Firmware
+        } else {
+            ComponentType::Mcu
+        };
+        r.text(&mut offer.source)?;
+        r.text(&mut offer.target)?;
+        offer.battery_limit_percent = r.u8()?;
+        offer.min_signal_dbm = r.u16()? as i16;
+        offer.use_space = r.u32()?;
+        slot.any_source = bits & 2 != 0;
+        Some(slot)
     }
 }
 
@@ -263,16 +263,16 @@ pub(super) fn encode_download(info: &DownloadInfo, etag: &Etag) -> Writer {
     w
 }
 
+#[inline(never)]
 pub(super) fn decode_download(payload: &[u8]) -> Option<(DownloadInfo, Etag)> {
     let mut r = Reader(payload);
-    let info = DownloadInfo {
-        plan: r.text()?,
-        length: r.u32()?,
-        md5: r.option()?,
-        crc32: r.option()?.map(u32::from_le_bytes),
-        sha256: r.option()?,
-        uri: r.text()?,
-    };
+    let mut info = DownloadInfo::default();
+    r.text(&mut info.plan)?;
+    info.length = r.u32()?;
+    info.md5 = r.option()?;
+    info.crc32 = r.option()?.map(u32::from_le_bytes);
+    info.sha256 = r.option()?;
+    r.text(&mut info.uri)?;
     let n = usize::from(r.u8()?);
     Some((info, Vec::from_slice(r.bytes(n)?).ok()?))
 }
@@ -323,6 +323,7 @@ impl Rescue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use heapless::String;
 
     fn long<const N: usize>() -> String<N> {
         let mut text = String::new();

@@ -25,7 +25,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State},
+    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State, earliest},
     platform::{Flash, Readings},
 };
 
@@ -47,10 +47,7 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn next(&self) -> Option<Millis> {
-        [self.state, self.tick, self.save, self.grace]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest(&[self.state, self.tick, self.save, self.grace])
     }
 }
 

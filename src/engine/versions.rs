@@ -129,6 +129,7 @@ impl Versions {
         w
     }
 
+    #[inline(never)]
     pub(super) fn decode(payload: &[u8]) -> Option<Versions> {
         let mut r = Reader(payload);
         let mut versions = Versions::default();
@@ -140,8 +141,8 @@ impl Versions {
             };
         }
         for entry in &mut versions.entries {
-            entry.name = r.text()?;
-            entry.version = r.text()?;
+            r.text(&mut entry.name)?;
+            r.text(&mut entry.version)?;
         }
         Some(versions)
     }
