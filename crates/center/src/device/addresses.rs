@@ -9,17 +9,16 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
+use sota_coap::echo::server;
 
 use super::packages::DeviceNumber;
 
-/// An Echo proves the address for one to two of these, in ms.
+/// An address that returned an Echo stays verified for one to two of these, in ms.
 const WINDOW_MS: u64 = 300_000;
+/// So old may an Echo value be, in ms.
+const ECHO_FRESH_MS: u64 = 300_000;
 /// Addresses kept per window.
 const PER_WINDOW: usize = 32_768;
-/// Bytes of an Echo value (RFC 9175 allows 1 to 40).
-pub const ECHO_LEN: usize = 8;
-/// An answer to an unverified address is at most this many times the request (RFC 9175 section 2.4).
-pub const AMPLIFICATION: usize = 3;
 
 /// The verified addresses.
 #[derive(Debug)]
@@ -77,31 +76,30 @@ impl Addresses {
     }
 
     /// The Echo value that this peer has to return.
-    pub fn echo(&self, peer: &SocketAddr, now: u64) -> [u8; ECHO_LEN] {
-        self.echo_of_window(peer, now / WINDOW_MS)
+    pub fn echo(&self, peer: &SocketAddr, now: u64) -> [u8; server::ECHO_LEN] {
+        server::make(now, |time| self.mac(peer, time))
     }
 
-    /// Whether the peer returned the Echo of this window or of the one before.
+    /// Whether the peer returned an Echo that was made for it lately.
     pub fn check_echo(&self, peer: &SocketAddr, echo: &[u8], now: u64) -> bool {
-        let window = now / WINDOW_MS;
-        echo == self.echo_of_window(peer, window)
-            || window
-                .checked_sub(1)
-                .is_some_and(|w| echo == self.echo_of_window(peer, w))
+        let verdict = server::check(echo, now, ECHO_FRESH_MS, |time| self.mac(peer, time));
+        verdict == server::Verdict::Fresh
     }
 
-    fn echo_of_window(&self, peer: &SocketAddr, window: u64) -> [u8; ECHO_LEN] {
+    /// Keyed hash over address and time. Every input has a fixed length but the address, whose length its family
+    /// tells, so no two peers hash the same bytes.
+    fn mac(&self, peer: &SocketAddr, time: &[u8; 4]) -> [u8; 8] {
         let mut hash = Sha256::new();
         hash.update(self.secret);
-        hash.update(window.to_be_bytes());
+        hash.update(time);
         hash.update(peer.port().to_be_bytes());
         match peer.ip() {
             std::net::IpAddr::V4(ip) => hash.update(ip.octets()),
             std::net::IpAddr::V6(ip) => hash.update(ip.octets()),
         }
-        let mut echo = [0; ECHO_LEN];
-        echo.copy_from_slice(&hash.finalize()[..ECHO_LEN]);
-        echo
+        let mut mac = [0; 8];
+        mac.copy_from_slice(&hash.finalize()[..8]);
+        mac
     }
 
     fn turn(&mut self, now: u64) {
@@ -132,8 +130,8 @@ mod tests {
         let addresses = Addresses::new([1; 32]);
         let echo = addresses.echo(&peer(1), 0);
         assert!(addresses.check_echo(&peer(1), &echo, 0));
-        assert!(addresses.check_echo(&peer(1), &echo, 2 * WINDOW_MS - 1));
-        assert!(!addresses.check_echo(&peer(1), &echo, 2 * WINDOW_MS));
+        assert!(addresses.check_echo(&peer(1), &echo, ECHO_FRESH_MS));
+        assert!(!addresses.check_echo(&peer(1), &echo, ECHO_FRESH_MS + 1_024));
         assert!(!addresses.check_echo(&peer(2), &echo, 0));
         assert!(!addresses.check_echo(&peer(1), &[], 0));
         assert!(!Addresses::new([2; 32]).check_echo(&peer(1), &echo, 0));

@@ -1,19 +1,20 @@
 //! Package blocks: `GET /p/<SHA-256 in hex>` with Block2, answered from the cache without state per peer.
 //!
+//! What a block, an ETag, Accept and the like are answered is [`sota_coap::serve`]'s; added here:
+//!
 //! | request | answer |
 //! |---|---|
-//! | any block of a known package | 2.05 with ETag, Block2 and, in block 0 or when asked for, Size2 |
-//! | a block past the end, SZX 7 | 4.00 |
-//! | an unknown critical option | 4.02 |
-//! | Accept other than 42 (octet-stream) | 4.06 |
 //! | an address that is not verified, block size asked for, answer over three times the request | 4.01 with Echo (RFC 9175) |
 //! | an address that is not verified, block size not asked for | a block small enough for three times the request (RFC 7959 lets the server choose) |
+//! | another method, another path | not answered here |
 
 use std::net::SocketAddr;
 
-use sota_coap::{Block, Builder, Code, Kind, Message, Szx, option};
+use sota_coap::echo::needs_echo;
+use sota_coap::serve::{Representation, is_request, serve_block};
+use sota_coap::{Builder, Code, Etag, Message, Szx, option};
 
-use super::addresses::{AMPLIFICATION, Addresses};
+use super::addresses::Addresses;
 use super::packages::{CHUNK, PackageId, Packages};
 
 /// First segment of a package's path.
@@ -21,7 +22,7 @@ pub const PATH: &str = "p";
 /// Bytes of the ETag: the beginning of the SHA-256.
 const ETAG_LEN: usize = 8;
 /// application/octet-stream.
-const OCTET_STREAM: u32 = 42;
+const OCTET_STREAM: u16 = 42;
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,139 +53,92 @@ pub fn serve(
     let Ok(message) = Message::new_checked(datagram) else {
         return Served::NotMine;
     };
-    if !matches!(message.kind(), Kind::Con | Kind::Non) {
+    if !is_request(&message) || message.code() != Code::GET {
         return Served::NotMine;
     }
-    let Some(request) = read(&message) else {
+    let Some(package) = package_of(&message) else {
         return Served::NotMine;
     };
-    let finish =
-        |builder: &mut Builder<'_>| builder.finish().map_or(Served::NotMine, Served::Answer);
-    if let Some(code) = request.refused {
-        return finish(&mut Builder::response(out, &message, code, mid));
-    }
-    let package = request.package;
     let Some(length) = packages.length(&package) else {
         return Served::Missing(package, 0);
     };
-
-    if let Some(echo) = request.echo
-        && addresses.check_echo(peer, echo, now)
-    {
-        addresses.verify(*peer, now);
-    }
-    let mut block = request.block.unwrap_or(Block {
-        num: 0,
-        more: false,
-        szx: Szx::S1024,
-    });
-    let answer_len = |block: Block| {
-        let left = length.saturating_sub(u64::from(block.num) << block.szx.shift());
-        // header, token, ETag, Content-Format, Block2, Size2 and the payload marker
-        4 + message.token().as_bytes().len() as u64
-            + (1 + ETAG_LEN as u64 + 2 + 4 + 6 + 1)
-            + u64::from(block.szx.bytes()).min(left)
+    let verified = addresses.is_verified(peer, now)
+        || match message.option(option::ECHO) {
+            Some(value) if addresses.check_echo(peer, value, now) => {
+                addresses.verify(*peer, now);
+                true
+            }
+            _ => false,
+        };
+    let mut representation = Representation {
+        len: u32::try_from(length).unwrap_or(u32::MAX),
+        etag: package
+            .get(..ETAG_LEN)
+            .and_then(Etag::new)
+            .unwrap_or_default(),
+        content_format: Some(OCTET_STREAM),
+        largest: Szx::S1024,
     };
-    let allowed = (AMPLIFICATION * datagram.len()) as u64;
-    if answer_len(block) > allowed && !addresses.is_verified(peer, now) {
-        if request.block.is_some() {
-            let echo = addresses.echo(peer, now);
-            let mut builder = Builder::response(out, &message, Code::UNAUTHORIZED, mid);
-            return finish(builder.option(option::ECHO, &echo));
+    loop {
+        let (mut sent, mut missing) = (None, None);
+        let served = serve_block(&message, &representation, mid, out, |offset, place| {
+            let offset = u64::from(offset);
+            let Some(bytes) = packages.block(&package, offset, place.len()) else {
+                missing = Some(offset / CHUNK);
+                return Err(());
+            };
+            // A file that shrank under us: 5.00, never a block with bytes of something else.
+            if bytes.len() != place.len() {
+                return Err(());
+            }
+            place.copy_from_slice(bytes);
+            sent = Some((offset, bytes.len() as u64));
+            Ok(())
+        });
+        if let Some(chunk) = missing {
+            return Served::Missing(package, chunk);
         }
-        while answer_len(block) > allowed
-            && let Some(smaller) = block.szx.exponent().checked_sub(1).and_then(Szx::new)
-        {
-            block.szx = smaller;
+        let Ok(n) = served else {
+            return Served::NotMine;
+        };
+        if verified || !needs_echo(datagram.len(), n) {
+            if let Some((offset, len)) = sent {
+                let device = addresses.device(peer);
+                packages.count(&package, device, message.message_id(), offset, len);
+            }
+            return Served::Answer(n);
+        }
+        let smaller = representation.largest.exponent().checked_sub(1);
+        match smaller.and_then(Szx::new) {
+            Some(szx) if message.option(option::BLOCK2).is_none() => representation.largest = szx,
+            _ => {
+                let echo = addresses.echo(peer, now);
+                return Builder::response(out, &message, Code::UNAUTHORIZED, mid)
+                    .option(option::ECHO, &echo)
+                    .finish()
+                    .map_or(Served::NotMine, Served::Answer);
+            }
         }
     }
-    let offset = u64::from(block.num) << block.szx.shift();
-    if offset >= length && offset > 0 {
-        return finish(&mut Builder::response(
-            out,
-            &message,
-            Code::BAD_REQUEST,
-            mid,
-        ));
-    }
-    let Some(bytes) = packages.block(&package, offset, block.szx.bytes() as usize) else {
-        return Served::Missing(package, offset / CHUNK);
-    };
-    let len = bytes.len() as u64;
-    block.more = offset + len < length;
-    let mut builder = Builder::response(out, &message, Code::CONTENT, mid);
-    builder
-        .option(option::ETAG, &package[..ETAG_LEN])
-        .uint_option(option::CONTENT_FORMAT, OCTET_STREAM)
-        .block(option::BLOCK2, block);
-    if block.num == 0 || request.size2 {
-        builder.uint_option(option::SIZE2, u32::try_from(length).unwrap_or(u32::MAX));
-    }
-    let served = finish(builder.payload(bytes));
-    if let Served::Answer(_) = served {
-        packages.count(
-            &package,
-            addresses.device(peer),
-            message.message_id(),
-            offset,
-            len,
-        );
-    }
-    served
 }
 
-struct Request<'a> {
-    package: PackageId,
-    block: Option<Block>,
-    size2: bool,
-    echo: Option<&'a [u8]>,
-    refused: Option<Code>,
-}
-
-/// `None`: not a request for a package.
-fn read<'a>(message: &Message<'a>) -> Option<Request<'a>> {
-    if message.code() != Code::GET {
+/// The package that the path names, if it names one.
+fn package_of(message: &Message<'_>) -> Option<PackageId> {
+    let mut path = message.path();
+    let (first, name) = (path.next()?, path.next()?);
+    let mut package = [0; 32];
+    if first != PATH.as_bytes() || path.next().is_some() {
         return None;
     }
-    let mut request = Request {
-        package: [0; 32],
-        block: None,
-        size2: false,
-        echo: None,
-        refused: None,
-    };
-    let mut segments = 0;
-    for (number, value) in message.options() {
-        match number {
-            option::URI_PATH => {
-                match segments {
-                    0 if value == PATH.as_bytes() => {}
-                    1 => hex::decode_to_slice(value, &mut request.package).ok()?,
-                    _ => return None,
-                }
-                segments += 1;
-            }
-            option::URI_HOST | option::URI_PORT => {}
-            option::ACCEPT if value == [OCTET_STREAM as u8] => {}
-            option::ACCEPT => request.refused = Some(Code::NOT_ACCEPTABLE),
-            option::BLOCK2 => match Block::decode(value) {
-                Ok(block) => request.block = Some(block),
-                Err(_) => request.refused = Some(Code::BAD_REQUEST),
-            },
-            option::SIZE2 => request.size2 = true,
-            option::ECHO => request.echo = Some(value),
-            _ if option::is_critical(number) => request.refused = Some(Code::BAD_OPTION),
-            _ => {}
-        }
-    }
-    (segments == 2).then_some(request)
+    hex::decode_to_slice(name, &mut package).ok()?;
+    Some(package)
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
-    use sota_coap::Token;
+    use sota_coap::{Kind, Token};
 
     use super::*;
 
@@ -338,6 +292,20 @@ mod tests {
             ask(&mut center, &get(Some(0x416), &[])).0,
             Served::Missing(P, 1)
         );
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_an_error_and_not_other_bytes() {
+        let mut center = center();
+        center.addresses.verify(peer(), 0);
+        center
+            .packages
+            .put_chunk(P, 1, Bytes::from_static(&[1; 100]));
+        for block in [0x406, 0x416] {
+            let (_, answer) = ask(&mut center, &get(Some(block), &[]));
+            let message = Message::new_checked(&answer).unwrap();
+            assert_eq!(message.code(), Code::INTERNAL_SERVER_ERROR);
+        }
     }
 
     proptest! {

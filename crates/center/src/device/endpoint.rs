@@ -19,13 +19,13 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
+use sota_coap::echo::AMPLIFICATION;
 use sota_coap::{
     Builder, Code, Exchange, Kind, Message, Params, Poll, Reaction, Token, message, option,
 };
 use sota_errors::CenterError;
 use sota_lwm2m::{ContentFormat, Path, Records};
 
-use super::addresses::AMPLIFICATION;
 use super::blocks::{self, Served};
 use super::border::{Call, CallId, Reply};
 use super::outgoing::{Outgoing, Purpose};

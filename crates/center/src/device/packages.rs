@@ -126,7 +126,7 @@ impl Packages {
         );
     }
 
-    /// At most `len` bytes from `offset`, of one chunk; `None` when that chunk is not in the cache.
+    /// At most `len` bytes from `offset`, of one chunk; none past its end; `None` when that chunk is not in the cache.
     /// `CHUNK` is a multiple of every block size, so a block never crosses a chunk's end.
     pub fn block(&mut self, package: &PackageId, offset: u64, len: usize) -> Option<&[u8]> {
         self.clock += 1;
@@ -134,7 +134,7 @@ impl Packages {
         chunk.used = self.clock;
         let from = usize::try_from(offset % CHUNK).ok()?;
         let to = chunk.data.len().min(from.saturating_add(len));
-        chunk.data.get(from..to)
+        Some(chunk.data.get(from..to).unwrap_or_default())
     }
 
     /// The package was deleted: serves no more of it. Its counters stay.
@@ -232,7 +232,7 @@ mod tests {
         packages.put_chunk(P, 1, Bytes::from(vec![2; 10]));
         assert_eq!(packages.block(&P, CHUNK - 1024, 1024), Some(&[1; 1024][..]));
         assert_eq!(packages.block(&P, CHUNK, 1024), Some(&[2; 10][..]));
-        assert_eq!(packages.block(&P, CHUNK + 1024, 1024), None);
+        assert_eq!(packages.block(&P, CHUNK + 1024, 1024), Some(&[][..]));
         assert_eq!(packages.block(&P, 2 * CHUNK, 1024), None);
     }
 

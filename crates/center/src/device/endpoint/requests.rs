@@ -104,9 +104,8 @@ impl Endpoint {
             Reply::Chunk { length, data } => {
                 let mut state = self.shared.lock();
                 state.packages.set_length(package, length);
-                if !data.is_empty() {
-                    state.packages.put_chunk(package, chunk, data);
-                }
+                // Also when it is empty: else a file that shrank under us would be missed again for ever.
+                state.packages.put_chunk(package, chunk, data);
                 Ok(())
             }
             Reply::Failed(CenterError::NoSuchPackage | CenterError::BlobMissing) => {
@@ -116,7 +115,6 @@ impl Endpoint {
         };
         for datagram in waiting {
             match found {
-                // A file that shrank under us would miss again for ever: `serve` refuses past its length.
                 Ok(()) => self.datagram(now, datagram.peer, &datagram.bytes),
                 Err(code) => {
                     if let Ok(message) = Message::new_checked(&datagram.bytes) {
