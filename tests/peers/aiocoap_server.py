@@ -9,7 +9,7 @@ import tempfile
 
 import aiocoap
 
-from lwm2m_peer import CBOR, LINK, SENML_CBOR, TEXT, TLV, Server, expect, line_with, senml, start, stop, tlv
+from lwm2m_peer import LINK, SENML_CBOR, TEXT, TLV, Server, expect, line_with, senml, start, stop, tlv
 
 PORT = 56831
 
@@ -64,12 +64,19 @@ async def conversation(server, lines):
     pending, first = await server.request(aiocoap.GET, "1/0/1", accept=TEXT, observe=0)
     expect(first.opt.observe is not None, "observe is accepted")
     notices = asyncio.Queue()
-    pending.observation.register_callback(notices.put_nowait)
+
+    async def listen():
+        async for notice in pending.observation:
+            notices.put_nowait(notice)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(0)
     updates = server.registration.updates
     answer = await server.request(aiocoap.PUT, "1/0/1", payload=b"600", content_format=TEXT)
     expect(answer.code == aiocoap.CHANGED, f"write of the lifetime: {answer.code}")
     notice = await asyncio.wait_for(notices.get(), 60)
     expect(notice.payload == b"600", f"notification {notice.payload}")
+    listener.cancel()
     pending.observation.cancel()
     print("ok: observe, write, notification")
     await server.until("registration update after the new lifetime", lambda: server.registration.updates > updates)

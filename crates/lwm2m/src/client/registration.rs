@@ -211,9 +211,13 @@ impl Registration {
 
     /// Instances came or went: the next Update carries the links, at once.
     pub fn links_changed(&mut self) {
-        if self.is_registered() {
-            self.links_changed = true;
-            self.update_now();
+        match self.phase {
+            // The Register on the air may carry the links of before: an Update follows its answer.
+            Phase::Registering | Phase::Registered | Phase::Updating { .. } => {
+                self.links_changed = true;
+                self.update_now();
+            }
+            _ => {}
         }
     }
 
@@ -243,13 +247,21 @@ impl Registration {
     /// The due request goes out at `now`.
     pub fn started(&mut self, now: u64, due: Due) {
         self.sent = now;
+        // 0 again when it is answered: what was wanted meanwhile may not be in it.
+        self.update_at = u64::MAX;
         self.phase = match due {
-            Due::Register => Phase::Registering,
+            Due::Register => {
+                self.links_changed = false;
+                Phase::Registering
+            }
             Due::Update { links } => {
                 self.links_changed &= !links;
                 Phase::Updating { links }
             }
-            Due::Deregister => Phase::Leaving,
+            Due::Deregister => {
+                self.links_changed = false;
+                Phase::Leaving
+            }
         };
     }
 
@@ -263,7 +275,6 @@ impl Registration {
                     self.pause(now, true, random);
                     Some(Change::Lost(Some(Reason::RegistrationRefused)))
                 } else {
-                    self.links_changed = false;
                     self.confirmed();
                     Some(Change::Registered)
                 }
@@ -282,11 +293,7 @@ impl Registration {
                 Some(Change::Lost(Some(Reason::RegistrationTimeout)))
             }
             (Phase::Updating { .. }, Outcome::Answer(CHANGED, _)) => {
-                let again = self.update_at == 0 && self.links_changed;
                 self.confirmed();
-                if again {
-                    self.update_now();
-                }
                 Some(Change::Updated)
             }
             (Phase::Updating { .. }, Outcome::Answer(code, _)) if code >> 5 == 4 => {
@@ -339,7 +346,9 @@ impl Registration {
         let lifetime_ms = u64::from(self.lifetime_s) * 1000;
         self.expires = self.sent.saturating_add(lifetime_ms);
         let margin = u64::from(self.timing.max_transmit_wait).min(lifetime_ms / 2);
-        self.update_at = self.expires.saturating_sub(margin);
+        if self.update_at != 0 {
+            self.update_at = self.expires.saturating_sub(margin);
+        }
     }
 
     fn pause(&mut self, now: u64, refused: bool, random: u32) {
@@ -466,6 +475,24 @@ mod tests {
             Some(Due::Update { links: true }),
             "they were lost with it"
         );
+    }
+
+    #[test]
+    fn what_changes_while_the_register_is_in_flight_is_told_by_an_update() {
+        let mut r = Registration::new(86_400, Timing::new(WAIT));
+        r.connect();
+        assert_eq!(r.due(0), Some(Due::Register));
+        r.started(0, Due::Register);
+        r.links_changed();
+        r.ended(10, Outcome::Answer(CREATED, "rd/1"), 0);
+        assert_eq!(r.due(10), Some(Due::Update { links: true }));
+        r.started(10, Due::Update { links: true });
+        r.set_lifetime(600);
+        r.ended(20, Outcome::Answer(CHANGED, ""), 0);
+        assert_eq!(r.due(20), Some(Due::Update { links: false }));
+        r.started(20, Due::Update { links: false });
+        r.ended(30, Outcome::Answer(CHANGED, ""), 0);
+        assert_eq!(r.due(30), None, "and then it is quiet");
     }
 
     #[test]
