@@ -24,37 +24,35 @@ struct Text<'a, const N: usize> {
 }
 
 impl<const N: usize> Text<'_, N> {
+    #[inline(never)]
     fn raw(&mut self, text: &str) -> &mut Self {
         self.fits &= self.out.push_str(text).is_ok();
         self
     }
-    fn char(&mut self, c: char) -> &mut Self {
-        self.fits &= self.out.push(c).is_ok();
-        self
-    }
     fn quoted(&mut self, text: &str) -> &mut Self {
-        self.char('"').raw(text).char('"')
+        self.raw("\"").raw(text).raw("\"")
     }
     fn comma(&mut self) -> &mut Self {
-        self.char(',')
+        self.raw(",")
     }
     fn number(&mut self, value: u32) -> &mut Self {
         self.raw(decimal(value, &mut [0; 10]))
     }
     fn signed(&mut self, value: i16) -> &mut Self {
         if value < 0 {
-            self.char('-');
+            self.raw("-");
         }
         self.number(u32::from(value.unsigned_abs()))
     }
     fn hex(&mut self, bytes: &[u8]) -> &mut Self {
-        self.char('"');
+        self.raw("\"");
         for byte in bytes {
             for nibble in [byte >> 4, byte & 15] {
-                self.char(char::from_digit(nibble.into(), 16).unwrap_or('0'));
+                let at = usize::from(nibble);
+                self.raw("0123456789abcdef".get(at..=at).unwrap_or_default());
             }
         }
-        self.char('"')
+        self.raw("\"")
     }
 }
 

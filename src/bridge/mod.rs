@@ -124,7 +124,6 @@ impl Bridge {
 
     /// Takes received bytes and says how many; the rest is offered again after [`Bridge::poll`] and
     /// [`Bridge::next_bytes`].
-    #[inline(never)]
     pub fn on_bytes(&mut self, bytes: &[u8]) -> usize {
         for (taken, byte) in bytes.iter().enumerate() {
             if !matches!(self.state, State::Collecting) || (self.echo && self.tx.room() == 0) {
@@ -152,7 +151,6 @@ impl Bridge {
 
     /// Acts on a complete line. `Some`: the caller finds the answer and gives it to
     /// [`Bridge::reply`]. `None`: nothing to do, or the output has to be sent first.
-    #[inline(never)]
     pub fn poll(&mut self) -> Option<Output> {
         if !matches!(self.state, State::Complete) || !self.tx.is_empty() {
             return None;

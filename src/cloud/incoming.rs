@@ -106,6 +106,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn acknowledge(&mut self, peer: Peer, message_id: u16) {
         self.acknowledged = Some((peer, message_id));
         self.short = Some(Short {
@@ -141,8 +142,9 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                     self.acknowledge(from, message.message_id());
                 }
                 self.heard = self.now;
-                let location = location(message);
-                self.finish_own(Some(message.code()), location.as_deref().unwrap_or(""));
+                let mut path = heapless::String::new();
+                location(message, &mut path);
+                self.finish_own(Some(message.code()), &path);
             }
         }
         true
@@ -439,13 +441,14 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 }
 
-fn location(message: &Message<'_>) -> Option<heapless::String<LOCATION_LEN>> {
-    let mut text = heapless::String::new();
+/// The Location-Path, segments joined by `/`; nothing of one that is too long or no text.
+fn location(message: &Message<'_>, text: &mut heapless::String<LOCATION_LEN>) {
     for segment in message.values(option::LOCATION_PATH) {
-        if !text.is_empty() {
-            text.push('/').ok()?;
+        let slash = if text.is_empty() { "" } else { "/" };
+        let taken = core::str::from_utf8(segment)
+            .is_ok_and(|s| text.push_str(slash).is_ok() && text.push_str(s).is_ok());
+        if !taken {
+            return text.clear();
         }
-        text.push_str(core::str::from_utf8(segment).ok()?).ok()?;
     }
-    Some(text)
 }

@@ -165,7 +165,7 @@ impl Device {
 
     /// Which plan an instance's report made now belongs to, if the view tells.
     pub(super) fn plan_of(&self, instance: u8) -> Option<u8> {
-        (self.view.active == Some(instance)).then_some(self.plan_count)
+        self.is_shown(instance).then_some(self.plan_count)
     }
 
     /// The name of a plan told by [`plan_of`](Self::plan_of); empty if it is too long ago.
@@ -190,8 +190,25 @@ impl Device {
         self.view.components.get(usize::from(instance))
     }
 
+    /// Its identifier, empty before the engine has said it.
+    #[inline(never)]
+    pub(super) fn name(&self, instance: u8) -> &str {
+        self.component(instance).map_or("", |c| &c.name)
+    }
+
+    /// Its version.
+    #[inline(never)]
+    pub(super) fn version(&self, instance: u8) -> &str {
+        self.component(instance).map_or("", |c| &c.version)
+    }
+
+    #[inline(never)]
+    fn is_shown(&self, instance: u8) -> bool {
+        self.view.active == Some(instance)
+    }
+
     fn is_active(&self, instance: u8) -> bool {
-        self.view.active == Some(instance) && self.view.state != State::None
+        self.is_shown(instance) && self.view.state != State::None
     }
 
     /// (state, verified, complete) of an instance's upgrade that is under way.
@@ -221,7 +238,7 @@ impl Device {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (0, 1),
-                Some(Err(reason)) => (0, firmware_result(reason)),
+                Some(Err(reason)) => (0, results(reason).0.into()),
             };
         };
         let shown = match state {
@@ -242,7 +259,7 @@ impl Device {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (4, 2),
-                Some(Err(reason)) => (0, software_result(reason)),
+                Some(Err(reason)) => (0, results(reason).1.into()),
             };
         };
         let view = &self.view;
@@ -355,16 +372,15 @@ impl Device {
         out: &mut Encoder<'_>,
     ) -> Result<bool, Error> {
         let (state, result) = self.firmware_state(instance);
-        let component = self.component(instance);
         let value = match path.resource_id() {
             // The URI lives in the engine's journal only; an observer of the object need not have it.
             Some(1) => Value::String(""),
             Some(3) => Value::Integer(state),
             Some(5) => Value::Integer(result),
-            Some(7 | 15) => Value::String(component.map_or("", |c| c.version.as_str())),
+            Some(7 | 15) => Value::String(self.version(instance)),
             Some(8) => return multiple(out, path, 0),
             Some(9) => Value::Integer(0),
-            Some(14) => Value::String(component.map_or("", |c| c.name.as_str())),
+            Some(14) => Value::String(self.name(instance)),
             _ => return Ok(false),
         };
         out.value(path, value).map(|()| true)
@@ -377,10 +393,9 @@ impl Device {
         out: &mut Encoder<'_>,
     ) -> Result<bool, Error> {
         let (state, result) = self.software_state(instance);
-        let component = self.component(instance);
         let value = match path.resource_id() {
-            Some(0) => Value::String(component.map_or("", |c| c.name.as_str())),
-            Some(1) => Value::String(component.map_or("", |c| c.version.as_str())),
+            Some(0) => Value::String(self.name(instance)),
+            Some(1) => Value::String(self.version(instance)),
             Some(7) => Value::Integer(state),
             Some(9) => Value::Integer(result),
             // An MCU runs what it was given; it cannot be switched off from here.
@@ -393,14 +408,11 @@ impl Device {
     #[inline(never)]
     fn read_plan(&self, path: Path, instance: u8, out: &mut Encoder<'_>) -> Result<bool, Error> {
         let view = &self.view;
-        let component = self.component(instance);
-        let active = view.active == Some(instance);
+        let active = self.is_shown(instance);
         let value = match path.resource_id() {
-            Some(plan::COMPONENT) => Value::String(component.map_or("", |c| c.name.as_str())),
+            Some(plan::COMPONENT) => Value::String(self.name(instance)),
             Some(plan::COMPONENT_TYPE) => Value::Integer(i64::from(instance != 0)),
-            Some(plan::CURRENT_VERSION) => {
-                Value::String(component.map_or("", |c| c.version.as_str()))
-            }
+            Some(plan::CURRENT_VERSION) => Value::String(self.version(instance)),
             Some(plan::STATE) => Value::Integer(match active {
                 true => i64::from(view.state.number()),
                 false => 0,
@@ -428,7 +440,7 @@ impl Device {
     }
 
     fn failure(&self, instance: u8) -> Option<Reason> {
-        match self.view.active == Some(instance) {
+        match self.is_shown(instance) {
             true => self.view.reason,
             false => self.last(instance).and_then(Result::err),
         }
@@ -449,29 +461,19 @@ fn multiple(out: &mut Encoder<'_>, path: Path, value: i64) -> Result<bool, Error
     out.value(first, Value::Integer(value)).map(|()| true)
 }
 
-fn firmware_result(reason: Reason) -> i64 {
+/// The results of /5 and of /9 that tell a reason.
+#[inline(never)]
+fn results(reason: Reason) -> (u8, u8) {
     match reason {
-        Reason::NotEnoughSpace | Reason::StagingTooSmall | Reason::PackageTooLarge => 2,
-        Reason::NetworkDown | Reason::DownloadDidNotStart | Reason::TooManyDownloadErrors => 4,
-        Reason::DigestMismatch | Reason::LengthMismatch | Reason::PackageChanged => 5,
-        Reason::BadPackageUri | Reason::PackageNotFound | Reason::PackageRefused => 7,
-        Reason::UnsupportedProtocol => 9,
-        Reason::Cancelled | Reason::PlanExpired | Reason::RefusedByHost => 10,
-        _ => 8,
-    }
-}
-
-fn software_result(reason: Reason) -> i64 {
-    match reason {
-        Reason::NotEnoughSpace | Reason::StagingTooSmall | Reason::PackageTooLarge => 50,
-        Reason::NetworkDown | Reason::DownloadDidNotStart | Reason::TooManyDownloadErrors => 52,
-        Reason::DigestMismatch | Reason::LengthMismatch | Reason::PackageChanged => 53,
-        Reason::BadPackageUri
-        | Reason::PackageNotFound
-        | Reason::PackageRefused
-        | Reason::UnsupportedProtocol => 56,
-        Reason::Cancelled | Reason::PlanExpired | Reason::RefusedByHost => 57,
-        _ => 58,
+        Reason::NotEnoughSpace | Reason::StagingTooSmall | Reason::PackageTooLarge => (2, 50),
+        Reason::NetworkDown | Reason::DownloadDidNotStart | Reason::TooManyDownloadErrors => {
+            (4, 52)
+        }
+        Reason::DigestMismatch | Reason::LengthMismatch | Reason::PackageChanged => (5, 53),
+        Reason::BadPackageUri | Reason::PackageNotFound | Reason::PackageRefused => (7, 56),
+        Reason::UnsupportedProtocol => (9, 56),
+        Reason::Cancelled | Reason::PlanExpired | Reason::RefusedByHost => (10, 57),
+        _ => (8, 58),
     }
 }
 
@@ -521,7 +523,7 @@ impl Objects for Device {
             (SERVER, 3) => Value::Unsigned(self.max_period_s.into()),
             (SERVER, 6) => Value::Bool(true),
             (SERVER, 7) => Value::String("U"),
-            (DEVICE, 3 | 19) => Value::String(self.component(0).map_or("", |c| &c.version)),
+            (DEVICE, 3 | 19) => Value::String(self.version(0)),
             (DEVICE, 9) => match self.readings.battery_percent {
                 Some(percent) => Value::Integer(percent.into()),
                 None => return Ok(false),

@@ -149,17 +149,16 @@ impl Writer<'_> {
                     put(0, resource::REQUEST, Value::Integer(sha256.into()))?;
                 }
                 for instance in 0..self.device.components() as u8 {
-                    let component = self.device.component(instance);
                     let text = |text| Value::String(text);
                     put(
                         instance,
                         resource::COMPONENT,
-                        text(component.map_or("", |c| &c.name)),
+                        text(self.device.name(instance)),
                     )?;
                     put(
                         instance,
                         resource::CURRENT_VERSION,
-                        text(component.map_or("", |c| &c.version)),
+                        text(self.device.version(instance)),
                     )?;
                 }
                 // What the Center needs beside the versions to see whether a plan's strategy holds.

@@ -541,8 +541,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    #[inline(never)]
     fn slot(&self, instance: u8) -> Option<&Slot> {
         self.slots.get(usize::from(instance))?.as_ref()
+    }
+
+    #[inline(never)]
+    fn is_active(&self, instance: u8) -> bool {
+        self.flow.active == Some(instance)
     }
 
     fn active_slot(&self) -> Option<&Slot> {

@@ -295,7 +295,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         instance: u8,
         info: DownloadInfo,
     ) -> Result<(), Reason> {
-        let again = self.flow.state == State::DownloadError && self.flow.active == Some(instance);
+        let again = self.flow.state == State::DownloadError && self.is_active(instance);
         let tag = record::tag(&info);
         self.flow.active = Some(instance);
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
@@ -411,7 +411,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         flash: &mut F,
         instance: u8,
     ) -> Result<(), Reason> {
-        if self.flow.active != Some(instance)
+        if !self.is_active(instance)
             || self.flow.state != State::Downloaded
             || !self.is_last_piece()
         {
@@ -430,7 +430,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if !self.is_live(instance) || self.flow.state == State::Refused {
             return Ok(());
         }
-        if self.flow.active == Some(instance) && self.flow.state == State::Updating {
+        if self.is_active(instance) && self.flow.state == State::Updating {
             return Err(Reason::UpgradeBusy);
         }
         self.finish(now, flash, instance, Err(Reason::Cancelled));
@@ -501,7 +501,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.finish(now, flash, instance, Ok(()));
         } else if self.config.strict || !is_source {
             self.finish(now, flash, instance, Err(other));
-        } else if self.flow.active != Some(instance) {
+        } else if !self.is_active(instance) {
             // It waits for its turn and runs what it should.
         } else if state != State::Updating {
             self.announce();

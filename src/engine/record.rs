@@ -20,6 +20,7 @@ pub(super) type Etag = Vec<u8, 8>;
 pub(super) struct Writer(pub(super) Vec<u8, PAYLOAD_MAX>);
 
 impl Writer {
+    #[inline(never)]
     pub(super) fn u8(&mut self, value: u8) {
         // Never full: the greatest record is smaller, `greatest_records_fit` proves it.
         let _ = self.0.push(value);
@@ -30,6 +31,7 @@ impl Writer {
     pub(super) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_le_bytes());
     }
+    #[inline(never)]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         let _ = self.0.extend_from_slice(bytes);
     }

@@ -343,7 +343,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             let slot = self
                 .load(flash, Key::offer(instance), &mut buffer)
                 .and_then(Slot::decode);
-            if self.is_live(instance) || self.flow.active == Some(instance) {
+            if self.is_live(instance) || self.is_active(instance) {
                 if slot.is_none() {
                     self.flow.live &= !(1 << instance);
                 }

@@ -155,9 +155,7 @@ extern "C" fn reset() -> ! {
         journal: Nor(1),
     };
     with(|cs| {
-        ENGINE
-            .borrow_ref_mut(cs)
-            .replace(Engine::start(Config::default(), now(), &mut flash));
+        *ENGINE.borrow_ref_mut(cs) = Some(Engine::start(Config::default(), now(), &mut flash));
     });
     with(|cs| {
         let config = cloud::Config {
@@ -165,7 +163,7 @@ extern "C" fn reset() -> ! {
             queue_mode: word() == 0,
             ..cloud::Config::default()
         };
-        CLOUD.borrow_ref_mut(cs).replace(Cloud::new(config, word()));
+        *CLOUD.borrow_ref_mut(cs) = Some(Cloud::new(config, word()));
     });
     loop {
         with(|cs| {

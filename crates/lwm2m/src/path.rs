@@ -143,7 +143,7 @@ impl Path {
         for id in self.0.into_iter().take_while(|id| *id != ABSENT) {
             *out.get_mut(at)? = b'/';
             at += 1;
-            at += crate::value::write_decimal(i64::from(id), out.get_mut(at..)?)?;
+            at += crate::value::write_decimal_unsigned(id.into(), out.get_mut(at..)?)?;
         }
         Some(at)
     }

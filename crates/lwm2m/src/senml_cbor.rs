@@ -126,6 +126,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes one record; `path` must be a resource or a resource instance at or below the base.
+    #[inline(never)]
     pub fn value(&mut self, path: Path, value: Value<'_>) -> Result<(), Error> {
         let (Some(object), Some(instance), Some(resource), true) = (
             path.object_id(),

@@ -37,10 +37,10 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
 
 /// `object:instance` as text.
 pub(crate) fn link_text(object: u16, instance: u16, out: &mut [u8; 11]) -> Option<&[u8]> {
-    let mut at = write_decimal(i64::from(object), out)?;
+    let mut at = write_decimal_unsigned(object.into(), out)?;
     *out.get_mut(at)? = b':';
     at += 1;
-    at += write_decimal(i64::from(instance), out.get_mut(at..)?)?;
+    at += write_decimal_unsigned(instance.into(), out.get_mut(at..)?)?;
     out.get(..at)
 }
 

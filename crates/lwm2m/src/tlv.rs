@@ -66,6 +66,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
+    #[inline(never)]
     fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         loop {
             if self.multiple.is_some_and(|(_, end)| self.at >= end) {

@@ -90,6 +90,7 @@ pub fn dispatch(objects: &mut dyn Objects, request: &Request<'_>) -> Reply {
     handle(objects, request).unwrap_or_else(Reply::Code)
 }
 
+#[inline(never)]
 fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Code> {
     let path = request.path;
     let operations = find(objects, path)?;
