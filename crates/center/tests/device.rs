@@ -63,16 +63,8 @@ impl Running {
             .expect("JSON")
     }
 
-    /// A product `pk` and an active plan for its STM32 to 2_0; the plan's and the package's id.
-    fn furnish(&self) -> (i64, i64) {
-        let id = |made: Json| made["id"].as_i64().expect("id");
-        let project = id(self.post("/api/v1/projects", json!({"name": "home"})));
-        let product = json!({"project": project, "name": "lamp", "product_key": "pk", "product_secret": "ps"});
-        let product = id(self.post("/api/v1/products", product));
-        let model = json!({"project": project, "name": "v1", "device_model": "M", "components": [
-            {"identifier": "module", "name": "module", "type": "Firmware"},
-            {"identifier": "STM32", "name": "motor", "type": "MCU"}]});
-        let model = id(self.post("/api/v1/models", model));
+    /// A package for the STM32 to 2_0.
+    fn upload(&self, project: i64, content: &[u8]) -> Json {
         let mut form = Vec::new();
         let project_text = project.to_string();
         let fields = [
@@ -88,15 +80,24 @@ impl Running {
         form.extend(
             b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\n\r\n",
         );
-        form.extend([CONTENT, b"\r\n--XX--\r\n"].concat());
+        form.extend([content, b"\r\n--XX--\r\n"].concat());
         let request = ureq::post(format!("http://{}/api/v1/packages", self.http))
             .header("content-type", "multipart/form-data; boundary=XX");
-        let package = id(request
-            .send(&form)
-            .expect("taken")
-            .body_mut()
-            .read_json()
-            .expect("JSON"));
+        let mut answer = request.send(&form).expect("taken");
+        answer.body_mut().read_json().expect("JSON")
+    }
+
+    /// A product `pk` and an active plan for its STM32 to 2_0; the plan's and the package's id.
+    fn furnish(&self) -> (i64, i64) {
+        let id = |made: Json| made["id"].as_i64().expect("id");
+        let project = id(self.post("/api/v1/projects", json!({"name": "home"})));
+        let product = json!({"project": project, "name": "lamp", "product_key": "pk", "product_secret": "ps"});
+        let product = id(self.post("/api/v1/products", product));
+        let model = json!({"project": project, "name": "v1", "device_model": "M", "components": [
+            {"identifier": "module", "name": "module", "type": "Firmware"},
+            {"identifier": "STM32", "name": "motor", "type": "MCU"}]});
+        let model = id(self.post("/api/v1/models", model));
+        let package = id(self.upload(project, CONTENT));
         let plan = json!({"project": project, "name": "spring", "product": product, "model": model,
             "components": [{"component": "STM32", "package": package}]});
         let plan = id(self.post("/api/v1/plans", plan));
@@ -332,4 +333,55 @@ fn a_module_is_upgraded_and_its_registration_survives_a_restart_of_the_center() 
         Code::NOT_FOUND
     );
     center.stop();
+}
+
+#[test]
+fn a_deleted_package_is_served_no_more() {
+    let folder = tempfile::tempdir().expect("folder");
+    let center = run(folder.path(), None);
+    let project = center.post("/api/v1/projects", json!({"name": "home"}));
+    let package = center.upload(project["id"].as_i64().expect("id"), b"short lived");
+    let sha256 = package["files"][0]["sha256"].as_str().expect("a digest");
+    let mut module = Module::new(center.coap);
+    let path = format!("/p/{sha256}");
+    assert_eq!(module.download(&path), b"short lived");
+    let address = format!("http://{}/api/v1/packages/{}", center.http, package["id"]);
+    ureq::delete(address).call().expect("deleted");
+    let answer = module.ask(Code::GET, &path, |_| ());
+    let code = Message::new_checked(&answer).expect("CoAP").code();
+    assert_eq!(code, Code::NOT_FOUND);
+}
+
+#[test]
+fn nonsense_of_any_length_is_counted_where_the_operator_sees_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let center = run(folder.path(), None);
+    center.furnish();
+    let mut module = Module::new(center.coap);
+    assert_eq!(module.register("pk:d1").0, Code::CREATED);
+
+    module.socket.send(&[]).expect("sent");
+    // a well-formed request but for its length: cut by the kernel it would be understood as another one
+    let mut long = vec![b'x'; 65_507];
+    let n = Builder::new(&mut long, Kind::Con, Code::POST, 7, Token::EMPTY)
+        .path("/rd")
+        .query("ep=pk:d2")
+        .finish()
+        .expect("built");
+    long[n] = 0xff;
+    module.socket.send(&long).expect("sent");
+    for nonsense in [&b"\xff\xff"[..], b"", b"\x81\xa1\x00", &[0x9f; 1_000]] {
+        let answer = module.ask(Code::POST, "/dp", |b| {
+            b.uint_option(option::CONTENT_FORMAT, 112).payload(nonsense);
+        });
+        let code = Message::new_checked(&answer).expect("CoAP").code();
+        assert_eq!(code, Code::BAD_REQUEST, "{nonsense:?}");
+    }
+    let trouble = &center.get("/health")["device_port"];
+    assert_eq!(trouble["malformed_messages"], 2, "{trouble}");
+    assert_eq!(trouble["malformed_payloads"], 4, "{trouble}");
+    assert_eq!(trouble["dropped"], 0, "{trouble}");
+    // and it goes on
+    module.send(&[(resource::REQUEST, Value::Integer(1))]);
+    assert_eq!(module.register("pk:d2").0, Code::CREATED);
 }

@@ -33,7 +33,7 @@ pub use error::{ApiError, ErrorBody};
 
 use crate::blobs::Blobs;
 use crate::domain::{Problem, Time};
-use crate::service::Service;
+use crate::service::{Service, Trouble};
 use crate::store::Scope;
 
 /// What every handler has.
@@ -104,6 +104,8 @@ struct Health {
     version: &'static str,
     /// What an operator should know.
     warnings: Vec<ErrorBody>,
+    /// What the device port met since the Center's start.
+    device_port: Trouble,
 }
 
 /// Whether the Center works, and what an operator should know.
@@ -119,6 +121,7 @@ async fn health(State(api): State<Api>) -> Answer<Json<Health>> {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         warnings: api.insecure.then(warning).into_iter().collect(),
+        device_port: api.service.trouble(),
     }))
 }
 

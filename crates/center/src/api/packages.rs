@@ -57,6 +57,7 @@ async fn delete_package(State(api): State<Api>, Path(id): Path<PackageId>) -> An
     let _references = api.blobs.references().await;
     for sha256 in api.service.delete_package(&api.scope(), id).await? {
         api.blobs.remove(&sha256).await?;
+        api.service.file_removed(&sha256);
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -107,7 +107,8 @@ enum Pending {
     Update(Asker),
     Deregister(Asker),
     Told(Asker),
-    Load(PackageId, u64),
+    /// Package, chunk, and [`super::packages::Packages::deletions`] at the call.
+    Load(PackageId, u64, u64),
     /// Nobody waits.
     Quiet,
 }
@@ -258,7 +259,13 @@ impl Endpoint {
                     self.pump(id, now);
                 }
             }
-            Pending::Load(package, chunk) => self.loaded(now, package, chunk, reply),
+            Pending::Load(package, chunk, deletions) => {
+                if self.shared.lock().packages.deletions() == deletions {
+                    self.loaded(now, package, chunk, reply);
+                } else {
+                    self.load(package, chunk);
+                }
+            }
             Pending::Quiet => {}
         }
         self.arriving -= usize::from(arrival);

@@ -55,6 +55,7 @@ pub struct BlockCounters {
 pub struct Packages {
     cache_chunks: usize,
     clock: u64,
+    deletions: u64,
     lengths: HashMap<PackageId, u64>,
     chunks: HashMap<(PackageId, u64), Chunk>,
     counters: HashMap<PackageId, BlockCounters>,
@@ -83,6 +84,7 @@ impl Packages {
                 .unwrap_or(usize::MAX)
                 .max(1),
             clock: 0,
+            deletions: 0,
             lengths: HashMap::new(),
             chunks: HashMap::new(),
             counters: HashMap::new(),
@@ -139,8 +141,15 @@ impl Packages {
 
     /// The package was deleted: serves no more of it. Its counters stay.
     pub fn forget(&mut self, package: &PackageId) {
+        self.deletions += 1;
         self.lengths.remove(package);
         self.chunks.retain(|(id, _), _| id != package);
+    }
+
+    /// How often [`Self::forget`] was called. A chunk whose reading began before the present number may be of a
+    /// package that is gone now: it must be read again, not put in.
+    pub fn deletions(&self) -> u64 {
+        self.deletions
     }
 
     /// Counts one served block.

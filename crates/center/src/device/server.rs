@@ -24,12 +24,12 @@ use super::blocks::{self, Served};
 use super::border::{Call, CallId, Reply};
 use super::endpoint::{self, Endpoint, Output};
 use super::packages::{CHUNK, PackageId};
-use super::shared::{Shared, Trouble};
-use super::socket::{Datagram, Fast, Port};
+use super::shared::Shared;
+use super::socket::{Datagram, Fast, MAX_DATAGRAM, Port};
 use crate::blobs::PackageSource;
 use crate::commands::DeviceCommand;
 use crate::domain::{self, Problem, Registration, Time};
-use crate::service::{self, Service};
+use crate::service::Service;
 use crate::store::Scope;
 
 /// Datagrams that wait for the machine at most.
@@ -65,7 +65,6 @@ pub struct DeviceServer {
     local: SocketAddr,
     machine: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
-    shared: Shared,
 }
 
 enum Event {
@@ -133,15 +132,7 @@ impl DeviceServer {
             // A closed channel means that the endpoint stops: the device is told at its next contact.
             let _ = commands.send(Event::Command(Box::new(command)));
         }));
-        let counters = shared.clone();
-        service.set_served(Arc::new(move |package: &PackageId| {
-            let counters = counters.lock().packages.counters_of(package);
-            service::Served {
-                blocks: counters.served,
-                again: counters.again,
-                duplicates: counters.duplicates,
-            }
-        }));
+        service.set_port(Arc::new(shared));
 
         let mut queues = Vec::new();
         let mut workers = Vec::new();
@@ -164,23 +155,12 @@ impl DeviceServer {
             local,
             machine,
             workers,
-            shared,
         })
     }
 
     /// The bound address.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
-    }
-
-    /// Datagrams that were not what they should be.
-    pub fn trouble(&self) -> Trouble {
-        self.shared.lock().trouble
-    }
-
-    /// A package was deleted: it is served no more.
-    pub fn forget_package(&self, package: &PackageId) {
-        self.shared.lock().packages.forget(package);
     }
 }
 
@@ -204,6 +184,11 @@ fn start_port(
         message_id = message_id.wrapping_add(1);
         let mut state = fast.lock();
         let state = &mut *state;
+        if bytes.len() > MAX_DATAGRAM {
+            let text = format!("{peer}: longer than {MAX_DATAGRAM} bytes");
+            state.trouble(CenterError::MalformedDatagram, clock.now(), text);
+            return Fast::Drop;
+        }
         let (packages, addresses) = (&mut state.packages, &mut state.addresses);
         match blocks::serve(
             packages,

@@ -5,23 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sota_errors::CenterError;
 
 use super::addresses::Addresses;
-use super::packages::Packages;
+use super::packages::{PackageId, Packages};
+use crate::service::{DevicePort, Served, Trouble};
 
 /// One line per kind of trouble in this time, in ms, however many datagrams cause it.
 const LOG_INTERVAL_MS: u64 = 10_000;
-
-/// Datagrams that were not what they should be, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
-    /// Bytes that are no CoAP message.
-    pub malformed_messages: u64,
-    /// Messages whose payload or options could not be understood (4.00, 4.02, 4.15).
-    pub malformed_payloads: u64,
-    /// Datagrams dropped because the endpoint was busy.
-    pub dropped: u64,
-    /// Registrations refused because the table is full.
-    pub refused_registrations: u64,
-}
 
 /// See the module's words.
 #[derive(Debug)]
@@ -32,7 +20,7 @@ pub struct State {
     pub addresses: Addresses,
     /// Counters.
     pub trouble: Trouble,
-    logged: [Option<u64>; 3],
+    logged: [Option<u64>; 5],
 }
 
 /// Shared by clones.
@@ -46,7 +34,7 @@ impl Shared {
             packages: Packages::new(cache_bytes),
             addresses: Addresses::new(secret),
             trouble: Trouble::default(),
-            logged: [None; 3],
+            logged: [None; 5],
         })))
     }
 
@@ -56,19 +44,36 @@ impl Shared {
     }
 }
 
+impl DevicePort for Shared {
+    fn served(&self, package: &PackageId) -> Served {
+        let counters = self.lock().packages.counters_of(package);
+        Served {
+            blocks: counters.served,
+            again: counters.again,
+            duplicates: counters.duplicates,
+        }
+    }
+
+    fn trouble(&self) -> Trouble {
+        self.lock().trouble
+    }
+
+    fn forget(&self, package: &PackageId) {
+        self.lock().packages.forget(package);
+    }
+}
+
 impl State {
     /// Counts trouble and logs it, at most one line of each kind in ten seconds. `now` in ms.
     pub fn trouble(&mut self, error: CenterError, now: u64, detail: impl std::fmt::Display) {
         let (slot, count) = match error {
             CenterError::DatagramDropped => (0, &mut self.trouble.dropped),
             CenterError::TooManyRegistrations => (1, &mut self.trouble.refused_registrations),
-            _ => (2, &mut self.trouble.malformed_payloads),
+            CenterError::MalformedDatagram => (2, &mut self.trouble.malformed_messages),
+            CenterError::MalformedContent => (3, &mut self.trouble.malformed_payloads),
+            _ => (4, &mut self.trouble.failed_registrations),
         };
         *count += 1;
-        if error == CenterError::MalformedDatagram {
-            self.trouble.malformed_payloads -= 1;
-            self.trouble.malformed_messages += 1;
-        }
         let quiet = self.logged[slot].is_some_and(|at| now < at.saturating_add(LOG_INTERVAL_MS));
         if !quiet {
             self.logged[slot] = Some(now);

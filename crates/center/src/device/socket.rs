@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::mpsc;
 
-/// Greatest datagram that is looked at, in bytes; RFC 7252 section 4.6 supposes 1152. A longer one is
-/// cut by the kernel and then malformed.
+/// Greatest datagram that is looked at, in bytes; RFC 7252 section 4.6 supposes 1152. A longer one is cut by the
+/// kernel, so it is seen with one byte more than this and must not be understood.
 pub const MAX_DATAGRAM: usize = 2048;
 /// Wanted receive buffer of the socket in bytes: room for the bursts of a thousand clients. The kernel
 /// may give less (`net.core.rmem_max`).
@@ -68,7 +68,7 @@ impl Port {
         let thread = std::thread::Builder::new()
             .name("coap-udp".into())
             .spawn(move || {
-                let mut input = [0; MAX_DATAGRAM];
+                let mut input = [0; MAX_DATAGRAM + 1];
                 let mut output = [0; MAX_DATAGRAM];
                 loop {
                     // An error belongs to an earlier send (ICMP port unreachable), not to this receive.

@@ -80,15 +80,47 @@ pub struct Served {
     pub duplicates: u64,
 }
 
-/// Where the endpoint's counters are read: given by the endpoint at its start.
-pub type ServedSource = Arc<dyn Fn(&[u8; 32]) -> Served + Send + Sync>;
+/// Datagrams of the device port that were not what they should be, since the Center's start.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+pub struct Trouble {
+    /// Bytes that are no CoAP message.
+    pub malformed_messages: u64,
+    /// Messages whose payload or options could not be understood (4.00, 4.02).
+    pub malformed_payloads: u64,
+    /// Datagrams dropped because the endpoint was busy.
+    pub dropped: u64,
+    /// Registrations refused because the table is full.
+    pub refused_registrations: u64,
+    /// Registrations that were not stored: unknown product, or trouble of the Center's own.
+    pub failed_registrations: u64,
+}
+
+/// What the application asks the running device endpoint; must not block.
+pub trait DevicePort: Send + Sync {
+    /// Counters of blocks of the file with this SHA-256.
+    fn served(&self, sha256: &[u8; 32]) -> Served;
+    /// Counters of trouble.
+    fn trouble(&self) -> Trouble;
+    /// The file was deleted: it is served no more.
+    fn forget(&self, sha256: &[u8; 32]);
+}
 
 /// The application, see the module's words.
 pub struct Service {
     store: Arc<dyn Store>,
     settings: Settings,
     commands: RwLock<Option<Arc<dyn DeviceCommands>>>,
-    served: RwLock<Option<ServedSource>>,
+    port: RwLock<Option<Arc<dyn DevicePort>>>,
     memory: Mutex<Memory>,
 }
 
@@ -118,7 +150,7 @@ impl Service {
             store,
             settings,
             commands: RwLock::default(),
-            served: RwLock::default(),
+            port: RwLock::default(),
             memory: Mutex::default(),
         }
     }
@@ -133,18 +165,32 @@ impl Service {
         *self.commands.write().unwrap_or_else(|e| e.into_inner()) = Some(commands);
     }
 
-    /// Where the counters of served blocks are read from now on.
-    pub fn set_served(&self, source: ServedSource) {
-        *self.served.write().unwrap_or_else(|e| e.into_inner()) = Some(source);
+    /// The device endpoint that runs from now on.
+    pub fn set_port(&self, port: Arc<dyn DevicePort>) {
+        *self.port.write().unwrap_or_else(|e| e.into_inner()) = Some(port);
     }
 
     /// Blocks served of the file with this SHA-256; zeros without a device endpoint.
     pub fn served(&self, sha256: &[u8; 32]) -> Served {
-        let served = self.served.read().unwrap_or_else(|e| e.into_inner());
-        served
-            .as_ref()
-            .map(|source| source(sha256))
-            .unwrap_or_default()
+        self.at_port(|port| port.served(sha256)).unwrap_or_default()
+    }
+
+    /// What the device port met; zeros without a device endpoint.
+    pub fn trouble(&self) -> Trouble {
+        self.at_port(|port| port.trouble()).unwrap_or_default()
+    }
+
+    fn at_port<T>(&self, ask: impl FnOnce(&dyn DevicePort) -> T) -> Option<T> {
+        let port = self.port.read().unwrap_or_else(|e| e.into_inner());
+        port.as_deref().map(ask)
+    }
+
+    /// The file was removed: what the device endpoint keeps of it is dropped.
+    pub fn file_removed(&self, sha256: &str) {
+        let mut digest = [0; 32];
+        if hex::decode_to_slice(sha256, &mut digest).is_ok() {
+            self.at_port(|port| port.forget(&digest));
+        }
     }
 
     fn send(&self, command: DeviceCommand) {

@@ -91,11 +91,17 @@ impl Endpoint {
                 let list = self.loading.entry((package, chunk)).or_default();
                 list.push(datagram);
                 if list.len() == 1 {
-                    self.call(Pending::Load(package, chunk), Call::Load { package, chunk });
+                    self.load(package, chunk);
                 }
                 true
             }
         }
+    }
+
+    pub(super) fn load(&mut self, package: PackageId, chunk: u64) {
+        let deletions = self.shared.lock().packages.deletions();
+        let pending = Pending::Load(package, chunk, deletions);
+        self.call(pending, Call::Load { package, chunk });
     }
 
     pub(super) fn loaded(&mut self, now: u64, package: PackageId, chunk: u64, reply: Reply) {

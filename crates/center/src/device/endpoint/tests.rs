@@ -773,6 +773,25 @@ fn a_package_is_loaded_once_for_all_who_wait_and_repeats_are_counted() {
 }
 
 #[test]
+fn a_chunk_that_was_read_while_its_package_was_deleted_is_read_again() {
+    let mut world = World::new(Config::default());
+    let mut out = [0; 128];
+    let mut builder = Builder::new(&mut out, Kind::Con, Code::GET, 30, Token::EMPTY);
+    let n = builder.path(&blocks::path_of(&PACKAGE)).finish().unwrap();
+    world.receive(1, &out[..n]);
+    let (load, _) = world.call();
+    world.endpoint.shared.lock().packages.forget(&PACKAGE);
+    let data = Bytes::from_static(b"gone");
+    world.reply(load, Reply::Chunk { length: 4, data });
+    assert!(world.sent.is_empty());
+    let (load, call) = world.call();
+    assert!(matches!(call, Call::Load { chunk: 0, .. }));
+    world.reply(load, Reply::Failed(CenterError::NoSuchPackage));
+    assert_eq!(world.got().code, Code::NOT_FOUND);
+    world.quiet();
+}
+
+#[test]
 fn malformed_bytes_are_reset_or_ignored_and_counted() {
     let mut world = World::new(Config::default());
     world.register(1, "lwm2m=1.1", "", OURS);
