@@ -145,17 +145,20 @@ fn show(out: Out, port: &mut McuPort, event: &McuEvent) -> Result<(), Failure> {
 fn warn(out: Out, error: McuError) {
     out.line(
         format_args!("warning {error}; {}", error.remedy()),
-        json!({ "warning": error.number(), "name": error.name() }),
+        json!({ "warning": error.number(), "name": error.name(), "remedy": error.remedy() }),
     );
 }
 
 fn uart(out: Out, path: &std::path::Path, change: Change) {
-    let path = path.display();
+    let path = path.display().to_string();
     let error = ProgramError::UartVanished;
     match change {
         Change::Lost => out.line(
             format_args!("warning {error} ({path}); {}", error.remedy()),
-            json!({ "warning": error.number(), "name": error.name() }),
+            json!({
+                "warning": error.number(), "name": error.name(),
+                "uart": path, "remedy": error.remedy(),
+            }),
         ),
         Change::Back => out.line(
             format_args!("the UART {path} is back"),

@@ -270,7 +270,10 @@ fn show(out: Out, uart: &str, heard: Heard) {
             let reason = Reason::UartLost;
             out.line(
                 format_args!("warning {reason} ({uart}); {}", reason.remedy()),
-                json!({ "warning": reason.number(), "name": reason.name() }),
+                json!({
+                    "warning": reason.number(), "name": reason.name(),
+                    "uart": uart, "remedy": reason.remedy(),
+                }),
             );
         }
         Heard::Uart(Change::Back) => out.line(
@@ -281,7 +284,10 @@ fn show(out: Out, uart: &str, heard: Heard) {
             let e = ProgramError::StateFolder;
             out.line(
                 format_args!("warning {e}: {error}; {}", e.remedy()),
-                json!({ "warning": e.number(), "name": e.name() }),
+                json!({
+                    "warning": e.number(), "name": e.name(),
+                    "message": error, "remedy": e.remedy(),
+                }),
             );
         }
     }
