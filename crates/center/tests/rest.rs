@@ -401,7 +401,10 @@ fn a_refused_upload_leaves_nothing() {
     ];
     let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let wrong = "00".repeat(32);
-    let cases: [(&str, &str, u16, &str); 12] = [
+    let long = "n".repeat(101);
+    let cases: [(&str, &str, u16, &str); 14] = [
+        ("name", "", 422, "NameEmpty"),
+        ("name", &long, 422, "NameOverlong"),
         ("file", "a.bin=", 422, "FileEmpty"),
         ("file", "a.exe=abc", 422, "FileFormatUnknown"),
         ("expected_sha256", &wrong, 422, "FileHashMismatch"),
