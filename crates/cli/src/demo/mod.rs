@@ -41,7 +41,9 @@ const PACKAGE_LIMIT: u64 = 104_857_600;
 /// Options of `sota demo`. With the defaults it takes about ten seconds.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The package: opaque bytes (convert Intel HEX to binary first). Default: a made one of --size bytes.
+    /// The package; default: a made one of --size bytes. Its bytes are carried as they are: convert Intel HEX
+    /// first, with `objcopy -I ihex -O binary image.hex image.bin` or with `hex2bin.py image.hex image.bin` of
+    /// the PyPI package intelhex.
     #[arg(long)]
     package: Option<PathBuf>,
     /// Bytes of the made package.
