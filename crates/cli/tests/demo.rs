@@ -69,6 +69,8 @@ fn a_package_file_reaches_the_mcu() {
         "A-2",
     ]);
     assert_eq!(done["sha256"], sha256);
+    assert_eq!(done["md5"].as_str().map(str::len), Some(32));
+    assert_eq!(done["crc32"].as_str().map(str::len), Some(8));
     assert_eq!(done["bytes"], 20_003);
     assert_eq!(done["component"], "GD32");
     assert_eq!((&done["from"], &done["to"]), (&"A-1".into(), &"A-2".into()));
@@ -122,6 +124,20 @@ fn a_killed_module_goes_on_within_its_piece() {
     ]);
     assert_eq!(done["module_kills"], 3);
     assert!(done["blocks_fetched_twice"].as_u64() <= Some(3), "{done}");
+}
+
+#[test]
+fn people_see_each_event_once_and_every_digest() {
+    let output = sota(&["demo", "--size", "20000", "--baud", "3000000"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for code in 10700..=10705 {
+        let event = format!("module: event 7,{code}");
+        assert_eq!(text.matches(&event).count(), 1, "{event} in {text}");
+    }
+    for digest in ["SHA-256", "MD5", "CRC-32"] {
+        assert!(text.contains(&format!("\n  {digest} ")), "{text}");
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Follow {
     /// The version that the Center has from the device.
     pub(super) center_version: String,
     state: u64,
+    /// The last event of the module.
+    event: String,
 }
 
 impl Follow {
@@ -63,6 +65,7 @@ impl Follow {
             center_success: false,
             center_version: String::new(),
             state: 0,
+            event: String::new(),
         }
     }
 
@@ -190,10 +193,12 @@ impl Follow {
             }
         }
         if let (Some(code), Some(payload)) = (line["event"].as_str(), line["payload"].as_str()) {
-            match code {
-                "7,10702" => {}
-                _ => self.say(format_args!("module: event {code} {payload}")),
+            // 10702 comes again every 5 s: shown once, until the module says something else.
+            let repeated = code == "7,10702" && self.event == code;
+            if !repeated {
+                self.say(format_args!("module: event {code} {payload}"));
             }
+            self.event = code.to_owned();
         }
         self.warnings("module", line);
     }

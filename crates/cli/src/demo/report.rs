@@ -5,6 +5,7 @@ use super::follow::{Follow, PHASES};
 use super::setup::Served;
 use crate::failure::Failure;
 use crate::out::Out;
+use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sota_errors::ProgramError;
@@ -27,6 +28,24 @@ pub(super) struct Facts<'a> {
     pub(super) seconds: f64,
 }
 
+/// Of the image in the MCU's flash, in hexadecimal: what the Center announces of a package.
+struct Digests {
+    sha256: String,
+    md5: String,
+    crc32: String,
+}
+
+impl Digests {
+    fn of(image: &[u8]) -> Digests {
+        let crc32 = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(image);
+        Digests {
+            sha256: hex::encode(Sha256::digest(image)),
+            md5: hex::encode(Md5::digest(image)),
+            crc32: format!("{crc32:08x}"),
+        }
+    }
+}
+
 /// What happened.
 pub(super) struct Report {
     component: String,
@@ -37,7 +56,7 @@ pub(super) struct Report {
     flash_holds_package: bool,
     bytes: usize,
     block: usize,
-    sha256: String,
+    digests: Digests,
     follow: Follow,
     served: Served,
     network: Passed,
@@ -61,7 +80,7 @@ impl Report {
             flash_holds_package: image == facts.package,
             bytes: facts.package.len(),
             block: facts.args.block.bytes(),
-            sha256: hex::encode(Sha256::digest(&image)),
+            digests: Digests::of(&image),
             follow: facts.follow,
             served: facts.served,
             network: facts.network,
@@ -83,7 +102,7 @@ impl Report {
         {
             let detail = format!(
                 "the flash boots {} (SHA-256 {}), the Center has {}",
-                self.version, self.sha256, self.follow.center_version
+                self.version, self.digests.sha256, self.follow.center_version
             );
             return Err(Failure::new(ProgramError::FlashDiffers, detail));
         }
@@ -131,7 +150,9 @@ impl Report {
             "to": self.version,
             "bytes": self.bytes,
             "pieces": self.follow.pieces,
-            "sha256": self.sha256,
+            "sha256": self.digests.sha256,
+            "md5": self.digests.md5,
+            "crc32": self.digests.crc32,
             "seconds": round(self.seconds),
             "phases": phases,
             "retransmissions": self.follow.retransmissions(),
@@ -157,8 +178,10 @@ impl Report {
             ),
             (
                 "SHA-256",
-                format!("{} (read from the MCU's flash)", self.sha256),
+                format!("{} (read from the MCU's flash)", self.digests.sha256),
             ),
+            ("MD5", self.digests.md5.clone()),
+            ("CRC-32", self.digests.crc32.clone()),
             (
                 "blocks served",
                 format!(
@@ -205,4 +228,17 @@ impl Report {
 
 fn round(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_of_the_check_string() {
+        let digests = Digests::of(b"123456789");
+        assert_eq!(digests.crc32, "cbf43926");
+        assert_eq!(digests.md5, "25f9e794323b453885f5181f1b624d0b");
+        assert!(digests.sha256.starts_with("15e2b0d3c33891eb"));
+    }
 }
