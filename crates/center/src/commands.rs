@@ -62,6 +62,23 @@ pub enum DeviceCommand {
         /// Name of the offer.
         offer: String,
     },
+    /// The upgrade is under way as far as the rules know. A client without a Plan object is asked how far it is, if
+    /// the endpoint does not know (the Center restarted), and the sequence goes on from there; one with a Plan object
+    /// goes on by itself.
+    Resume {
+        /// Which device.
+        endpoint: Endpoint,
+        /// The component, as the device calls it.
+        component: String,
+        /// Its type.
+        kind: ComponentKind,
+        /// Name of the offer.
+        offer: String,
+        /// Version that the component is to run; empty = any new one.
+        target: String,
+        /// It had begun to update.
+        updating: bool,
+    },
     /// Read the components' versions and give them to `facts`: the device says success but the target was not reported.
     ReadVersions {
         /// Which device.
@@ -76,6 +93,7 @@ impl DeviceCommand {
             DeviceCommand::Offer { endpoint, .. }
             | DeviceCommand::Download { endpoint, .. }
             | DeviceCommand::Cancel { endpoint, .. }
+            | DeviceCommand::Resume { endpoint, .. }
             | DeviceCommand::ReadVersions { endpoint } => endpoint,
         }
     }

@@ -11,6 +11,11 @@
 //! | Updating | that was taken (2.04) | waits for result or version, polls | 9 |
 //! | Idle | the result is success and the version the target | | 11 |
 //! | Idle | any other result | writes the empty URI (/5, /33629), which resets the client | 12 |
+//! | Resuming | the Center restarted, the client asks and the rules say that its upgrade is under way | reads result, version and state, in this order | |
+//!
+//! Out of Resuming the client's own state leads: downloading -> Downloading; downloaded -> Update is executed (again);
+//! updating, or idle without result when it was updating -> Updating; idle with a result -> Idle, as above; idle
+//! without one -> the download is lost: state 6, so the rules send the download information again.
 //!
 //! A client that registers again in Updating has restarted: its version is read, and that is the result.
 
@@ -21,23 +26,16 @@ use sota_lwm2m::{ContentFormat, Path, RawValue};
 
 use super::border::StateReport;
 use super::outgoing::{Outgoing, Purpose};
-use crate::domain::{ComponentKind, DeviceFacts, ReportedComponent};
+use crate::domain::{ComponentKind, DeviceFacts};
+
+mod component;
+
+use component::{
+    ADVANCED_FIRMWARE_UPDATE, Component, FIRMWARE_UPDATE, SOFTWARE_MANAGEMENT, reason, reset,
+};
 
 /// Identifier of the module's firmware when the client gives none.
 pub const FIRMWARE: &str = "firmware";
-const FIRMWARE_UPDATE: u16 = 5;
-const SOFTWARE_MANAGEMENT: u16 = 9;
-const ADVANCED_FIRMWARE_UPDATE: u16 = 33629;
-
-/// One component of such a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Component {
-    object: u16,
-    instance: u16,
-    name: Option<String>,
-    version: Option<String>,
-}
-
 /// The table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -46,6 +44,11 @@ enum Phase {
     Downloading,
     Downloaded,
     Updating,
+    /// With what the rules and the client's result say so far.
+    Resuming {
+        updating: bool,
+        result: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,72 +80,6 @@ pub struct Step {
     pub reports: Vec<StateReport>,
     /// Versions read.
     pub facts: DeviceFacts,
-}
-
-impl Component {
-    fn path(&self, resource: u16) -> Path {
-        Path::resource(self.object, self.instance, resource)
-    }
-
-    fn is_software(&self) -> bool {
-        self.object == SOFTWARE_MANAGEMENT
-    }
-
-    fn uri(&self) -> Path {
-        self.path(if self.is_software() { 3 } else { 1 })
-    }
-
-    fn update(&self) -> Path {
-        self.path(if self.is_software() { 4 } else { 2 })
-    }
-
-    fn state(&self) -> Path {
-        self.path(if self.is_software() { 7 } else { 3 })
-    }
-
-    fn result(&self) -> Path {
-        self.path(if self.is_software() { 9 } else { 5 })
-    }
-
-    fn name_path(&self) -> Option<Path> {
-        match self.object {
-            SOFTWARE_MANAGEMENT => Some(self.path(0)),
-            ADVANCED_FIRMWARE_UPDATE => Some(self.path(14)),
-            _ => None,
-        }
-    }
-
-    fn version_path(&self) -> Path {
-        match self.object {
-            SOFTWARE_MANAGEMENT => self.path(1),
-            ADVANCED_FIRMWARE_UPDATE => self.path(15),
-            _ => Path::resource(3, 0, 3),
-        }
-    }
-
-    fn kind(&self) -> ComponentKind {
-        // /33629 instance 0 is the module itself by the habit of its users; the others are what is behind it.
-        match (self.object, self.instance) {
-            (FIRMWARE_UPDATE, _) | (ADVANCED_FIRMWARE_UPDATE, 0) => ComponentKind::Firmware,
-            _ => ComponentKind::Mcu,
-        }
-    }
-
-    fn identifier(&self) -> Option<String> {
-        match self.object {
-            FIRMWARE_UPDATE => Some(FIRMWARE.to_owned()),
-            _ => self.name.clone().filter(|name| !name.is_empty()),
-        }
-    }
-
-    fn reported(&self) -> Option<ReportedComponent> {
-        let version = self.version.clone()?;
-        Some(ReportedComponent {
-            identifier: self.identifier()?,
-            kind: self.kind(),
-            version,
-        })
-    }
 }
 
 impl Standard {
@@ -233,6 +170,11 @@ impl Standard {
                     Outgoing::read(component.state()),
                 ]
             }
+            Phase::Resuming { .. } => vec![
+                Outgoing::read(component.result()),
+                Outgoing::read(component.version_path()),
+                Outgoing::read(component.state()),
+            ],
             Phase::Updating => vec![
                 Outgoing::read(component.version_path()),
                 Outgoing::read(component.state()),
@@ -257,16 +199,11 @@ impl Standard {
             sota_lwm2m::objects::plan::ComponentType::Firmware => ComponentKind::Firmware,
             sota_lwm2m::objects::plan::ComponentType::Mcu => ComponentKind::Mcu,
         };
-        let wanted = |c: &Component| {
-            c.kind() == kind
-                && c.identifier()
-                    .is_some_and(|name| name == offer.component.as_str())
-        };
         let name = offer.plan.as_str().to_owned();
         if self.job.as_ref().is_some_and(|job| job.offer == name) {
             return Step::default();
         }
-        let Some(component) = self.components.iter().position(wanted) else {
+        let Some(component) = self.find(offer.component.as_str(), kind) else {
             return Step::report(
                 &name,
                 State::Failure,
@@ -294,10 +231,7 @@ impl Standard {
         let name = info.plan.as_str();
         if self.job.as_ref().is_none_or(|job| job.offer != name) {
             // The Center restarted in between; the stored state is "confirmed", so go on from there.
-            let wanted = |c: &Component| {
-                c.kind() == kind && c.identifier().is_some_and(|own| own == component)
-            };
-            let Some(component) = self.components.iter().position(wanted) else {
+            let Some(component) = self.find(component, kind) else {
                 return Step::default();
             };
             let (offer, target) = (name.to_owned(), String::new());
@@ -330,10 +264,90 @@ impl Standard {
         }
     }
 
-    /// The rules cancel; `None` when the client is already updating.
-    pub fn cancel(&mut self, offer: &str) -> Option<Step> {
+    fn find(&self, component: &str, kind: ComponentKind) -> Option<usize> {
+        let wanted =
+            |c: &Component| c.kind() == kind && c.identifier().is_some_and(|own| own == component);
+        self.components.iter().position(wanted)
+    }
+
+    /// The rules say that this upgrade is under way; see the module's words on Resuming. Nothing happens when it is
+    /// known already.
+    pub fn go_on(
+        &mut self,
+        component: &str,
+        kind: ComponentKind,
+        offer: String,
+        target: String,
+        updating: bool,
+    ) -> Step {
+        let Some(component) = self.find(component, kind).filter(|_| self.job.is_none()) else {
+            return Step::default();
+        };
+        self.job = Some(Job {
+            offer,
+            target,
+            component,
+            phase: Phase::Resuming {
+                updating,
+                result: 0,
+            },
+        });
+        let mut send = self.poll();
+        // What the client observed for the Center of before goes to a token that nobody knows any more.
+        send.extend(
+            self.job()
+                .map(|(_, component)| Outgoing::observe(component.state())),
+        );
+        Step {
+            send,
+            ..Step::default()
+        }
+    }
+
+    /// The client's state, read in Resuming.
+    fn resumed(&mut self, state: u64, updating: bool, result: u64) -> Step {
         let Some((job, component)) = self.job() else {
-            return Some(Step::default());
+            return Step::default();
+        };
+        let name = job.offer.clone();
+        let (downloaded, success) = (component.downloaded(), component.success());
+        let mut step = Step::default();
+        if component.downloading().contains(&state) {
+            self.enter(Phase::Downloading);
+            step.report_more(&name, State::Downloading, None);
+        } else if state == downloaded {
+            let execute = Outgoing::execute(Purpose::Update, component.update());
+            step.send.push(execute);
+            self.enter(Phase::Downloaded);
+            if !updating {
+                step.report_more(&name, State::Downloaded, None);
+            }
+        } else if result == success {
+            self.job = None;
+            step.report_more(&name, State::Success, None);
+        } else if state != 0 || updating {
+            self.enter(Phase::Updating);
+            if !updating {
+                step.report_more(&name, State::Updating, None);
+            }
+        } else {
+            self.enter(Phase::Offered);
+            let lost = Some(Reason::NetworkDown.number());
+            step.report_more(&name, State::DownloadError, lost);
+        }
+        step
+    }
+
+    /// The rules cancel; `None` when the client is already updating.
+    pub fn cancel(&mut self, component: &str, kind: ComponentKind, offer: &str) -> Option<Step> {
+        let Some((job, component)) = self.job() else {
+            // The Center restarted: the rules would not ask if it were updating.
+            let component = self.find(component, kind);
+            let component = component.and_then(|index| self.components.get(index));
+            return Some(Step {
+                send: component.map(reset).unwrap_or_default(),
+                ..Step::default()
+            });
         };
         if job.offer != offer {
             return Some(Step::default());
@@ -400,12 +414,14 @@ impl Standard {
         let (name, software) = (job.offer.clone(), component.is_software());
         let number = value.as_u64();
         if path == component.state() {
-            let (downloading, downloaded, install) = if software {
-                (1..=2, 3, component.update())
-            } else {
-                (1..=1, 2, component.update())
-            };
+            let (downloading, downloaded) = (component.downloading(), component.downloaded());
+            let install = component.update();
             match (number, job.phase) {
+                (Some(n), Phase::Resuming { updating, result }) => {
+                    let resumed = self.resumed(n, updating, result);
+                    step.send.extend(resumed.send);
+                    step.reports.extend(resumed.reports);
+                }
                 (Some(n), Phase::Downloading) if downloading.contains(&n) => {
                     step.report_more(&name, State::Downloading, None);
                 }
@@ -418,7 +434,7 @@ impl Standard {
                 _ => {}
             }
         } else if path == component.result() {
-            let success = if software { 2 } else { 1 };
+            let success = component.success();
             match (number, job.phase) {
                 (Some(n), Phase::Updating) if n == success => {
                     step.send.push(Outgoing::read(component.version_path()));
@@ -430,12 +446,20 @@ impl Standard {
                         let failed = self.fail(reason);
                         step.send.extend(failed.send);
                         step.reports.extend(failed.reports);
+                    } else if let Phase::Resuming { updating, .. } = phase {
+                        self.enter(Phase::Resuming {
+                            updating,
+                            result: n,
+                        });
                     }
                 }
                 _ => {}
             }
         } else if path == component.version_path()
-            && job.phase == Phase::Updating
+            && matches!(
+                job.phase,
+                Phase::Updating | Phase::Resuming { updating: true, .. }
+            )
             && !job.target.is_empty()
             && text.as_deref() == Some(job.target.as_str())
         {
@@ -460,37 +484,6 @@ impl Standard {
         self.job = None;
         step
     }
-}
-
-/// The empty URI resets /5 and /33629 to idle; /9 has no such thing.
-fn reset(component: &Component) -> Vec<Outgoing> {
-    if component.is_software() {
-        return Vec::new();
-    }
-    let purpose = Purpose::Cancel {
-        offer: String::new(),
-    };
-    vec![Outgoing::write(
-        purpose,
-        component.uri(),
-        ContentFormat::Text,
-        Vec::new(),
-    )]
-}
-
-/// The line of the catalogue for an Update Result; `None` when it is no failure.
-fn reason(software: bool, result: u64) -> Option<u16> {
-    let reason = match (software, result) {
-        (true, 0..=3) | (false, 0 | 1) => return None,
-        (true, 50 | 51) | (false, 2 | 3) => Reason::NotEnoughSpace,
-        (true, 52) | (false, 4) => Reason::NetworkDown,
-        (true, 53) | (false, 5) => Reason::DigestMismatch,
-        (true, 56) | (false, 7) => Reason::BadPackageUri,
-        (false, 9) => Reason::UnsupportedProtocol,
-        (false, 10) => Reason::Cancelled,
-        _ => Reason::ModuleUpdateFailed,
-    };
-    Some(reason.number())
 }
 
 impl Step {

@@ -9,8 +9,8 @@ use sota_lwm2m::objects::plan::{ComponentType, DownloadInfo, Offer};
 use super::{ATTEMPTS, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Candidate, ComponentKind, Device, DeviceState, Endpoint, Outstanding, Plan, PlanDevice,
-    Problem, StepPlan, Time, eligibility,
+    Candidate, ComponentKind, ComponentState, Device, DeviceState, Endpoint, Outstanding, Plan,
+    PlanDevice, Problem, StepPlan, Time, eligibility,
 };
 use crate::store::{Change, Scope};
 
@@ -315,6 +315,14 @@ fn command(
             component: component.clone(),
             kind: step.kind,
             offer: name,
+        },
+        Outstanding::Resume => DeviceCommand::Resume {
+            endpoint,
+            component: component.clone(),
+            kind: step.kind,
+            offer: name,
+            target: step.target_version.clone(),
+            updating: entry.step().map(|s| s.state) == Some(ComponentState::Upgrading),
         },
     })
 }

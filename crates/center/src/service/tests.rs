@@ -129,6 +129,9 @@ impl World {
                 format!("download {} {component} {}", info.plan, info.length)
             }
             DeviceCommand::Cancel { offer, .. } => format!("cancel {offer}"),
+            DeviceCommand::Resume {
+                offer, updating, ..
+            } => format!("resume {offer} {updating}"),
             DeviceCommand::ReadVersions { .. } => "versions".into(),
         };
         sent.into_iter().map(short).collect()

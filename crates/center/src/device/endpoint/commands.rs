@@ -34,8 +34,13 @@ impl Endpoint {
                         set_uri(&self.config, &mut info, &sha256);
                         standard.download(&component, kind, &info)
                     }
-                    DeviceCommand::Cancel { offer, .. } => {
-                        let result = standard.cancel(&offer);
+                    DeviceCommand::Cancel {
+                        component,
+                        kind,
+                        offer,
+                        ..
+                    } => {
+                        let result = standard.cancel(&component, kind, &offer);
                         let taken = result.is_some();
                         self.call(
                             Pending::Quiet,
@@ -47,6 +52,14 @@ impl Endpoint {
                         );
                         result.unwrap_or_default()
                     }
+                    DeviceCommand::Resume {
+                        component,
+                        kind,
+                        offer,
+                        target,
+                        updating,
+                        ..
+                    } => standard.go_on(&component, kind, offer, target, updating),
                     DeviceCommand::ReadVersions { .. } => Step {
                         send: standard.read_versions(),
                         ..Step::default()
@@ -110,6 +123,7 @@ fn plan_requests(
             Ok(Outgoing::execute(Purpose::Cancel { offer }, path))
         }),
         DeviceCommand::ReadVersions { .. } => return client.read_versions(object),
+        DeviceCommand::Resume { .. } => return Vec::new(),
     };
     match built {
         Some(Ok(request)) => vec![request],

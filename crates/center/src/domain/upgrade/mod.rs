@@ -174,11 +174,22 @@ impl PlanDevice {
     }
 
     /// What a device gets that asks for a plan: also the offer whose host has not answered yet, because a host
-    /// that restarted asks in order to hear it again.
+    /// that restarted asks in order to hear it again, and [`Outstanding::Resume`] when its upgrade is under way.
     pub fn outstanding_when_asked(&self) -> Option<Outstanding> {
         let unanswered = self.open && step_state(self) == Some(ComponentState::PlanReceived);
+        let under_way = self.open
+            && matches!(
+                step_state(self),
+                Some(
+                    ComponentState::ReadyToDownload
+                        | ComponentState::Downloading
+                        | ComponentState::DownloadSucceeded
+                        | ComponentState::Upgrading
+                )
+            );
         self.outstanding()
             .or(unanswered.then_some(Outstanding::Offer))
+            .or(under_way.then_some(Outstanding::Resume))
     }
 
     /// Opens an offer of step `index`, found by [`eligibility`](super::eligibility). Steps before it that are not

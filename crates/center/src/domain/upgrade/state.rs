@@ -211,6 +211,8 @@ pub enum Outstanding {
     Download,
     /// Execute Cancel.
     Cancel,
+    /// Go on with what it has under way, if it is a client that cannot do so by itself.
+    Resume,
 }
 
 /// What became of a cancel.
