@@ -11,13 +11,11 @@
 //! | Updating | that was taken (2.04) | waits for result or version, polls | 9 |
 //! | Idle | the result is success and the version the target | | 11 |
 //! | Idle | any other result | writes the empty URI (/5, /33629), which resets the client | 12 |
-//! | Resuming | the Center restarted, the client asks and the rules say that its upgrade is under way | reads result, version and state, in this order | |
+//! | Resuming | the client registered again after the URI was taken; or the Center restarted, the client asks and the rules say that its upgrade is under way | reads result, version and state, in this order, and observes the state | |
 //!
 //! Out of Resuming the client's own state leads: downloading -> Downloading; downloaded -> Update is executed (again);
 //! updating, or idle without result when it was updating -> Updating; idle with a result -> Idle, as above; idle
 //! without one -> the download is lost: state 6, so the rules send the download information again.
-//!
-//! A client that registers again in Updating has restarted: its version is read, and that is the result.
 
 use sota_coap::Code;
 use sota_errors::{CenterError, Reason};
@@ -36,6 +34,7 @@ use component::{
 
 /// Identifier of the module's firmware when the client gives none.
 pub const FIRMWARE: &str = "firmware";
+
 /// The table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -132,7 +131,8 @@ impl Standard {
         std::mem::take(&mut self.asks) && self.job.is_none()
     }
 
-    /// Keeps the upgrade under way over a new registration of the same client.
+    /// Keeps the upgrade under way over a new registration of the same client, which may have restarted: what it has
+    /// and what it observes for us is asked anew.
     pub fn resume(&mut self, old: Standard) {
         let Some(mut job) = old.job else { return };
         let Some(before) = old.components.get(job.component) else {
@@ -141,6 +141,18 @@ impl Standard {
         let same = |c: &Component| (c.object, c.instance) == (before.object, before.instance);
         if let Some(component) = self.components.iter().position(same) {
             job.component = component;
+            let updating = match job.phase {
+                Phase::Offered | Phase::Writing => None,
+                Phase::Downloading | Phase::Downloaded => Some(false),
+                Phase::Updating => Some(true),
+                Phase::Resuming { updating, .. } => Some(updating),
+            };
+            if let Some(updating) = updating {
+                job.phase = Phase::Resuming {
+                    updating,
+                    result: 0,
+                };
+            }
             self.job = Some(job);
         }
     }
@@ -152,7 +164,7 @@ impl Standard {
             .iter()
             .flat_map(|c| c.name_path().into_iter().chain([c.version_path()]));
         let mut reads: Vec<Outgoing> = paths.map(Outgoing::read).collect();
-        reads.extend(self.poll());
+        reads.extend(self.ask_anew());
         reads.extend(self.readings.iter().copied().map(Outgoing::read));
         reads
     }
@@ -181,6 +193,17 @@ impl Standard {
                 Outgoing::read(component.result()),
             ],
         }
+    }
+
+    /// [`Self::poll`], and in Resuming an Observe: the old one's token is not known any more.
+    fn ask_anew(&self) -> Vec<Outgoing> {
+        let mut send = self.poll();
+        if let Some((job, component)) = self.job()
+            && matches!(job.phase, Phase::Resuming { .. })
+        {
+            send.push(Outgoing::observe(component.state()));
+        }
+        send
     }
 
     /// An upgrade is under way, so the client is asked from time to time.
@@ -292,14 +315,8 @@ impl Standard {
                 result: 0,
             },
         });
-        let mut send = self.poll();
-        // What the client observed for the Center of before goes to a token that nobody knows any more.
-        send.extend(
-            self.job()
-                .map(|(_, component)| Outgoing::observe(component.state())),
-        );
         Step {
-            send,
+            send: self.ask_anew(),
             ..Step::default()
         }
     }

@@ -402,6 +402,24 @@ fn what_a_device_is_owed_comes_again_at_its_next_contact() {
 }
 
 #[test]
+fn a_client_that_asks_in_the_middle_of_its_upgrade_goes_on() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Confirmed, 5);
+    world.sent();
+    for (at, state, updating) in [
+        (6, State::DownloadStarts, false),
+        (7, State::Downloading, false),
+        (8, State::Downloaded, false),
+        (9, State::Updating, true),
+    ] {
+        world.report("d", "5-1", state, at);
+        world.request("d", at).expect("goes on");
+        assert_eq!(world.sent(), [format!("resume 5-1 {updating}")]);
+    }
+}
+
+#[test]
 fn why_names_the_rule() {
     let world = World::new();
     world.register("d", 1);

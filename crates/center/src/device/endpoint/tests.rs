@@ -9,11 +9,13 @@ use super::super::border::StateReport;
 use super::*;
 use crate::domain::{DeviceFacts, ReportedComponent};
 
+mod client;
 mod nonsense;
 mod packages;
 mod plan_door;
 mod reach;
 mod registration;
+mod restarts;
 mod standard_door;
 
 const PACKAGE: PackageId = [0x5a; 32];
