@@ -7,7 +7,7 @@
 //! | [`path`] | `/object/instance/resource/resource instance` |
 //! | [`content_format`] | the formats a payload can have |
 //! | [`value`] | values written and read |
-//! | [`codec`] | one reader and one writer over all formats, chosen at run time |
+//! | `codec` | one reader and one writer over all formats, chosen at run time |
 //! | [`tlv`], [`senml_cbor`], [`single`] | the formats |
 //! | [`link_format`] | registration payloads and Discover |
 //! | [`objects`] | ids, resources and operations of /0 /1 /3 /4 /5 /9 /33629 and of our Plan object |
