@@ -63,7 +63,7 @@ crate::catalogue! {
         StoreUnusable = 1083, "the Center's data cannot be opened", "check the folder, its rights and that no newer version wrote it";
         UnencryptedWarning = 1084, "the Center listens without encryption on an address that others can reach", "use it only in a network where nobody else can listen or send";
         UnknownProductKey = 1100, "a device came with a product key that the Center does not know", "create the product or correct the device's key";
-        BadEndpointName = 1101, "the endpoint name is not <productKey>:<deviceKey>", "correct the device's endpoint name";
+        BadEndpointName = 1101, "the endpoint name is not productKey:deviceKey", "correct the device's endpoint name";
         UnknownRegistration = 1102, "the registration is unknown or expired", "the device registers again by itself";
         EndpointMoved = 1103, "a second registration replaced the first: endpoint moved", "if the device did not move or restart, another uses its name";
         StaleReport = 1104, "a report belongs to an offer that is over and was ignored", "nothing to do";

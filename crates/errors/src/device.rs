@@ -45,7 +45,7 @@ crate::catalogue! {
         AtNotAllowedNow = 203, "the AT command is not allowed in the present state", "ask AT+QIOTSTATE? and the upgrade's state first";
         UartLost = 204, "the UART to the MCU cannot be used any more", "check the cable and the port's name; the module tries again";
         NameTooLong = 205, "a component name or version is too long, empty or has ':' or ';'", "names up to 32 bytes, versions up to 64 bytes, without ':' and ';'";
-        NoProductInfo = 206, "no product key is configured", "set it with AT+QIOTCFG=\"productinfo\",\"<key>\",\"<secret>\"";
+        NoProductInfo = 206, "no product key is configured", "set it with AT+QIOTCFG=\"productinfo\",\"key\",\"secret\"";
         FlashReadFailed = 300, "reading the flash failed", "check the flash; if it repeats, the part is worn";
         FlashWriteFailed = 301, "writing the flash failed", "check the flash; if it repeats, the part is worn";
         FlashEraseFailed = 302, "erasing the flash failed", "check the flash; if it repeats, the part is worn";
