@@ -142,6 +142,11 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         self.registration.is_registered()
     }
 
+    /// Leaves the server: the good-bye waits or is not answered yet.
+    pub fn is_leaving(&self) -> bool {
+        self.registration.is_leaving()
+    }
+
     /// Why the module is not registered, or the last thing the network could not explain.
     pub fn last_error(&self) -> Option<Reason> {
         self.last_error

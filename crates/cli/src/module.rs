@@ -7,26 +7,27 @@ use crate::stop::on_stop;
 use clap::ValueEnum;
 use serde_json::json;
 use sota::bridge::{ConnectMode, Settings};
-use sota::cloud::{self, Link, uri::Uri};
+use sota::cloud::{self, Link};
 use sota::engine;
 use sota::message::{Event, View};
 use sota::platform::Readings;
 use sota_errors::{ProgramError, Reason};
-use sota_host::module::{Config, Heard, Module, ModuleFlash, PAGE, load_settings};
+use sota_host::module::{Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings};
 use sota_host::serial::{Change, Serial, Source};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-/// Options of `sota module`.
+/// Options of `sota module`. Server, keys and lifetime are defaults: what the MCU has set with AT+QIOTCFG is kept in
+/// the state folder and wins.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The LwM2M server: coap://HOST[:PORT].
+    /// The LwM2M server: coap://HOST[:PORT], unless AT+QIOTCFG has set another (kept in --state).
     #[arg(long)]
     server: String,
-    /// Product key: first half of the endpoint name.
+    /// Product key: first half of the endpoint name, unless AT+QIOTCFG has set another.
     #[arg(long)]
     product_key: String,
-    /// Device key: second half of the endpoint name.
+    /// Device key: second half of the endpoint name, unless AT+QIOTCFG has set another.
     #[arg(long)]
     device_key: String,
     /// Folder of staging, journal and settings; made if it is not there.
@@ -71,7 +72,7 @@ pub(crate) struct Args {
     /// Queue mode: say that the module sleeps between its messages.
     #[arg(long)]
     queue_mode: bool,
-    /// Registration lifetime in seconds.
+    /// Registration lifetime in seconds, unless AT+QIOTCFG has set another.
     #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..=864_000))]
     lifetime: u32,
     /// Id of the Plan object.
@@ -127,10 +128,14 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
     })?;
     out.line(
         format_args!(
-            "module {}:{} for {}, UART {uart}",
-            args.product_key, args.device_key, args.server
+            "module {} for {}, UART {uart}",
+            config.cloud.endpoint, config.settings.server
         ),
-        json!({ "uart": uart, "endpoint": format!("{}:{}", args.product_key, args.device_key) }),
+        json!({
+            "uart": uart,
+            "endpoint": config.cloud.endpoint.as_str(),
+            "server": config.settings.server.as_str(),
+        }),
     );
     let port = uart.clone();
     let heard = move |heard| show(out, &port, heard);
@@ -154,18 +159,10 @@ fn config(args: &Args) -> Result<Config, Failure> {
     names::key("device key", &args.device_key)?;
     names::component(&args.component)?;
     names::version(&args.version)?;
-    let server = |_| Failure::new(ProgramError::ServerAddress, &args.server);
-    let uri = Uri::parse(&args.server).map_err(server)?;
-    let endpoint = format!("{}:{}", args.product_key, args.device_key);
-    let long = |_| Failure::new(ProgramError::KeysUnusable, &endpoint);
-    let cloud = cloud::Config {
-        host: uri
-            .host
-            .try_into()
-            .map_err(|_| server(Reason::BadPackageUri))?,
-        port: uri.port,
-        endpoint: endpoint.as_str().try_into().map_err(long)?,
-        lifetime_s: args.lifetime,
+    names::folder(&args.state)?;
+    let defaults = defaults(args)?;
+    let settings = settings(args, &defaults)?;
+    let base = cloud::Config {
         queue_mode: args.queue_mode,
         link: if args.nbiot {
             Link::NbIot
@@ -176,6 +173,13 @@ fn config(args: &Args) -> Result<Config, Failure> {
         advanced_firmware_update: args.advanced_firmware_update,
         ..cloud::Config::default()
     };
+    let cloud = cloud_config(&base, &settings, &defaults).map_err(|reason| match reason {
+        Reason::NoServerAddress => Failure::new(ProgramError::ServerAddress, &settings.server),
+        _ => Failure::new(
+            ProgramError::KeysUnusable,
+            format!("{}:{}", settings.product_key, settings.device_key),
+        ),
+    })?;
     let base = match args.strict {
         true => engine::Config::strict(),
         false => engine::Config::default(),
@@ -196,7 +200,6 @@ fn config(args: &Args) -> Result<Config, Failure> {
             .map_err(|_| name(&args.version))?,
         ..base
     };
-    names::folder(&args.state)?;
     let readings = Readings {
         battery_percent: Some(args.battery),
         rsrp_dbm: Some(args.rsrp),
@@ -204,20 +207,16 @@ fn config(args: &Args) -> Result<Config, Failure> {
     Ok(Config {
         cloud,
         engine,
-        settings: settings(args)?,
+        settings,
+        defaults,
         readings,
         state: args.state.clone(),
     })
 }
 
-/// What AT commands changed before, below what the command line says.
-fn settings(args: &Args) -> Result<Settings, Failure> {
-    let mut settings = load_settings(&args.state).map_err(|e| {
-        Failure::new(
-            ProgramError::StateFolder,
-            format!("{}: {e}", args.state.display()),
-        )
-    })?;
+/// What the command line says: counts where AT commands have set nothing.
+fn defaults(args: &Args) -> Result<Settings, Failure> {
+    let mut settings = Settings::new();
     settings.connect = ConnectMode::Auto;
     settings.lifetime_s = args.lifetime;
     for (field, value) in [
@@ -234,6 +233,19 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         .as_str()
         .try_into()
         .map_err(|_| Failure::new(ProgramError::ServerAddress, &args.server))?;
+    Ok(settings)
+}
+
+/// What AT commands set before, else `defaults`. The program always connects at its start: it may have no MCU
+/// that asks for it.
+fn settings(args: &Args, defaults: &Settings) -> Result<Settings, Failure> {
+    let mut settings = load_settings(&args.state, defaults).map_err(|e| {
+        Failure::new(
+            ProgramError::StateFolder,
+            format!("{}: {e}", args.state.display()),
+        )
+    })?;
+    settings.connect = ConnectMode::Auto;
     Ok(settings)
 }
 

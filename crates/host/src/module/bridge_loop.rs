@@ -1,6 +1,6 @@
 //! The bridge's thread: the UART.
 
-use super::{Calls, Common, Heard, settings_file};
+use super::{Calls, Common, Heard, Reconfigure, settings_file};
 use crate::serial::Serial;
 use sota::bridge::{Bridge, ConnectMode, Output, Settings};
 use sota::message::{Command, Event, Reason, Reply};
@@ -12,6 +12,7 @@ pub(super) struct BridgeLoop<const B: usize> {
     bridge: Bridge,
     serial: Serial,
     calls: Calls,
+    reconfigure: Reconfigure,
     state: PathBuf,
     /// Received, not yet taken by the machine.
     received: Vec<u8>,
@@ -25,6 +26,7 @@ impl<const B: usize> BridgeLoop<B> {
     pub(super) fn new(
         common: Common<B>,
         settings: Settings,
+        reconfigure: Reconfigure,
         state: PathBuf,
         serial: Serial,
         calls: Calls,
@@ -34,6 +36,7 @@ impl<const B: usize> BridgeLoop<B> {
             bridge: Bridge::new(settings),
             serial,
             calls,
+            reconfigure,
             state,
             received: Vec::new(),
             out: Vec::new(),
@@ -52,12 +55,6 @@ impl<const B: usize> BridgeLoop<B> {
             }
             self.receive(now);
             while self.step(now) {}
-            if self.bridge.settings_changed()
-                && let Err(error) = settings_file::store(&self.state, self.bridge.settings())
-            {
-                self.common
-                    .tell(Heard::SettingsNotStored(error.to_string()));
-            }
             let now = self.common.clock.now();
             let ms = self.serial.retry_at().map(|at| at.saturating_sub(now));
             let fd = self.serial.fd();
@@ -102,10 +99,46 @@ impl<const B: usize> BridgeLoop<B> {
             }
             moved = true;
         }
+        // Before the OK goes out: what was acknowledged outlives a kill.
+        self.keep_settings();
         self.send(now) || moved
     }
 
+    fn keep_settings(&mut self) {
+        if !self.bridge.settings_changed() {
+            return;
+        }
+        let settings = self.bridge.settings();
+        let defaults = &self.reconfigure.defaults;
+        if let Err(error) = settings_file::store(&self.state, settings, defaults) {
+            let heard = Heard::SettingsNotStored(error.to_string());
+            self.common.tell(heard);
+        }
+    }
+
+    /// Settings that differ from those the cloud machine runs with go to its thread.
+    fn use_settings(&mut self) -> Result<(), Reason> {
+        if let Some(config) = self.reconfigure.on_connect(self.bridge.settings())? {
+            // A poisoned lock means a thread panicked between two moves of a whole value: it is still whole.
+            let mut slot = self
+                .common
+                .boxes
+                .config
+                .lock()
+                .unwrap_or_else(|e| e.into_inner());
+            *slot = Some(config);
+            drop(slot);
+            self.common.boxes.cloud.wake();
+        }
+        Ok(())
+    }
+
     fn answer(&mut self, output: Output) {
+        if output == Output::Command(Command::Connect(true))
+            && let Err(reason) = self.use_settings()
+        {
+            return self.bridge.reply(Reply::Refused(reason));
+        }
         let reply = match output {
             Output::Command(command) => match self.calls.command(command) {
                 Some((reply, bytes)) => {

@@ -13,6 +13,7 @@
 mod bridge_loop;
 mod cloud_loop;
 mod engine_loop;
+mod reconfigure;
 mod settings_file;
 
 use crate::clock::HostClock;
@@ -22,6 +23,7 @@ use crate::wake::{self, Sleeper, Wake};
 use bridge_loop::BridgeLoop;
 use cloud_loop::CloudLoop;
 use engine_loop::EngineLoop;
+use reconfigure::Reconfigure;
 use sota::bridge::Settings;
 use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reply, ToCloud, ToEngine, View};
@@ -29,11 +31,12 @@ use sota::platform::{Flash, Readings};
 use sota::{cloud, engine};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use reconfigure::cloud_config;
 pub use settings_file::{load as load_settings, store as store_settings};
 
 /// Erase page of staging and journal in bytes.
@@ -81,12 +84,14 @@ impl Flash for ModuleFlash {
 
 /// What a module is made with.
 pub struct Config {
-    /// The cloud machine's.
+    /// The cloud machine's; server, endpoint and lifetime as [`cloud_config`] makes them from `settings`.
     pub cloud: cloud::Config,
     /// The engine's.
     pub engine: engine::Config,
     /// The AT command server's.
     pub settings: Settings,
+    /// What counts where AT commands have set nothing; its device key is the one of the port.
+    pub defaults: Settings,
     /// Battery and signal, fixed on a PC.
     pub readings: Readings,
     /// Where settings changed by AT commands are kept.
@@ -135,6 +140,8 @@ struct Boxes<const B: usize> {
     to_engine: Mailbox<ToEngine<B>, 4>,
     to_cloud: Mailbox<ToCloud, 4>,
     events: Mailbox<Event, 8>,
+    /// What the cloud's thread is to go on with; a newer one replaces it.
+    config: Mutex<Option<cloud::Config>>,
     cloud: Wake,
     engine: Wake,
     bridge: Wake,
@@ -146,6 +153,7 @@ impl<const B: usize> Boxes<B> {
             to_engine: Mailbox::new(),
             to_cloud: Mailbox::new(),
             events: Mailbox::new(),
+            config: Mutex::new(None),
             cloud,
             engine,
             bridge,
@@ -267,11 +275,13 @@ impl Module {
             from_callers,
             room.clone(),
         );
+        let reconfigure = Reconfigure::new(config.cloud.clone(), config.defaults);
         let mut cloud_loop =
             CloudLoop::new(common(cloud_sleeper), config.cloud, config.readings, room)?;
         let mut bridge_loop = BridgeLoop::new(
             common(bridge_sleeper),
             config.settings,
+            reconfigure,
             config.state,
             serial,
             calls.clone(),

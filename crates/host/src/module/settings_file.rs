@@ -1,4 +1,7 @@
 //! What `AT+QIOTCFG` and `AT+QIOTREG` set, as lines `key=value` in the state folder.
+//!
+//! Only what differs from the program's defaults is kept: another default counts at the next start unless an
+//! AT command has set the item.
 
 use sota::bridge::{ConnectMode, Settings};
 use std::fs;
@@ -7,40 +10,55 @@ use std::path::Path;
 
 const FILE: &str = "settings.txt";
 
-/// The settings kept in the folder `state`; [`Settings::new`] where there are none. A line that cannot
+/// The settings kept in the folder `state`; those of `defaults` where there are none. A line that cannot
 /// be understood is passed over.
 ///
 /// # Errors
 /// The file is there but cannot be read.
-pub fn load(state: &Path) -> io::Result<Settings> {
+pub fn load(state: &Path, defaults: &Settings) -> io::Result<Settings> {
     let text = match fs::read_to_string(state.join(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    Ok(parse(&text))
+    Ok(parse(&text, defaults.clone()))
 }
 
 /// Keeps the settings: the whole new file or the whole old one.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn store(state: &Path, settings: &Settings) -> io::Result<()> {
+pub fn store(state: &Path, settings: &Settings, defaults: &Settings) -> io::Result<()> {
     let new = state.join("settings.new");
-    fs::write(&new, text(settings))?;
+    fs::write(&new, text(settings, defaults))?;
     fs::rename(new, state.join(FILE))
 }
 
-fn text(s: &Settings) -> String {
-    let connect = s.connect as u8;
-    format!(
-        "product_key={}\nproduct_secret={}\ndevice_key={}\ndevice_secret={}\nserver={}\nlifetime_s={}\nconnect={connect}\n",
-        s.product_key, s.product_secret, s.device_key, s.device_secret, s.server, s.lifetime_s
-    )
+fn text(s: &Settings, d: &Settings) -> String {
+    let mut text = String::new();
+    for (key, value, default) in [
+        ("product_key", &s.product_key, &d.product_key),
+        ("product_secret", &s.product_secret, &d.product_secret),
+        ("device_key", &s.device_key, &d.device_key),
+        ("device_secret", &s.device_secret, &d.device_secret),
+    ] {
+        if value != default {
+            text += &format!("{key}={value}\n");
+        }
+    }
+    if s.server != d.server {
+        text += &format!("server={}\n", s.server);
+    }
+    if s.lifetime_s != d.lifetime_s {
+        text += &format!("lifetime_s={}\n", s.lifetime_s);
+    }
+    if s.connect != d.connect {
+        text += &format!("connect={}\n", s.connect as u8);
+    }
+    text
 }
 
-fn parse(text: &str) -> Settings {
-    let mut s = Settings::new();
+fn parse(text: &str, mut s: Settings) -> Settings {
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match key {
             "product_key" => set(&mut s.product_key, value),
@@ -75,19 +93,36 @@ mod tests {
     #[test]
     fn what_was_kept_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(load(dir.path()).unwrap(), Settings::new());
-        let mut settings = Settings::new();
+        let mut defaults = Settings::new();
+        set(&mut defaults.device_key, "d1");
+        assert_eq!(load(dir.path(), &defaults).unwrap(), defaults);
+        let mut settings = defaults.clone();
         set(&mut settings.product_key, "p1");
         set(&mut settings.server, "coap://127.0.0.1:5683");
         settings.lifetime_s = 300;
         settings.connect = ConnectMode::Auto;
-        store(dir.path(), &settings).unwrap();
-        assert_eq!(load(dir.path()).unwrap(), settings);
+        store(dir.path(), &settings, &defaults).unwrap();
+        assert_eq!(load(dir.path(), &defaults).unwrap(), settings);
+        // A new default counts where nothing was set.
+        set(&mut defaults.device_key, "d2");
+        set(&mut defaults.server, "coap://other");
+        let loaded = load(dir.path(), &defaults).unwrap();
+        assert_eq!(
+            (&*loaded.device_key, &*loaded.server),
+            ("d2", "coap://127.0.0.1:5683")
+        );
+        // A deleted one stays deleted.
+        settings.device_key.clear();
+        store(dir.path(), &settings, &defaults).unwrap();
+        assert_eq!(load(dir.path(), &defaults).unwrap().device_key, "");
     }
 
     #[test]
     fn a_garbled_file_is_no_panic() {
-        let s = parse("connect=9\nlifetime_s=x\n=\nproduct_key\nserver=a=b\n");
+        let s = parse(
+            "connect=9\nlifetime_s=x\n=\nproduct_key\nserver=a=b\n",
+            Settings::new(),
+        );
         assert_eq!(s.lifetime_s, 86_400);
         assert_eq!(s.server, "a=b");
     }
@@ -95,7 +130,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_survived(text in ".{0,300}") {
-            parse(&text);
+            parse(&text, Settings::new());
         }
     }
 }

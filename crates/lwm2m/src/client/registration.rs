@@ -183,6 +183,11 @@ impl Registration {
         matches!(self.phase, Phase::Registered | Phase::Updating { .. }) && !self.leave_after
     }
 
+    /// Leaves the server: the good-bye waits or is not answered yet.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leave | Phase::Leaving) || self.leave_after
+    }
+
     /// The last Update was lost and is tried again after a pause.
     pub fn is_retrying(&self) -> bool {
         self.failures > 0
