@@ -75,7 +75,7 @@ def median(rows, key):
 CPU, RATE = "server_cpu_seconds_per_100000_blocks", "blocks_per_second"
 lines = [
     f"Medians of {runs} runs of {blocks:,} blocks of 1,024 bytes, alternately; coap-server is libcoap {os.environ['SERVER']};",
-    f"{os.cpu_count()} processors, Linux {platform.release()}. Written by `benches/serve.sh`.",
+    f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}. Written by `benches/serve.sh`.",
     "",
     "| clients at once | Center, CPU s per 100,000 blocks | coap-server | ratio | Center, blocks/s | coap-server | Center, least and greatest CPU s | coap-server |",
     "|---:|---:|---:|---:|---:|---:|---:|---:|",
