@@ -8,6 +8,5 @@ crate::catalogue! {
         SlotTooSmall = 402, "the package does not fit the MCU's slot", "make the image smaller or the slot larger";
         ImageDigest = 403, "what is in the MCU's flash does not match the announced digests", "the MCU keeps the old image; the upgrade is tried again by the Center";
         McuFlash = 404, "the MCU's flash failed to erase, write or read", "check the flash; if it repeats, the part is worn";
-        BadAnswer = 405, "the module's answer could not be understood", "check that both sides run the same protocol version";
     }
 }

@@ -3,7 +3,6 @@
 crate::catalogue! {
     /// Errors of the program's command line and its parts.
     ProgramError {
-        Usage = 2000, "the command line cannot be understood", "see `sota help`";
         PackageUnreadable = 2001, "the package's file cannot be read", "check the path given with --package and its permissions";
         PackageEmpty = 2002, "the package is empty", "give a file of at least one byte";
         PackageOversized = 2003, "the package is larger than a package may be", "give a file of at most 104857600 bytes";
