@@ -5,6 +5,7 @@ extern crate std;
 mod doors;
 mod fetch;
 mod link;
+mod results;
 
 use std::boxed::Box;
 use std::vec::Vec;

@@ -10,7 +10,6 @@ pub mod plan;
 pub mod security;
 pub mod server;
 pub mod software_management;
-pub mod views;
 
 /// What a server may do with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
