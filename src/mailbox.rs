@@ -6,7 +6,7 @@
 
 use core::cell::{Cell, RefCell};
 use critical_section::Mutex;
-use heapless::Deque;
+use heapless::Vec;
 
 /// How a port wakes the thread that receives: a semaphore, an event, an unparked thread.
 pub trait Wake: Sync {
@@ -16,7 +16,8 @@ pub trait Wake: Sync {
 
 /// At most `N` messages, first in, first out.
 pub struct Mailbox<T, const N: usize> {
-    queue: Mutex<RefCell<Deque<T, N>>>,
+    // Moved up when one is taken: for these few places that is less code than a ring.
+    queue: Mutex<RefCell<Vec<T, N>>>,
     wake: Mutex<Cell<Option<&'static dyn Wake>>>,
 }
 
@@ -24,7 +25,7 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
     /// An empty mailbox; until [`Mailbox::set_wake`] the receiver has to look by itself.
     pub const fn new() -> Self {
         Mailbox {
-            queue: Mutex::new(RefCell::new(Deque::new())),
+            queue: Mutex::new(RefCell::new(Vec::new())),
             wake: Mutex::new(Cell::new(None)),
         }
     }
@@ -43,7 +44,7 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
     /// Puts `message` in, or gives it back when the mailbox is full.
     pub fn try_send(&self, message: T) -> Result<(), T> {
         let wake = critical_section::with(|cs| {
-            self.queue.borrow_ref_mut(cs).push_back(message)?;
+            self.queue.borrow_ref_mut(cs).push(message)?;
             Ok(self.wake.borrow(cs).get())
         })?;
         if let Some(wake) = wake {
@@ -54,7 +55,10 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
 
     /// The oldest message, if there is one.
     pub fn try_recv(&self) -> Option<T> {
-        critical_section::with(|cs| self.queue.borrow_ref_mut(cs).pop_front())
+        critical_section::with(|cs| {
+            let mut queue = self.queue.borrow_ref_mut(cs);
+            (!queue.is_empty()).then(|| queue.remove(0))
+        })
     }
 
     /// Messages inside.

@@ -12,6 +12,7 @@
 //! ```
 
 use heapless::String;
+pub use sota_coap::Etag;
 pub use sota_errors::Reason;
 pub use sota_lwm2m::objects::plan::{
     ComponentName, ComponentType, DownloadInfo, Offer, State, Version,
@@ -81,7 +82,7 @@ pub enum ToEngine<const BLOCK: usize> {
         /// Size2, if the server told.
         total: Option<u32>,
         /// ETag of the representation, empty if none.
-        etag: heapless::Vec<u8, 8>,
+        etag: Etag,
     },
     /// One block, in order.
     Block {
@@ -145,7 +146,7 @@ pub enum ToCloud {
         /// engine sends [`ToCloud::StopFetch`] when its piece is full.
         to: u32,
         /// The ETag the representation must have; empty = any (first fetch of a package).
-        etag: heapless::Vec<u8, 8>,
+        etag: Etag,
     },
     /// Forget the fetch.
     StopFetch,
@@ -153,29 +154,30 @@ pub enum ToCloud {
 
 /// What the objects show: a snapshot of the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(C)] // The small and often used first, for shorter code.
 pub struct View {
-    /// The components: 0 is the module itself, m + 1 is MCU m.
-    pub components: heapless::Vec<ComponentView, COMPONENTS>,
     /// Index of the component under upgrade.
     pub active: Option<u8>,
     /// Which door its plan came through.
     pub door: Door,
-    /// The offer's name.
-    pub plan: String<{ sota_lwm2m::objects::plan::PLAN_LEN }>,
-    /// Its target version.
-    pub target: Version,
     /// Its state.
     pub state: State,
     /// The host's answer.
     pub answer: Option<bool>,
-    /// The last reason.
-    pub reason: Option<Reason>,
     /// Every byte of the package is staged or handed over and every digest matched.
     pub verified: bool,
+    /// The last reason.
+    pub reason: Option<Reason>,
     /// Bytes of the package that are durable.
     pub progress: u32,
     /// Package length, 0 before download information.
     pub length: u32,
+    /// The components: 0 is the module itself, m + 1 is MCU m.
+    pub components: heapless::Vec<ComponentView, COMPONENTS>,
+    /// The offer's name.
+    pub plan: String<{ sota_lwm2m::objects::plan::PLAN_LEN }>,
+    /// Its target version.
+    pub target: Version,
 }
 
 /// One component as the server sees it.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use sota::bridge::{Bridge, Output, Settings};
 use sota::engine::{Config, Engine};
 use sota::message::{
-    ComponentType, Door, DownloadInfo, Event, Offer, Reply, State, ToCloud, ToEngine,
+    ComponentType, Door, DownloadInfo, Etag, Event, Offer, Reply, State, ToCloud, ToEngine,
 };
 use sota::platform::{Flash, Readings};
 
@@ -161,7 +161,7 @@ impl Module {
                 self.fetch = Some((from as usize, to as usize));
                 self.cloud(ToEngine::FetchStarted {
                     total: Some(LENGTH as u32),
-                    etag: heapless::Vec::from_slice(b"tag").unwrap(),
+                    etag: Etag::new(b"tag").unwrap(),
                 });
             }
             ToCloud::Verdict { result, .. } => assert_eq!(result, Ok(())),

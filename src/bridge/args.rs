@@ -73,7 +73,7 @@ fn args(mut text: &str) -> Option<Vec<Arg<'_>, ARGS>> {
             (arg, tail.strip_prefix('"')?.trim_ascii_start())
         } else {
             let (plain, tail) = split(text, b",");
-            if plain.as_bytes().contains(&b'"') {
+            if !split(plain, b"\"").1.is_empty() {
                 return None;
             }
             let arg = Arg {

@@ -1,7 +1,8 @@
-//! The download of `from..to` of a package by random-access Block2 (RFC 7959), one block in flight.
+//! The download of `from..to` of a package: whose address is wanted, when the next block is asked for, and what
+//! an answer means for the upgrade.
 //!
-//! The machine decides which block is wanted and what an answer means; the message, its retransmission
-//! and the measured time-out belong to the exchange that carries it.
+//! Which block it is and whether an answer has it is [`sota_coap::Download`]'s matter; the message, its
+//! retransmission and the measured time-out belong to the exchange that carries it.
 //!
 //! | phase | means | leaves to |
 //! |---|---|---|
@@ -16,18 +17,15 @@
 //! network cannot explain do (4.xx, another ETag, a wrong size).
 
 use heapless::{String, Vec};
+use sota_coap::echo::{ECHO_MAX, challenge};
+use sota_coap::{Builder, Code, Message, Step, Szx, TransferError, after, option};
 use sota_errors::Reason;
 use sota_lwm2m::client::registration::back_off;
 use sota_lwm2m::objects::plan::URI_LEN;
 
 use super::uri::Uri;
-use crate::message::Millis;
+use crate::message::{Etag, Millis};
 
-/// ETag of a representation, at most 8 bytes (RFC 7252 5.10.6).
-pub type Etag = Vec<u8, 8>;
-
-/// Block numbers have 20 bits.
-const BLOCKS: u32 = 1 << 20;
 /// `to` of a fetch whose end is not known yet: a server that tells no Size2.
 const OPEN: u32 = u32::MAX;
 const RETRY_FIRST_MS: u32 = 2_000;
@@ -47,46 +45,18 @@ enum Phase {
     Pause { until: Millis },
 }
 
-/// The block to ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Block number.
-    pub num: u32,
-    /// Size exponent: `16 << szx` bytes.
-    pub szx: u8,
-    /// First request of this fetch: Size2 is asked for.
-    pub first: bool,
-}
-
-/// What of an answer matters here.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Answer<'a> {
-    /// `class << 5 | detail`.
-    pub code: u8,
-    /// Block2: number, more, size exponent.
-    pub block2: Option<(u32, bool, u8)>,
-    /// Size2.
-    pub size2: Option<u32>,
-    /// ETag, empty if none.
-    pub etag: &'a [u8],
-    /// Echo, empty if none (RFC 9175).
-    pub echo: &'a [u8],
-    /// The block.
-    pub payload: &'a [u8],
-}
-
 /// What an answer brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Got<'a> {
-    /// The next bytes, in order, at most as many as the engine's block holds.
+    /// The next bytes, in order, at most as many as the block that was asked for.
     Block {
         /// Absolute offset in the package.
         offset: u32,
         /// The bytes, never empty.
         data: &'a [u8],
-        /// They came with the first answer of this fetch, its Size2 if told; or with the last block of an
-        /// open fetch, the length that it shows.
-        started: Option<Option<u32>>,
+        /// They came with the first answer of this fetch, or with the last block of an open one:
+        /// [`Download::total`] has what the server told, or the length that it shows.
+        started: bool,
     },
     /// Nothing yet: it is tried again.
     Again,
@@ -98,14 +68,13 @@ pub enum Got<'a> {
 #[derive(Clone, Debug)]
 pub struct Download {
     uri: String<URI_LEN>,
-    next: u32,
-    to: u32,
-    etag: Etag,
-    echo: Vec<u8, 40>,
-    /// Greatest size exponent asked for; shrinks when the server answers with less.
-    szx: u8,
+    blocks: sota_coap::Download,
+    /// The length is not known: the last block tells it.
+    open: bool,
+    /// The first block of this fetch was given.
+    begun: bool,
+    echo: Vec<u8, ECHO_MAX>,
     phase: Phase,
-    started: bool,
     /// The port knows the address of this URI's host.
     resolved: bool,
     failures: u8,
@@ -113,56 +82,51 @@ pub struct Download {
 }
 
 impl Download {
-    /// A machine that fetches nothing. `szx` 0..=6 is the greatest block the engine takes.
-    pub fn new(szx: u8) -> Self {
+    /// A machine that fetches nothing.
+    pub fn new() -> Self {
         Download {
             uri: String::new(),
-            next: 0,
-            to: 0,
-            etag: Etag::new(),
+            blocks: sota_coap::Download::NOTHING,
+            open: false,
+            begun: false,
             echo: Vec::new(),
-            szx,
             phase: Phase::Idle,
-            started: false,
             resolved: false,
             failures: 0,
             echoes: 0,
         }
     }
 
-    /// Begins to fetch `from..to`; a fetch under way is forgotten. `szx` as in [`new`](Self::new).
+    /// Begins to fetch `from..to` in blocks of at most `szx`; a fetch under way is forgotten.
     pub fn fetch(
         &mut self,
         uri: String<URI_LEN>,
         from: u32,
         to: u32,
         etag: Etag,
-        szx: u8,
+        szx: Szx,
     ) -> Result<(), Reason> {
         self.stop();
         Uri::parse(&uri)?;
-        if to != OPEN && to.saturating_sub(1) >> (szx + 4) >= BLOCKS {
-            return Err(Reason::PackageTooLarge);
-        }
+        // The server that answered with smaller blocks will do so again.
+        let same = uri == self.uri;
+        let szx = if same { self.blocks.szx() } else { szx };
+        self.open = to == OPEN;
+        let end = Some(to).filter(|_| !self.open);
+        self.blocks =
+            sota_coap::Download::new(from, end, szx, etag).map_err(|_| Reason::PackageTooLarge)?;
         if from >= to {
             return Err(Reason::LengthMismatch);
         }
-        if uri != self.uri {
+        if !same {
             self.uri = uri;
-            self.szx = szx;
             self.resolved = false;
             self.echo.clear();
         }
-        self.next = from;
-        self.to = to;
-        self.etag = etag;
-        self.started = false;
+        self.begun = false;
         self.failures = 0;
         self.echoes = 0;
-        self.phase = match self.resolved {
-            true => Phase::Ready,
-            false => Phase::Lookup,
-        };
+        self.go_on();
         Ok(())
     }
 
@@ -176,29 +140,32 @@ impl Download {
         self.phase != Phase::Idle
     }
 
-    /// A request is on the air.
-    pub fn in_flight(&self) -> bool {
-        self.phase == Phase::InFlight
-    }
-
     /// The package's address, valid since [`fetch`](Self::fetch) took it.
     pub fn uri(&self) -> Option<Uri<'_>> {
         Uri::parse(&self.uri).ok()
     }
 
-    /// The Echo value to repeat, empty if none.
-    pub fn echo(&self) -> &[u8] {
-        &self.echo
+    /// The ETag of the representation.
+    pub fn etag(&self) -> Etag {
+        self.blocks.etag()
     }
 
-    /// The ETag of the representation.
-    pub fn etag(&self) -> &Etag {
-        &self.etag
+    /// Bytes of the whole package, as far as the server's answers tell.
+    pub fn total(&self) -> Option<u32> {
+        self.blocks.total()
+    }
+
+    /// Adds what asks for the block wanted now, also while it is in flight: a retransmission is written again.
+    pub fn add_options(&self, builder: &mut Builder<'_>) {
+        self.blocks.add_options(builder);
+        if !self.echo.is_empty() {
+            builder.option(option::ECHO, &self.echo);
+        }
     }
 
     /// The host's address is wanted; told once per look-up.
     pub fn take_lookup(&mut self) -> bool {
-        let wanted = self.phase == Phase::Lookup;
+        let wanted = self.wants_lookup();
         if wanted {
             self.phase = Phase::Resolving;
         }
@@ -221,29 +188,17 @@ impl Download {
         }
     }
 
-    /// The block to ask for at `now`; call [`sent`](Self::sent) when the request went out.
-    pub fn wanted(&mut self, now: Millis) -> Option<Wanted> {
+    /// A block is to be asked for at `now`; call [`sent`](Self::sent) when the request went out.
+    pub fn wanted(&mut self, now: Millis) -> bool {
         if let Phase::Pause { until } = self.phase
             && now >= until
         {
-            self.phase = match self.resolved {
-                true => Phase::Ready,
-                false => Phase::Lookup,
-            };
+            self.go_on();
         }
-        (self.phase == Phase::Ready).then(|| self.block())
+        self.is_ready()
     }
 
-    /// The block wanted now, also while it is in flight: a retransmission is written from it again.
-    pub fn block(&self) -> Wanted {
-        Wanted {
-            num: self.next >> (self.szx + 4),
-            szx: self.szx,
-            first: !self.started,
-        }
-    }
-
-    /// The request for [`wanted`](Self::wanted) is on the air.
+    /// The request for the block [`wanted`](Self::wanted) is on the air.
     pub fn sent(&mut self) {
         self.phase = Phase::InFlight;
     }
@@ -255,109 +210,59 @@ impl Download {
         }
     }
 
-    /// The answer to the request on the air. `room` is the engine's greatest block in bytes.
-    pub fn on_answer<'a>(
-        &mut self,
-        now: Millis,
-        answer: &Answer<'a>,
-        room: usize,
-        random: u32,
-    ) -> Got<'a> {
+    /// The answer to the request on the air.
+    pub fn on_answer<'a>(&mut self, now: Millis, answer: &Message<'a>, random: u32) -> Got<'a> {
         if self.phase != Phase::InFlight {
             return Got::Again;
         }
-        let failed = match answer.code {
-            0x45 => match self.content(answer, room) {
-                Ok(block) => return block,
-                Err(reason) => reason,
-            },
-            0x81 if !answer.echo.is_empty() && self.echoes < ECHO_LIMIT => {
-                self.echoes += 1;
-                self.echo.clear();
-                match self.echo.extend_from_slice(answer.echo) {
-                    Ok(()) => {
-                        self.phase = Phase::Ready;
-                        return Got::Again;
-                    }
-                    Err(_) => Reason::PackageRefused,
+        self.phase = Phase::Ready;
+        if let Some(echo) = challenge(answer)
+            && self.echoes < ECHO_LIMIT
+        {
+            self.echoes += 1;
+            self.echo.clear();
+            // As long as `challenge` lets one be.
+            let _ = self.echo.extend_from_slice(echo);
+            return Got::Again;
+        }
+        let failed = match self.blocks.on_response(answer) {
+            Ok(Step::Again) => return Got::Again,
+            Ok(Step::Block { offset, data }) if !data.is_empty() => {
+                let last = self.blocks.is_done();
+                if last {
+                    self.stop();
                 }
+                // An answer that ended before the first wanted byte was the first, but gave no block.
+                let first = !core::mem::replace(&mut self.begun, true);
+                self.failures = 0;
+                self.echoes = 0;
+                return Got::Block {
+                    offset,
+                    data,
+                    started: first || last && self.open,
+                };
             }
-            0x84 => Reason::PackageNotFound,
             // 5.01 and 5.05 stay as they are however often one asks; the other 5.xx pass.
-            0xa1 | 0xa5 => Reason::PackageRefused,
-            code if code >> 5 == 5 => {
+            Err(TransferError::Refused(code))
+                if code.class() == 5
+                    && code != Code::NOT_IMPLEMENTED
+                    && code != Code::PROXYING_NOT_SUPPORTED =>
+            {
                 self.pause(now, random);
                 return Got::Again;
             }
-            _ => Reason::PackageRefused,
-        };
-        self.phase = Phase::Idle;
-        Got::Failed(failed)
-    }
-
-    fn content<'a>(&mut self, answer: &Answer<'a>, room: usize) -> Result<Got<'a>, Reason> {
-        // Without Block2 the payload is the whole representation.
-        let (num, more, szx) = answer.block2.unwrap_or((0, false, 6));
-        let size = 16usize << szx.min(6);
-        let len = answer.payload.len();
-        if szx > 6 || (more && len != size) || (answer.block2.is_some() && len > size) {
-            return Err(Reason::MalformedMessage);
-        }
-        if (self.started || !self.etag.is_empty()) && answer.etag != self.etag.as_slice() {
-            return Err(Reason::PackageChanged);
-        }
-        let start = num
-            .checked_mul(size as u32)
-            .ok_or(Reason::MalformedMessage)?;
-        let end = start
-            .checked_add(u32::try_from(len).map_err(|_| Reason::MalformedMessage)?)
-            .ok_or(Reason::MalformedMessage)?;
-        // An open fetch learns its end from the last block.
-        let found = (!more && self.to == OPEN).then_some(end);
-        if let Some(end) = found {
-            self.to = end;
-        }
-        if !more && end < self.to {
-            return Err(Reason::LengthMismatch);
-        }
-        // The token matched, so this is no late answer: the server gave another block than was asked for.
-        let skip = self.next.checked_sub(start).ok_or(Reason::PackageRefused)?;
-        let data = answer
-            .payload
-            .get(skip as usize..)
-            .filter(|data| !data.is_empty())
-            .ok_or(Reason::PackageRefused)?;
-        let want = (self.to.saturating_sub(self.next) as usize).min(room);
-        let data = data.get(..want).unwrap_or(data);
-        if answer.block2.is_some() && szx < self.szx {
-            self.szx = szx;
-            let last = if self.to == OPEN { end } else { self.to };
-            if last.saturating_sub(1) >> (szx + 4) >= BLOCKS {
-                return Err(Reason::PackageTooLarge);
+            Err(TransferError::Refused(Code::NOT_FOUND)) => Reason::PackageNotFound,
+            Err(TransferError::TooManyBlocks) => Reason::PackageTooLarge,
+            Err(TransferError::EtagChanged) => Reason::PackageChanged,
+            Err(TransferError::EndsEarly(_)) => Reason::LengthMismatch,
+            Err(TransferError::BadOption(_) | TransferError::BadBlock) => Reason::MalformedMessage,
+            Ok(Step::Block { .. })
+            | Err(TransferError::Refused(_) | TransferError::NotBlockwise) => {
+                Reason::PackageRefused
             }
-        }
-        let first = !self.started;
-        let started = (first || found.is_some()).then_some(found.or(answer.size2));
-        if first {
-            self.started = true;
-            self.etag.clear();
-            self.etag
-                .extend_from_slice(answer.etag)
-                .map_err(|_| Reason::MalformedMessage)?;
-        }
-        let offset = self.next;
-        self.next = self.next.saturating_add(data.len() as u32);
-        self.failures = 0;
-        self.echoes = 0;
-        self.phase = match self.next < self.to {
-            true => Phase::Ready,
-            false => Phase::Idle,
         };
-        Ok(Got::Block {
-            offset,
-            data,
-            started,
-        })
+        self.stop();
+        Got::Failed(failed)
     }
 
     /// When time alone makes a request due; `None` while the engine's room or the network is waited for.
@@ -374,6 +279,13 @@ impl Download {
         self.phase == Phase::Ready
     }
 
+    fn go_on(&mut self) {
+        self.phase = match self.resolved {
+            true => Phase::Ready,
+            false => Phase::Lookup,
+        };
+    }
+
     fn pause(&mut self, now: Millis, random: u32) {
         let pause = back_off(RETRY_FIRST_MS, RETRY_CAP_MS, self.failures, random);
         self.failures = self.failures.saturating_add(1);
@@ -381,235 +293,10 @@ impl Download {
             self.resolved = false;
         }
         self.phase = Phase::Pause {
-            until: now.saturating_add(pause),
+            until: after(now, pause),
         };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONTENT: u8 = 0x45;
-
-    fn machine(from: u32, to: u32) -> Download {
-        let mut d = Download::new(2);
-        d.fetch("coap://h/p".try_into().unwrap(), from, to, Etag::new(), 2)
-            .unwrap();
-        assert!(d.take_lookup());
-        d.on_resolved(0, true, 0);
-        d
-    }
-
-    /// One exchange with a server that holds `package` and gives at most `szx`.
-    fn serve(
-        d: &mut Download,
-        package: &[u8],
-        szx: u8,
-        etag: &[u8],
-    ) -> Result<(u32, usize), Reason> {
-        let wanted = d.wanted(0).expect("a block is wanted");
-        d.sent();
-        let offset = (wanted.num as usize) << (wanted.szx + 4);
-        let szx = szx.min(wanted.szx);
-        let size = 16 << szx;
-        let end = (offset + size).min(package.len());
-        let answer = Answer {
-            code: CONTENT,
-            block2: Some(((offset / size) as u32, end < package.len(), szx)),
-            size2: Some(package.len() as u32),
-            etag,
-            echo: &[],
-            payload: package.get(offset..end).unwrap_or(&[]),
-        };
-        match d.on_answer(0, &answer, 64, 0) {
-            Got::Block { offset, data, .. } => {
-                assert_eq!(data, &package[offset as usize..][..data.len()]);
-                Ok((offset, data.len()))
-            }
-            Got::Failed(reason) => Err(reason),
-            Got::Again => panic!("an answer with content is never again"),
-        }
-    }
-
-    #[test]
-    fn pieces_of_any_size_join() {
-        let package: [u8; 300] = core::array::from_fn(|i| i as u8);
-        for piece in [1, 16, 50, 64, 100, 299, 300] {
-            let mut got = 0;
-            while got < 300 {
-                let to = (got + piece).min(300);
-                let mut d = machine(got, to);
-                while d.is_active() {
-                    let (offset, len) = serve(&mut d, &package, 6, b"e").unwrap();
-                    assert_eq!(offset, got);
-                    got += len as u32;
-                }
-                assert_eq!(got, to);
-            }
-        }
-    }
-
-    #[test]
-    fn a_smaller_block_is_obeyed_at_any_time() {
-        let package = [7u8; 300];
-        let mut d = machine(0, 300);
-        assert_eq!(serve(&mut d, &package, 6, b"e"), Ok((0, 64)));
-        assert_eq!(serve(&mut d, &package, 0, b"e"), Ok((64, 16)));
-        assert_eq!(d.wanted(0).map(|w| (w.num, w.szx)), Some((5, 0)));
-        assert_eq!(serve(&mut d, &package, 6, b"e"), Ok((80, 16)));
-    }
-
-    #[test]
-    fn what_the_network_cannot_explain_fails() {
-        let package = [7u8; 300];
-        let mut d = machine(0, 300);
-        serve(&mut d, &package, 6, b"e").unwrap();
-        assert_eq!(
-            serve(&mut d, &package, 6, b"f"),
-            Err(Reason::PackageChanged)
-        );
-        assert!(!d.is_active());
-        let mut d = machine(256, 400);
-        assert_eq!(
-            serve(&mut d, &package, 6, b"e"),
-            Err(Reason::LengthMismatch)
-        );
-        for (code, reason) in [
-            (0x84, Reason::PackageNotFound),
-            (0x83, Reason::PackageRefused),
-            (0xa1, Reason::PackageRefused),
-        ] {
-            let mut d = machine(0, 300);
-            d.wanted(0);
-            d.sent();
-            let answer = Answer {
-                code,
-                ..Answer::default()
-            };
-            assert_eq!(d.on_answer(0, &answer, 64, 0), Got::Failed(reason));
-        }
-    }
-
-    #[test]
-    fn a_resumed_fetch_must_find_the_same_etag() {
-        let package = [7u8; 300];
-        let mut d = Download::new(2);
-        let etag = Etag::from_slice(b"old").unwrap();
-        d.fetch("coap://h/p".try_into().unwrap(), 128, 300, etag, 2)
-            .unwrap();
-        d.take_lookup();
-        d.on_resolved(0, true, 0);
-        assert_eq!(
-            serve(&mut d, &package, 6, b"new"),
-            Err(Reason::PackageChanged)
-        );
-    }
-
-    #[test]
-    fn breaks_pause_longer_each_time_and_never_end_it() {
-        let mut d = machine(0, 300);
-        let mut now = 0;
-        let mut last = 0;
-        for round in 0..100 {
-            while d.wanted(now).is_none() {
-                if d.take_lookup() {
-                    d.on_resolved(now, true, 0);
-                } else {
-                    now = d.deadline().expect("it goes on");
-                }
-            }
-            d.sent();
-            d.on_lost(now, 0);
-            let pause = d.deadline().unwrap() - now;
-            assert!(pause >= last && pause <= 300_000, "round {round}");
-            last = pause;
-        }
-        assert_eq!(last, 300_000);
-    }
-
-    #[test]
-    fn a_challenge_is_answered_but_not_for_ever() {
-        let mut d = machine(0, 300);
-        let answer = Answer {
-            code: 0x81,
-            echo: b"c",
-            ..Answer::default()
-        };
-        for _ in 0..3 {
-            d.wanted(0).unwrap();
-            d.sent();
-            assert_eq!(d.on_answer(0, &answer, 64, 0), Got::Again);
-            assert_eq!(d.echo(), b"c");
-        }
-        d.wanted(0).unwrap();
-        d.sent();
-        assert_eq!(
-            d.on_answer(0, &answer, 64, 0),
-            Got::Failed(Reason::PackageRefused)
-        );
-    }
-
-    #[test]
-    fn more_than_a_million_blocks_are_refused_before_the_first() {
-        let mut d = Download::new(0);
-        let uri: String<URI_LEN> = "coap://h/p".try_into().unwrap();
-        assert_eq!(d.fetch(uri.clone(), 0, 16 << 20, Etag::new(), 0), Ok(()));
-        assert_eq!(
-            d.fetch(uri, 0, (16 << 20) + 1, Etag::new(), 0),
-            Err(Reason::PackageTooLarge)
-        );
-    }
-
-    /// A server without Size2: the last block tells the length.
-    #[test]
-    fn an_open_fetch_ends_with_the_last_block() {
-        let mut d = machine(0, OPEN);
-        for (num, more, len, expected) in [
-            (0, true, 64, Some(None)),
-            (1, true, 64, None),
-            (2, false, 10, Some(Some(138))),
-        ] {
-            assert_eq!(d.wanted(0).map(|w| w.num), Some(num));
-            d.sent();
-            let payload = [7; 64];
-            let answer = Answer {
-                code: 0x45,
-                block2: Some((num, more, 2)),
-                etag: &[1],
-                payload: &payload[..len],
-                ..Answer::default()
-            };
-            let Got::Block {
-                offset, started, ..
-            } = d.on_answer(0, &answer, 64, 0)
-            else {
-                panic!("no block {num}");
-            };
-            assert_eq!((offset, started), (num * 64, expected));
-        }
-        assert!(!d.is_active());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_answer_is_survived(
-            code: u8,
-            block: Option<(u32, bool, u8)>,
-            size2: Option<u32>,
-            etag in proptest::collection::vec(0u8.., 0..10),
-            payload in proptest::collection::vec(0u8.., 0..1200),
-            from in 0u32..5000,
-            len in 1u32..5000,
-        ) {
-            let mut d = machine(from, from + len);
-            d.wanted(0).unwrap();
-            d.sent();
-            let answer = Answer { code, block2: block, size2, etag: &etag, echo: &etag, payload: &payload };
-            if let Got::Block { offset, data, .. } = d.on_answer(0, &answer, 64, 0) {
-                proptest::prop_assert_eq!(offset, from);
-                proptest::prop_assert!(!data.is_empty() && data.len() <= 64);
-            }
-        }
-    }
-}
+mod tests;

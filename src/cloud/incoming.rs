@@ -2,22 +2,22 @@
 
 use sota_coap::dedup::{Dedup, Seen};
 use sota_coap::message::{ack, reset, reset_for};
-use sota_coap::{Block, Builder, Code, Kind, Message, Reaction, Token, option};
+use sota_coap::{Block, Builder, Code, Kind, Message, Reaction, Token, after, option};
 use sota_lwm2m::client::dispatch::{Reply, Request, dispatch, write_content, write_links};
 use sota_lwm2m::client::observe::digest;
 use sota_lwm2m::client::registration::LOCATION_LEN;
 use sota_lwm2m::{ContentFormat, Path};
 
 use super::config::Peer;
-use super::download::{Answer as Content, Got};
-use super::machine::{BlockSlot, Cloud};
+use super::download::Got;
+use super::machine::Cloud;
 use super::objects::verdict_code;
 use super::own::What;
 use crate::message::{Millis, Reason};
 
 /// An answer waits this long for the engine's verdict before an empty ACK goes out (RFC 7252 5.2.2); well
 /// below the server's ACK_TIMEOUT of 2 s, so that it does not send again.
-const PIGGYBACK_MS: u64 = 800;
+const PIGGYBACK_MS: u32 = 800;
 
 /// Critical options a request may have.
 const KNOWN: &[u16] = &[
@@ -186,31 +186,18 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     #[inline(never)]
     fn on_block(&mut self, message: &Message<'_>) {
-        let answer = Content {
-            code: message.code().byte(),
-            block2: message.uint_option(option::BLOCK2).map(|bits| {
-                let (num, more, szx) = (bits >> 4, bits & 8 != 0, (bits & 7) as u8);
-                (num, more, szx)
-            }),
-            size2: message.uint_option(option::SIZE2),
-            etag: message.option(option::ETAG).unwrap_or(&[]),
-            echo: message.option(option::ECHO).unwrap_or(&[]),
-            payload: message.payload(),
-        };
         let random = self.random();
-        match self.download.on_answer(self.now, &answer, BLOCK, random) {
+        match self.download.on_answer(self.now, message, random) {
             Got::Block {
                 offset,
                 data,
                 started,
             } => {
-                if started.is_some() {
-                    self.started = started;
-                }
-                // At most BLOCK bytes were asked of the machine, so they always fit.
-                if let Ok(data) = heapless::Vec::from_slice(data) {
-                    self.block = Some(BlockSlot { offset, data });
-                }
+                self.started |= started;
+                self.block.offset = offset;
+                self.block.data.clear();
+                // At most as many as the block that was asked for, so they always fit.
+                let _ = self.block.data.extend_from_slice(data);
             }
             Got::Again => {}
             Got::Failed(reason) => self.failed = Some(reason),
@@ -270,7 +257,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 // The ACK and the piggybacked answer name the request.
                 message_id: first,
                 token: message.token(),
-                acknowledge_at: (kind == Kind::Ack).then(|| self.now.saturating_add(PIGGYBACK_MS)),
+                acknowledge_at: (kind == Kind::Ack).then(|| after(self.now, PIGGYBACK_MS)),
                 verdict: None,
             });
             return;

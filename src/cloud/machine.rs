@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 use sota_coap::dedup::Entry;
-use sota_coap::{Exchange, Params, Rtt};
+use sota_coap::{Exchange, Params, Rtt, Szx, after};
 use sota_lwm2m::client::observe::Observations;
 use sota_lwm2m::client::registration::{Outcome, Registration, Timing};
 use sota_lwm2m::client::send::SendQueue;
@@ -43,56 +43,57 @@ pub(super) struct Get {
     pub(super) send: bool,
 }
 
-/// A block on its way to the engine.
-#[derive(Clone, Debug)]
+/// A block on its way to the engine; empty: none.
+#[derive(Clone, Debug, Default)]
 pub(super) struct BlockSlot<const BLOCK: usize> {
     pub(super) offset: u32,
     pub(super) data: Vec<u8, BLOCK>,
 }
 
 /// The cloud machine. `BLOCK` is the greatest block in bytes: 16, 32 … 1024.
+// The small and often used first: a small processor reaches the first 32 bytes, and words in the first 128, with
+// an instruction of half the length.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Cloud<const BLOCK: usize> {
-    pub(super) config: Config,
-    pub(super) params: Params,
-    pub(super) device: Device,
-    pub(super) registration: Registration,
-    pub(super) reports: SendQueue<Report, REPORTS>,
-    pub(super) observations: Observations<OBSERVATIONS>,
-    pub(super) download: Download,
-    pub(super) server_rtt: Rtt,
-    pub(super) source_rtt: Rtt,
-    pub(super) own: Option<Own>,
-    pub(super) get: Option<Get>,
-    pub(super) answer: Option<Answer>,
-    pub(super) short: Option<Short>,
-    pub(super) pending: Option<Pending>,
-    pub(super) remembered: [Option<Entry<Peer>>; REMEMBERED],
-    /// The separate response acknowledged last, against its copies.
-    pub(super) acknowledged: Option<(Peer, u16)>,
-    ticket: u8,
+    pub(super) address: Address,
+    /// The engine is to hear of the first answer, or of the length that the last block showed.
+    pub(super) started: bool,
+    pub(super) room: bool,
     asked: bool,
+    ticket: u8,
     pub(super) link: Option<bool>,
-    pub(super) started: Option<Option<u32>>,
-    pub(super) block: Option<BlockSlot<BLOCK>>,
     pub(super) failed: Option<Reason>,
     pub(super) last_error: Option<Reason>,
-    pub(super) address: Address,
+    message_id: u16,
+    pub(super) seed: u32,
+    /// The separate response acknowledged last, against its copies.
+    pub(super) acknowledged: Option<(Peer, u16)>,
+    pub(super) now: Millis,
     /// Last sign that the path to the server works in both directions.
     pub(super) heard: Millis,
     /// Last message either way: queue mode's window.
     pub(super) traffic: Millis,
-    pub(super) now: Millis,
-    message_id: u16,
-    pub(super) seed: u32,
-    pub(super) room: bool,
+    pub(super) short: Option<Short>,
+    pub(super) get: Option<Get>,
+    pub(super) own: Option<Own>,
+    pub(super) answer: Option<Answer>,
+    pub(super) pending: Option<Pending>,
+    pub(super) server_rtt: Rtt,
+    pub(super) source_rtt: Rtt,
+    pub(super) params: Params,
+    pub(super) registration: Registration,
+    pub(super) download: Download,
+    pub(super) reports: SendQueue<Report, REPORTS>,
+    pub(super) observations: Observations<OBSERVATIONS>,
+    pub(super) remembered: [Option<Entry<Peer>>; REMEMBERED],
+    pub(super) block: BlockSlot<BLOCK>,
+    pub(super) device: Device,
+    pub(super) config: Config,
 }
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
-    const SZX: u8 = {
-        assert!(BLOCK.is_power_of_two() && BLOCK >= 16 && BLOCK <= 1024);
-        BLOCK.trailing_zeros() as u8 - 4
-    };
+    const SZX: Szx = Szx::from_bytes(BLOCK).expect("a block has 16, 32 .. 1024 bytes");
 
     /// A machine that is not connected. `random` is unpredictable: the first message id comes from it.
     pub fn new(config: Config, random: u32) -> Self {
@@ -108,7 +109,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             ),
             reports: SendQueue::default(),
             observations: Observations::default(),
-            download: Download::new(Self::SZX),
+            download: Download::new(),
             server_rtt: Rtt::new(&params),
             source_rtt: Rtt::new(&params),
             own: None,
@@ -121,8 +122,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             ticket: 0,
             asked: false,
             link: None,
-            started: None,
-            block: None,
+            started: false,
+            block: BlockSlot::default(),
             failed: None,
             last_error: None,
             address: Address::Unknown,
@@ -166,8 +167,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             || self.get.is_some()
             || self.pending.is_some()
             || self.download.is_ready();
-        (self.config.queue_mode && !busy)
-            .then(|| self.traffic.saturating_add(self.config.awake_ms.into()))
+        (self.config.queue_mode && !busy).then(|| after(self.traffic, self.config.awake_ms))
     }
 
     /// Battery and signal, as often as the port likes; observers hear of changes.
@@ -259,10 +259,9 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 .components
                 .iter()
                 .map(|c| (&c.name, &c.version)));
-        if view != self.device.view {
-            self.device.set_view(view);
-            self.observations.look();
-        }
+        self.device.set_view(view);
+        // Also when nothing changed: the digests tell, for less than a comparison of all fields takes.
+        self.observations.look();
         if links {
             self.registration.links_changed();
         }
@@ -284,8 +283,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     fn stop_fetch(&mut self) {
         self.get = None;
-        self.block = None;
-        self.started = None;
+        self.block.data.clear();
+        self.started = false;
         self.failed = None;
     }
 
@@ -360,16 +359,16 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             self.asked = true;
             return Some(ask.message(self.ticket));
         }
-        if let Some(total) = self.started.take() {
+        if core::mem::take(&mut self.started) {
             return Some(ToEngine::FetchStarted {
-                total,
-                etag: self.download.etag().clone(),
+                total: self.download.total(),
+                etag: self.download.etag(),
             });
         }
-        if let Some(block) = self.block.take() {
+        if !self.block.data.is_empty() {
             return Some(ToEngine::Block {
-                offset: block.offset,
-                data: block.data,
+                offset: self.block.offset,
+                data: core::mem::take(&mut self.block.data),
             });
         }
         self.failed.take().map(ToEngine::FetchFailed)
@@ -379,8 +378,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     pub fn has_to_engine(&self) -> bool {
         self.link.is_some()
             || (self.device.ask.is_some() && !self.asked)
-            || self.started.is_some()
-            || self.block.is_some()
+            || self.started
+            || !self.block.data.is_empty()
             || self.failed.is_some()
     }
 

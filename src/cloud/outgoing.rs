@@ -130,14 +130,9 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     fn start(&mut self, what: What) {
-        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
-        let jitter = self.random() as u16;
-        let begin = match what {
-            What::Notify { .. } | What::Response { .. } => Exchange::start_confirm,
-            _ => Exchange::start,
-        };
+        let confirm = matches!(what, What::Notify { .. } | What::Response { .. });
         let timeout = self.server_rtt.timeout_ms();
-        let exchange = begin(self.now, mid, token, &self.params, timeout, jitter);
+        let exchange = self.exchange(confirm, timeout);
         self.own = Some(Own {
             what,
             exchange,
@@ -145,24 +140,34 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         });
     }
 
+    /// A new exchange that begins now; `confirm`: no response is wanted, only the ACK.
+    #[inline(never)]
+    fn exchange(&mut self, confirm: bool, timeout_ms: u32) -> Exchange {
+        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
+        let jitter = self.random() as u16;
+        let begin = match confirm {
+            true => Exchange::start_confirm,
+            false => Exchange::start,
+        };
+        begin(self.now, mid, token, &self.params, timeout_ms, jitter)
+    }
+
     /// Only what the engine has room for is asked for: that is the back-pressure. And of the server
     /// itself nothing while it owes another answer (NSTART 1).
     fn may_ask(&self) -> bool {
         self.room
-            && self.block.is_none()
-            && self.started.is_none()
+            && self.block.data.is_empty()
+            && !self.started
             && !(self.own.is_some() && self.source() == Peer::Server)
     }
 
     #[inline(never)]
     fn next_block(&mut self) {
-        if self.download.wanted(self.now).is_none() {
+        if !self.download.wanted(self.now) {
             return;
         }
-        let (mid, token) = (self.next_message_id(), Token::from_u32(self.random()));
-        let jitter = self.random() as u16;
         let timeout = self.source_rtt.timeout_ms();
-        let exchange = Exchange::start(self.now, mid, token, &self.params, timeout, jitter);
+        let exchange = self.exchange(false, timeout);
         self.get = Some(Get {
             peer: self.source(),
             exchange,
@@ -315,14 +320,17 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     /// When [`poll`](Self::poll) must be called if nothing else happens.
     #[inline(never)]
     pub fn deadline(&self) -> Option<Millis> {
+        let sends = self.own.as_ref().is_some_and(|own| own.send)
+            || self.get.as_ref().is_some_and(|get| get.send);
+        if sends || self.answer.is_some() || self.short.is_some() {
+            return Some(0);
+        }
         let own = match &self.own {
-            Some(own) if own.send => Some(0),
             Some(own) => own.exchange.deadline(),
             None if self.source_busy() => None,
             None => self.choice_deadline(),
         };
         let get = match &self.get {
-            Some(get) if get.send => Some(0),
             Some(get) => get.exchange.deadline(),
             // What is waited for ends with another input, not with time.
             None if !self.may_ask() => None,
@@ -331,22 +339,22 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             None if self.address == Address::Asked && self.source() == Peer::Server => None,
             None => self.download.deadline(),
         };
-        let now = (self.answer.is_some() || self.short.is_some()).then_some(0);
         let pending = self.pending.as_ref().and_then(Pending::deadline);
-        earliest(&[own, get, now, pending])
+        earliest(&[own, get, pending])
     }
 
     fn choice_deadline(&self) -> Option<Millis> {
+        if self.separate_response().is_some() {
+            return Some(0);
+        }
         let registration = match self.address {
             Address::Asked => None,
             _ => self.registration.deadline(),
         };
-        let others = match self.registration.is_registered() {
-            true => [self.reports.deadline(), self.observations.deadline()],
-            false => [None; 2],
-        };
-        let owed = self.separate_response().is_some().then_some(0);
-        let [reports, observations] = others;
-        earliest(&[registration, reports, observations, owed])
+        if !self.registration.is_registered() {
+            return registration;
+        }
+        let (reports, observations) = (self.reports.deadline(), self.observations.deadline());
+        earliest(&[registration, reports, observations])
     }
 }

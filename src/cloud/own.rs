@@ -222,7 +222,6 @@ pub(super) fn write_get(
     out: &mut [u8],
 ) -> Result<usize, BuildError> {
     let uri = download.uri().ok_or(BuildError::NoSpace)?;
-    let wanted = download.block();
     let (mid, token) = (exchange.message_id(), exchange.token());
     let mut builder = Builder::new(out, Kind::Con, Code::GET, mid, token);
     let mut part = [0u8; 255];
@@ -238,12 +237,6 @@ pub(super) fn write_get(
         let bytes = decode(query, &mut part).ok_or(BuildError::NoSpace)?;
         builder.option(option::URI_QUERY, bytes);
     }
-    builder.uint_option(option::BLOCK2, (wanted.num << 4) | u32::from(wanted.szx));
-    if wanted.first {
-        builder.uint_option(option::SIZE2, 0);
-    }
-    if !download.echo().is_empty() {
-        builder.option(option::ECHO, download.echo());
-    }
+    download.add_options(&mut builder);
     builder.finish()
 }

@@ -77,8 +77,8 @@ impl<'a> Uri<'a> {
 
     /// The host is an address, not a name.
     pub fn is_literal(&self) -> bool {
-        let bytes = self.host.as_bytes();
-        bytes.contains(&b':') || bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
+        let v6 = !split(self.host, b":").1.is_empty();
+        v6 || self.host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
     }
 
     /// The path's segments, still percent-encoded. None for `/` and for no path.

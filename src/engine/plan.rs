@@ -1,5 +1,7 @@
 //! Offers, the host's answer, download information, cancel, and the versions the MCU announces.
 
+use sota_coap::after;
+
 use super::{
     Engine, Fetch, digest,
     journal::Key,
@@ -10,8 +12,8 @@ use super::{
 };
 use crate::{
     message::{
-        COMPONENTS, ComponentName, ComponentType, Door, DownloadInfo, Millis, Offer, Reason, State,
-        Version,
+        COMPONENTS, ComponentName, ComponentType, Door, DownloadInfo, Etag, Millis, Offer, Reason,
+        State, Version,
     },
     platform::{Flash, Readings},
 };
@@ -58,7 +60,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     ..Flow::default()
                 };
                 self.info = DownloadInfo::default();
-                self.etag.clear();
+                self.etag = Etag::NONE;
             }
             State::PlanReceived if door == self.door() => {}
             _ => return Err(Reason::UpgradeBusy),
@@ -87,7 +89,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         });
         self.queue.event(Tag::Plan(instance));
         if self.config.auto_confirm {
-            self.timers.tick = Some(now.saturating_add(self.config.tick_ms.into()));
+            self.timers.tick = Some(after(now, self.config.tick_ms));
             // With the standard's door the download information comes right behind: it is awaited.
             if door == Door::Plan {
                 let _ = self.confirm(now, readings, flash);
@@ -299,7 +301,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let tag = record::tag(&info);
         self.flow.active = Some(instance);
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
-            self.etag.clear();
             self.forget_progress();
             self.info = info;
             self.flow.info_tag = tag;
@@ -506,7 +507,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         } else if state != State::Updating {
             self.announce();
         } else if self.timers.grace.is_none() {
-            let grace = now.saturating_add(self.config.revert_grace_ms.into());
+            let grace = after(now, self.config.revert_grace_ms);
             // Never past the 20 minutes: their end comes first then.
             self.timers.grace =
                 Some(grace).filter(|at| self.timers.state.is_none_or(|end| *at < end));

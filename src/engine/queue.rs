@@ -64,15 +64,16 @@ const HIGH_WATER: usize = 10;
 
 /// Everything that waits.
 #[derive(Default)]
+#[repr(C)] // The small and often used first, for shorter code; see `Engine`.
 pub(super) struct Queue {
-    pub(super) events: Deque<Tag, EVENTS>,
-    pub(super) reports: Deque<Report, REPORTS>,
-    pub(super) verdicts: Deque<(Ticket, Result<(), Reason>), 8>,
     pub(super) connect: Option<bool>,
     pub(super) request: Option<bool>,
     pub(super) view: bool,
     pub(super) stop: bool,
     pub(super) fetch: Fetch,
+    pub(super) events: Deque<Tag, EVENTS>,
+    pub(super) reports: Deque<Report, REPORTS>,
+    pub(super) verdicts: Deque<(Ticket, Result<(), Reason>), 8>,
 }
 
 impl Queue {

@@ -9,11 +9,8 @@ use super::{
     journal::PAYLOAD_MAX,
     queue::reason_from,
 };
-use crate::message::{ComponentType, DownloadInfo, Millis, Offer, Reason, State};
+use crate::message::{ComponentType, DownloadInfo, Etag, Millis, Offer, Reason, State};
 use crate::text::put;
-
-/// ETag of the representation, empty = none known.
-pub(super) type Etag = Vec<u8, 8>;
 
 /// Builds a payload.
 #[derive(Default)]
@@ -82,6 +79,7 @@ impl<'a> Reader<'a> {
 
 /// The state machine as it survives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(C)] // bytes first, see `Engine`
 pub(super) struct Flow {
     /// State; 3, 6, 11 and 12 stay until the next plan, so that they are reported after a restart.
     pub(super) state: State,
@@ -260,8 +258,8 @@ pub(super) fn tag(info: &DownloadInfo) -> u32 {
 /// Download information with its ETag.
 pub(super) fn encode_download(info: &DownloadInfo, etag: &Etag) -> Writer {
     let mut w = encode_info(info);
-    w.u8(etag.len() as u8);
-    w.bytes(etag);
+    w.u8(etag.as_bytes().len() as u8);
+    w.bytes(etag.as_bytes());
     w
 }
 
@@ -276,7 +274,7 @@ pub(super) fn decode_download(payload: &[u8]) -> Option<(DownloadInfo, Etag)> {
     info.sha256 = r.option()?;
     r.text(&mut info.uri)?;
     let n = usize::from(r.u8()?);
-    Some((info, Vec::from_slice(r.bytes(n)?).ok()?))
+    Some((info, Etag::new(r.bytes(n)?)?))
 }
 
 /// A piece's end: where, of which package, and the digests' state there.
@@ -343,7 +341,7 @@ mod tests {
             sha256: Some([3; 32]),
             uri: long(),
         };
-        let etag = Vec::from_slice(&[9; 8]).unwrap();
+        let etag = Etag::new(&[9; 8]).unwrap();
         let payload = encode_download(&info, &etag).0;
         assert!(payload.len() < PAYLOAD_MAX);
         assert_eq!(decode_download(&payload), Some((info, etag)));

@@ -15,6 +15,8 @@
 //! Restarts, not strict: 1, 2, 3, 11, 12 the same; 4, 5, 6 -> 5; 8 -> 8; 9 -> 9 with what is left.
 //! Strict: 2, 4, 5, 8 -> 6 and from 0; 9 -> 9 with a new 20 min. Every state is reported again once.
 
+use sota_coap::after;
+
 use super::{
     Engine, Fetch,
     journal::{Key, PAYLOAD_MAX},
@@ -30,7 +32,7 @@ use crate::{
 };
 
 /// State 9: how often what is left is journaled, in ms.
-const SAVE_MS: Millis = 60_000;
+const SAVE_MS: u32 = 60_000;
 
 /// What waits for the clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +80,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// Goes to a state: journal first, then what others see.
     pub(super) fn enter<F: Flash>(&mut self, now: Millis, flash: &mut F, state: State) {
-        let after = |ms: u32| Some(now.saturating_add(ms.into()));
+        let after = |ms| Some(after(now, ms));
         let config = &self.config;
         self.flow.state = state;
         if !matches!(state, State::DownloadError | State::Failure) {
@@ -107,7 +109,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::Updating => {
                 timers.state = after(self.flow.remaining_ms);
                 timers.grace = self.flow.grace_ms.and_then(after);
-                timers.save = Some(now.saturating_add(SAVE_MS));
+                timers.save = after(SAVE_MS);
                 event = Some(Tag::Updating);
             }
             State::Success | State::Failure => {}
@@ -189,8 +191,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.flow.state = State::Confirmed;
                 }
                 if self.flow.state == State::Confirmed {
-                    let wait = self.config.info_wait_ms.into();
-                    self.timers.state = Some(now.saturating_add(wait));
+                    self.timers.state = Some(after(now, self.config.info_wait_ms));
                 }
             }
         }
@@ -251,7 +252,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 (State::Confirmed, _) => self.give_up(now, flash, Reason::ConfirmedButNoDownload),
                 (State::DownloadStarts, _) if !self.config.strict && !self.link => {
                     // Without a network nothing can start, and that is no failure.
-                    self.timers.state = Some(now.saturating_add(self.config.start_ms.into()));
+                    self.timers.state = Some(after(now, self.config.start_ms));
                 }
                 (State::DownloadStarts, _) => {
                     self.download_error(now, flash, Reason::DownloadDidNotStart);
@@ -271,13 +272,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.finish(now, flash, active, Err(Reason::McuStillRunsSource));
         }
         if due(&mut self.timers.save, now) {
-            self.timers.save = Some(now.saturating_add(SAVE_MS));
+            self.timers.save = Some(after(now, SAVE_MS));
             if let Err(reason) = self.save(now, flash) {
                 self.last_error = Some(reason);
             }
         }
         if due(&mut self.timers.tick, now) {
-            self.timers.tick = Some(now.saturating_add(self.config.tick_ms.into()));
+            self.timers.tick = Some(after(now, self.config.tick_ms));
             match self.flow.state {
                 State::PlanReceived => {
                     let _ = self.confirm(now, readings, flash);
@@ -299,7 +300,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Some(slot) if !self.config.strict => strategy::judge(&slot.offer, readings),
             _ => Ok(()),
         };
-        let after = |ms: u32| Some(now.saturating_add(ms.into()));
+        let after = |ms| Some(after(now, ms));
         match judged {
             Ok(()) => {
                 self.suspended = None;

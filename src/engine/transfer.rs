@@ -11,15 +11,17 @@
 //! Each step can be cut and is done again from its start: Save before its record is only a copy, Restore
 //! after its record takes everything from the scratch page.
 
+use sota_coap::after;
+
 use super::{
     Engine, Fetch,
     journal::Key,
     queue::Tag,
-    record::{self, Etag, Rescue},
+    record::{self, Rescue},
     staging,
 };
 use crate::{
-    message::{ComponentType, Millis, Reason, State, ToCloud},
+    message::{ComponentType, Etag, Millis, Reason, State, ToCloud},
     platform::{Flash, Readings},
 };
 
@@ -104,7 +106,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     pub(super) fn forget_progress(&mut self) {
         self.flow.piece_start = 0;
         self.flow.progress = 0;
-        self.etag.clear();
+        self.etag = Etag::NONE;
         self.flow.info_tag = 0;
     }
 
@@ -136,7 +138,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 0 => u32::MAX,
                 _ => self.piece_end(),
             },
-            etag: self.etag.clone(),
+            etag: self.etag,
         }
     }
 
@@ -151,7 +153,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if !self.downloading() || self.queue.fetch != Fetch::Asked {
             return;
         }
-        if !self.etag.is_empty() && etag != self.etag {
+        if !self.etag.is_none() && etag != self.etag {
             return self.download_error(now, flash, Reason::PackageChanged);
         }
         let total = total.unwrap_or(self.info.length);
@@ -450,7 +452,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if self.flow.state == State::Downloaded
             && let Some(timer) = self.timers.state.as_mut()
         {
-            *timer = now.saturating_add(self.config.read_ms.into());
+            *timer = after(now, self.config.read_ms);
         }
         Ok(n)
     }

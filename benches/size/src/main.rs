@@ -6,8 +6,6 @@
 
 mod port;
 
-use core::cell::RefCell;
-use critical_section::{Mutex, with};
 use port::{Nor, give, take, word};
 use sota::bridge::{Bridge, Output, Settings};
 use sota::cloud::{self, Cloud, OVERHEAD, Peer};
@@ -15,6 +13,7 @@ use sota::engine::{Config, Engine};
 use sota::mailbox::Mailbox;
 use sota::message::{Event, Reply, ToCloud, ToEngine};
 use sota::platform::{Flash, Readings};
+use static_cell::StaticCell;
 
 const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
@@ -22,11 +21,11 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
     512
 };
 
-static ENGINE: Mutex<RefCell<Option<Engine<BLOCK>>>> = Mutex::new(RefCell::new(None));
-static BRIDGE: Mutex<RefCell<Bridge>> = Mutex::new(RefCell::new(Bridge::new(Settings::new())));
-static CLOUD: Mutex<RefCell<Option<Cloud<BLOCK>>>> = Mutex::new(RefCell::new(None));
-static DATAGRAM: Mutex<RefCell<[u8; BLOCK + OVERHEAD]>> =
-    Mutex::new(RefCell::new([0; BLOCK + OVERHEAD]));
+// Filled by `reset`, so zero before it: a static with an initial value would have it in flash a second time.
+static ENGINE: StaticCell<Engine<BLOCK>> = StaticCell::new();
+static BRIDGE: StaticCell<Bridge> = StaticCell::new();
+static CLOUD: StaticCell<Cloud<BLOCK>> = StaticCell::new();
+static DATAGRAM: StaticCell<[u8; BLOCK + OVERHEAD]> = StaticCell::new();
 static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 2> = Mailbox::new();
 static TO_CLOUD: Mailbox<ToCloud, 2> = Mailbox::new();
 static EVENTS: Mailbox<Event, 2> = Mailbox::new();
@@ -154,28 +153,20 @@ extern "C" fn reset() -> ! {
         staging: Nor(0),
         journal: Nor(1),
     };
-    with(|cs| {
-        *ENGINE.borrow_ref_mut(cs) = Some(Engine::start(Config::default(), now(), &mut flash));
-    });
-    with(|cs| {
+    let engine = ENGINE.init_with(|| Engine::start(Config::default(), now(), &mut flash));
+    let cloud = CLOUD.init_with(|| {
         let config = cloud::Config {
             advanced_firmware_update: word() == 0,
             queue_mode: word() == 0,
             ..cloud::Config::default()
         };
-        *CLOUD.borrow_ref_mut(cs) = Some(Cloud::new(config, word()));
+        Cloud::new(config, word())
     });
+    let bridge = BRIDGE.init_with(|| Bridge::new(Settings::new()));
+    let datagram = DATAGRAM.init_with(|| [0; BLOCK + OVERHEAD]);
     loop {
-        with(|cs| {
-            if let Some(cloud) = CLOUD.borrow_ref_mut(cs).as_mut() {
-                cloud_step(cloud, &mut DATAGRAM.borrow_ref_mut(cs));
-            }
-            let mut engine = ENGINE.borrow_ref_mut(cs);
-            let Some(engine) = engine.as_mut() else {
-                return;
-            };
-            engine_step(engine, &mut flash);
-            bridge_step(&mut BRIDGE.borrow_ref_mut(cs), engine, &mut flash);
-        });
+        cloud_step(cloud, datagram);
+        engine_step(engine, &mut flash);
+        bridge_step(bridge, engine, &mut flash);
     }
 }

@@ -169,25 +169,31 @@ impl<'a> Builder<'a> {
         &mut self,
         write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<&mut Self, E> {
-        if self.payload {
-            return Ok(self.fail(BuildError::Order));
-        }
-        if self.error.is_some() {
-            return Ok(self);
-        }
-        let start = self.used + 1;
-        let room = self.buffer.get_mut(start..).unwrap_or(&mut []);
-        let greatest = room.len();
-        let written = write(room)?;
-        if written > greatest {
-            return Ok(self.fail(BuildError::NoSpace));
-        }
-        if written > 0 {
-            self.push(&[PAYLOAD_MARKER]);
-            self.used += written;
-            self.payload = true;
+        if let Some(room) = self.room() {
+            let written = write(room)?;
+            self.written(written);
         }
         Ok(self)
+    }
+
+    /// Where a payload goes; `None` when the message already failed.
+    fn room(&mut self) -> Option<&mut [u8]> {
+        if self.payload {
+            self.fail(BuildError::Order);
+        }
+        let room = self.buffer.get_mut(self.used + 1..).unwrap_or(&mut []);
+        self.error.is_none().then_some(room)
+    }
+
+    /// So many bytes were put there.
+    fn written(&mut self, len: usize) {
+        if len > self.space() {
+            self.fail(BuildError::NoSpace);
+        } else if len > 0 {
+            self.push(&[PAYLOAD_MARKER]);
+            self.used += len;
+            self.payload = true;
+        }
     }
 
     /// Bytes left for a payload, its marker counted.

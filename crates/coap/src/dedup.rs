@@ -9,6 +9,7 @@
 //! entries chosen by the message id, so a large table costs no more time than a small one.
 
 use crate::code::Code;
+use crate::params::after;
 
 /// Entries looked at for one request.
 pub const WAYS: usize = 8;
@@ -67,7 +68,7 @@ impl<P: Copy + PartialEq> Dedup<'_, P> {
         let Some((_, slot)) = place else {
             return Seen::Full;
         };
-        let until = now.saturating_add(u64::from(lifetime_ms));
+        let until = after(now, lifetime_ms);
         *slot = Some(Entry {
             peer,
             until,

@@ -8,7 +8,7 @@
 //! | the block asked for | its bytes are given, the next block is wanted |
 //! | the same place, smaller SZX | its bytes are given; smaller blocks are wanted from now on, NUM scaled |
 //! | another place (a repeated block, a wrong NUM), a short block that is not the last, a larger SZX | nothing is given, the same block is wanted again; after [`STRIKES`] in a row: `BadBlock` |
-//! | no Block2 | the payload is the whole representation |
+//! | no Block2 | the payload is the whole representation; of one longer than a block, a block's bytes are given |
 //! | another ETag, or none after one | `EtagChanged` |
 //! | the last block before the wanted end | `EndsEarly` |
 //! | an unknown critical option | `BadOption` |
@@ -25,6 +25,9 @@ use crate::option;
 
 /// Useless answers in a row before a transfer fails.
 pub const STRIKES: u8 = 4;
+
+/// To the end, wherever that is: no representation in blocks is so long.
+const OPEN: u32 = u32::MAX;
 
 /// Why a block-wise transfer ended. None of these is the network's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,8 @@ impl core::error::Error for TransferError {}
 /// What an answer brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The next bytes. Empty only when the rest of the representation is empty.
+    /// The next bytes, at most as many as the block that was asked for. Empty only when the rest of the
+    /// representation is empty.
     Block {
         /// First byte's place in the representation.
         offset: u32,
@@ -88,8 +92,8 @@ pub enum Step<'a> {
 pub struct Download {
     /// First byte not given yet.
     next: u32,
-    /// One past the last byte wanted.
-    to: Option<u32>,
+    /// One past the last byte wanted, or [`OPEN`].
+    to: u32,
     total: Option<u32>,
     etag: Etag,
     szx: Szx,
@@ -99,6 +103,18 @@ pub struct Download {
 }
 
 impl Download {
+    /// A download that is done before it began.
+    pub const NOTHING: Download = Download {
+        next: 0,
+        to: 0,
+        total: None,
+        etag: Etag::NONE,
+        szx: Szx::S1024,
+        strikes: 0,
+        started: false,
+        done: true,
+    };
+
     /// Fetches `from..to` (`to` `None`: to the end) in blocks of at most `szx`. `etag` is the version it
     /// must be, [`Etag::NONE`] = any; then all blocks must have that of the first.
     ///
@@ -113,15 +129,14 @@ impl Download {
         szx: Szx,
         etag: Etag,
     ) -> Result<Download, TooManyBlocks> {
+        let to = to.unwrap_or(OPEN);
         let download = Download {
             next: from,
             to,
-            total: None,
             etag,
             szx,
-            strikes: 0,
-            started: false,
-            done: to.is_some_and(|to| to <= from),
+            done: to <= from,
+            ..Download::NOTHING
         };
         download.numbers_suffice()?;
         Ok(download)
@@ -167,54 +182,49 @@ impl Download {
             return Err(TransferError::EtagChanged);
         }
 
-        let asked = self.block().offset();
         let payload = message.payload();
         let (start, more) = match message.block(option::BLOCK2) {
             None if self.next == 0 || payload.len() > self.next as usize => (0, false),
             None => return Err(TransferError::NotBlockwise),
-            Some(Err(_)) => return self.strike(),
-            Some(Ok(block)) => {
-                if block.szx > self.szx {
+            Some(block) => {
+                let asked = self.block();
+                let Some(block) = block.ok().filter(|block| block.szx <= asked.szx) else {
                     return self.strike();
-                }
-                if block.szx < self.szx {
-                    self.szx = block.szx;
-                    self.numbers_suffice()?;
-                }
-                let size = block.szx.bytes() as usize;
-                let wrong_length = if block.more {
-                    payload.len() != size
-                } else {
-                    payload.len() > size
                 };
-                if block.offset() != asked || wrong_length {
+                self.szx = block.szx;
+                self.numbers_suffice()?;
+                let size = block.szx.bytes() as usize;
+                let short = block.more && payload.len() < size;
+                if block.offset() != asked.offset() || short || payload.len() > size {
                     return self.strike();
                 }
-                (asked, block.more)
+                (block.offset(), block.more)
             }
         };
         self.etag = etag;
         self.started = true;
         self.total = message.uint_option(option::SIZE2).or(self.total);
 
-        let skip = self.next.saturating_sub(start) as usize;
         let offset = self.next;
-        let Some(mut data) = payload.get(skip..).filter(|data| !data.is_empty() || !more) else {
-            if !more {
-                return self.ends(start.saturating_add(payload.len() as u32), offset, &[]);
-            }
+        let skip = offset.saturating_sub(start) as usize;
+        let rest = payload.get(skip..).unwrap_or(&[]);
+        if rest.is_empty() && more {
             // The server's smaller block ends before the first wanted byte; the next request is nearer.
             return Ok(Step::Again);
-        };
-        if let Some(room) = self.to.map(|to| to.saturating_sub(offset) as usize) {
-            data = data.get(..room).unwrap_or(data);
         }
+        // Never more than the caller made room for, also of a whole representation.
+        let room = self.to.saturating_sub(offset).min(self.szx.bytes()) as usize;
+        let data = rest.get(..room).unwrap_or(rest);
         self.strikes = 0;
         self.next = offset.saturating_add(data.len() as u32);
-        if self.to.is_some_and(|to| self.next >= to) {
+        self.done = self.next >= self.to;
+        if !more && !self.done && data.len() == rest.len() {
+            let end = start.saturating_add(payload.len() as u32);
+            self.total = Some(end);
+            if self.to != OPEN || end < offset {
+                return Err(TransferError::EndsEarly(end));
+            }
             self.done = true;
-        } else if !more {
-            return self.ends(self.next, offset, data);
         }
         self.numbers_suffice()?;
         Ok(Step::Block { offset, data })
@@ -250,20 +260,6 @@ impl Download {
         self.started
     }
 
-    fn ends<'a>(
-        &mut self,
-        end: u32,
-        offset: u32,
-        data: &'a [u8],
-    ) -> Result<Step<'a>, TransferError> {
-        self.total = Some(end);
-        if self.to.is_some() || end < offset {
-            return Err(TransferError::EndsEarly(end));
-        }
-        self.done = true;
-        Ok(Step::Block { offset, data })
-    }
-
     fn strike<'a>(&mut self) -> Result<Step<'a>, TransferError> {
         self.strikes += 1;
         if self.strikes >= STRIKES {
@@ -276,9 +272,10 @@ impl Download {
         if self.done {
             return Ok(());
         }
-        let last = self
-            .to
-            .map_or(self.next, |to| to.saturating_sub(1).max(self.next));
+        let last = match self.to {
+            OPEN => self.next,
+            to => to - 1,
+        };
         Block::at(last, false, self.szx).map(|_| ())
     }
 }
@@ -455,6 +452,13 @@ mod tests {
         assert!(d.is_done());
         let mut d = download(2, Some(4), 64);
         assert_eq!(answer(&mut d, None, A, b"hello"), Ok((2, b"ll".to_vec())));
+        let whole: Vec<u8> = (0..40).collect();
+        let mut d = download(0, None, 16);
+        for block in whole.chunks(16) {
+            let at = d.next_offset();
+            assert_eq!(answer(&mut d, None, A, &whole), Ok((at, block.to_vec())));
+        }
+        assert_eq!((d.is_done(), d.total()), (true, Some(40)));
         let mut d = download(64, None, 64);
         let refused = Err(Some(TransferError::NotBlockwise));
         assert_eq!(answer(&mut d, None, A, b"hello"), refused);

@@ -16,7 +16,7 @@
 //! The ACK of a separate response may be lost or come after it: the response counts, it implies the ACK.
 
 use crate::message::{Kind, Message, Token};
-use crate::params::Params;
+use crate::params::{Params, after};
 
 /// What [`Exchange::poll`] wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Exchange {
         let timeout_ms = params.jittered_ms(timeout_ms.max(1), random);
         Exchange {
             started: now,
-            deadline: now.saturating_add(u64::from(timeout_ms)),
+            deadline: after(now, timeout_ms),
             timeout_ms,
             response_wait_ms: params.max_transmit_wait_ms(),
             sample_ms: None,
@@ -122,7 +122,7 @@ impl Exchange {
     pub fn start_non(now: u64, message_id: u16, token: Token, wait_ms: u32) -> Exchange {
         Exchange {
             started: now,
-            deadline: now.saturating_add(u64::from(wait_ms)),
+            deadline: after(now, wait_ms),
             timeout_ms: wait_ms,
             response_wait_ms: wait_ms,
             sample_ms: None,
@@ -145,7 +145,7 @@ impl Exchange {
             self.retransmissions += 1;
             self.timeout_ms = self.timeout_ms.saturating_mul(2);
             // From now, not from the missed deadline: a late caller must not send twice in a row.
-            self.deadline = now.saturating_add(u64::from(self.timeout_ms));
+            self.deadline = after(now, self.timeout_ms);
             return Poll::Resend;
         }
         self.phase = Phase::Done;
@@ -219,7 +219,7 @@ impl Exchange {
             self.take_sample(now);
             if self.wants_response {
                 self.phase = Phase::Acked;
-                self.deadline = now.saturating_add(u64::from(self.response_wait_ms));
+                self.deadline = after(now, self.response_wait_ms);
             } else {
                 self.phase = Phase::Done;
             }

@@ -29,6 +29,6 @@ pub use download::{Download, Step, TransferError};
 pub use etag::Etag;
 pub use exchange::{Exchange, Poll, Reaction};
 pub use message::{Kind, Message, ParseError, Token};
-pub use params::Params;
+pub use params::{Params, after};
 pub use rtt::Rtt;
 pub use upload::{Upload, UploadStep};

@@ -345,8 +345,15 @@ pub const fn reset(message_id: u16) -> [u8; HEADER_LEN] {
 /// The segments of a path written `/a/b`; one slash at the beginning is no segment.
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('/').unwrap_or(path);
-    let root = path.is_empty();
-    path.split('/').filter(move |_| !root)
+    let mut rest = Some(path).filter(|path| !path.is_empty());
+    // `str::split` looks for any character, with a search of its own that takes some 300 bytes of code.
+    core::iter::from_fn(move || {
+        let text = rest?;
+        let slash = text.bytes().position(|byte| byte == b'/');
+        let (segment, tail) = text.split_at_checked(slash.unwrap_or(text.len()))?;
+        rest = tail.get(1..);
+        Some(segment)
+    })
 }
 
 const fn kind_of(first: u8) -> Kind {

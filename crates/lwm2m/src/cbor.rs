@@ -47,7 +47,7 @@ impl Head {
 }
 
 /// Reads items from the front.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         let argument = match info {
             0..=23 => info.into(),
             24..=27 => self
-                .take(1 << (info - 24))?
+                .take((1u32 << (info - 24)).into())?
                 .iter()
                 .fold(0, |value, byte| value << 8 | u64::from(*byte)),
             // Only strings, arrays, maps and the break have no length.

@@ -34,10 +34,11 @@ pub enum Error {
 pub type Record<'a> = (Path, RawValue<'a>);
 
 /// The values of a payload, one by one. After an error there is nothing more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Records<'a>(Kind<'a>);
 
-#[derive(Clone, Debug)]
+// `Copy`, as a clone part by part takes a small processor 150 bytes of code.
+#[derive(Clone, Copy, Debug)]
 enum Kind<'a> {
     Tlv(tlv::Reader<'a>),
     Senml(senml_cbor::Reader<'a>),

@@ -18,7 +18,7 @@ const DATA: i32 = 8;
 const LINK: &str = "vlo";
 
 /// Reads the records; arrays and maps of definite and indefinite length.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     cbor: cbor::Reader<'a>,
     base: Path,

@@ -18,7 +18,7 @@ const RESOURCE: u8 = 0b11;
 
 /// Reads the values, walking into object instances and multiple resources without recursion: there are
 /// exactly two levels that can hold others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     payload: &'a [u8],
     at: usize,

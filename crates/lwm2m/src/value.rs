@@ -43,9 +43,12 @@ impl<'a> RawValue<'a> {
         match *self {
             RawValue::Tlv(bytes) => {
                 let bits = big_endian(bytes)?;
-                // The width is 1, 2, 4 or 8 bytes here: shift up and down to spread the sign.
-                let unused = 64 - 8 * bytes.len() as u32;
-                Some((bits << unused) as i64 >> unused)
+                Some(match bytes.len() {
+                    1 => (bits as i8).into(),
+                    2 => (bits as i16).into(),
+                    4 => (bits as i32).into(),
+                    _ => bits as i64,
+                })
             }
             RawValue::Text(text) => match text.as_bytes() {
                 [b'-', digits @ ..] => 0i64.checked_sub_unsigned(decimal(digits)?),

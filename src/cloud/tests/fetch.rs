@@ -1,8 +1,7 @@
 //! The download on the wire.
 
 use super::*;
-use crate::cloud::download::Etag;
-use crate::message::Reason;
+use crate::message::{Etag, Reason};
 use sota_coap::Block;
 
 fn fetch(w: &mut World, uri: &str, from: u32, to: u32, etag: &[u8]) {
@@ -10,7 +9,7 @@ fn fetch(w: &mut World, uri: &str, from: u32, to: u32, etag: &[u8]) {
         uri: uri.try_into().unwrap(),
         from,
         to,
-        etag: Etag::from_slice(etag).unwrap(),
+        etag: Etag::new(etag).unwrap(),
     });
 }
 
@@ -80,7 +79,7 @@ fn under_loss_and_duplicates_every_byte_comes_once() {
     assert_eq!(starts.count(), 1);
     assert!(w.engine.contains(&ToEngine::FetchStarted {
         total: Some(1000),
-        etag: Etag::from_slice(b"tag").unwrap()
+        etag: Etag::new(b"tag").unwrap()
     }));
 }
 

@@ -251,7 +251,7 @@ fn another_etag_begins_from_0() {
     w.etag = 2;
     w.tell(ToEngine::FetchStarted {
         total: None,
-        etag: heapless::Vec::from_slice(&[2]).unwrap(),
+        etag: Etag::new(&[2]).unwrap(),
     });
     w.settle();
     assert_eq!(w.last_reason(), Some(Reason::PackageChanged));
@@ -285,7 +285,7 @@ fn a_bad_package_is_refused() {
     let mut w = at(Config::default(), 4);
     w.tell(ToEngine::FetchStarted {
         total: Some(7),
-        etag: heapless::Vec::new(),
+        etag: Etag::NONE,
     });
     w.settle();
     assert_eq!(w.last_reason(), Some(Reason::LengthMismatch));

@@ -250,7 +250,7 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
         let last = to == u32::MAX && end == len;
         if !started || last {
             let total = (self.size2 || last).then_some(len);
-            let etag = heapless::Vec::from_slice(&[self.etag]).unwrap();
+            let etag = Etag::new(&[self.etag]).unwrap();
             self.tell(ToEngine::FetchStarted { total, etag });
         }
         *self.fetches.entry(from).or_default() += 1;

@@ -56,7 +56,7 @@ impl<const N: usize> Observations<N> {
         format: ContentFormat,
         digest: u32,
     ) -> bool {
-        self.entries.retain(|o| o.path != path && o.token != token);
+        self.cancel(token, Some(path));
         self.entries
             .push(Observation {
                 token,
@@ -125,9 +125,16 @@ impl<const N: usize> Observations<N> {
 
     /// When [`due`](Self::due) may next name one.
     pub fn deadline(&self) -> Option<u64> {
-        self.entries.iter().filter_map(|o| self.when(o)).min()
+        let mut first = None;
+        for at in self.entries.iter().filter_map(|o| self.when(o)) {
+            if first.is_none_or(|first| at < first) {
+                first = Some(at);
+            }
+        }
+        first
     }
 
+    #[inline(never)]
     fn when(&self, o: &Observation) -> Option<u64> {
         let after = |seconds: u32| o.told.saturating_add(u64::from(seconds) * 1000);
         match (o.look, self.max_period_s) {

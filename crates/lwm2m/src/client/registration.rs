@@ -18,6 +18,7 @@
 //! is over. Nothing here ever leads to bootstrap.
 
 use heapless::String;
+use sota_coap::after;
 use sota_errors::Reason;
 
 /// Greatest length of the Location-Path kept, its segments joined by `/`, in bytes.
@@ -101,19 +102,20 @@ enum Phase {
 
 /// The registration machine.
 #[derive(Clone, Debug)]
+#[repr(C)] // The small and often used first, for shorter code.
 pub struct Registration {
-    phase: Phase,
-    timing: Timing,
+    /// Time-outs or refusals in a row.
+    failures: u8,
+    links_changed: bool,
+    leave_after: bool,
     lifetime_s: u32,
-    location: String<LOCATION_LEN>,
+    phase: Phase,
     /// When the request in flight was first sent.
     sent: u64,
     update_at: u64,
     expires: u64,
-    links_changed: bool,
-    leave_after: bool,
-    /// Time-outs or refusals in a row.
-    failures: u8,
+    timing: Timing,
+    location: String<LOCATION_LEN>,
 }
 
 const CREATED: u8 = 0x41;
@@ -309,7 +311,7 @@ impl Registration {
                 self.links_changed |= links;
                 self.failures = self.failures.saturating_add(1);
                 let pause = self.pause_ms(self.timing.retry_first, self.timing.retry_cap, random);
-                self.update_at = now.saturating_add(pause);
+                self.update_at = after(now, pause);
                 self.phase = Phase::Registered;
                 None
             }
@@ -363,25 +365,25 @@ impl Registration {
             false => (self.timing.retry_first, self.timing.retry_cap),
         };
         self.phase = Phase::Pause {
-            until: now.saturating_add(self.pause_ms(first, cap, random)),
+            until: after(now, self.pause_ms(first, cap, random)),
         };
     }
 
-    fn pause_ms(&self, first: u32, cap: u32, random: u32) -> u64 {
+    fn pause_ms(&self, first: u32, cap: u32, random: u32) -> u32 {
         back_off(first, cap, self.failures.saturating_sub(1), random)
     }
 }
 
 /// Capped exponential back-off: `first` doubled `times` times, at most `cap`, and up to half of it on
 /// top by `random`, so that devices that lost the server together do not come back together.
-pub fn back_off(first: u32, cap: u32, times: u8, random: u32) -> u64 {
+pub fn back_off(first: u32, cap: u32, times: u8, random: u32) -> u32 {
     let base = first
         .checked_shl(u32::from(times))
         .filter(|grown| grown >> u32::from(times) == first)
         .unwrap_or(cap)
         .min(cap);
     let jitter = (u64::from(base / 2) * u64::from(random)) >> 32;
-    u64::from(base) + jitter
+    base.saturating_add(jitter as u32)
 }
 
 #[cfg(test)]

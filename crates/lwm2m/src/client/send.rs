@@ -16,6 +16,7 @@
 //! An item that is refused twice with another 4.xx is dropped: it must not hold up those behind it.
 
 use heapless::Deque;
+use sota_coap::after;
 
 use super::registration::back_off;
 
@@ -142,9 +143,9 @@ impl<T, const N: usize> SendQueue<T, N> {
                 Sent::UpdateFirst
             }
             _ => {
-                let until = back_off(RETRY_FIRST_MS, RETRY_CAP_MS, self.failures, random);
+                let pause = back_off(RETRY_FIRST_MS, RETRY_CAP_MS, self.failures, random);
                 self.phase = Phase::Pause {
-                    until: now.saturating_add(until),
+                    until: after(now, pause),
                 };
                 self.failures = self.failures.saturating_add(1);
                 Sent::Later

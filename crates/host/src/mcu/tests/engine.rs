@@ -3,7 +3,7 @@
 
 use super::*;
 use sota::engine::{Config as EngineConfig, Engine};
-use sota::message::{ComponentType, Door, DownloadInfo, Offer, State, ToCloud, ToEngine};
+use sota::message::{ComponentType, Door, DownloadInfo, Etag, Offer, State, ToCloud, ToEngine};
 use sota::platform::{Flash, Readings};
 
 const BLOCK: usize = 256;
@@ -109,7 +109,7 @@ impl Module {
             ToCloud::Fetch { from, to, .. } => {
                 self.fetch = Some((from as usize, to as usize));
                 let total = Some(self.image.len() as u32);
-                let etag = b"tag".iter().copied().collect();
+                let etag = Etag::new(b"tag").unwrap();
                 self.cloud(now, ToEngine::FetchStarted { total, etag });
             }
             ToCloud::StopFetch => self.fetch = None,
