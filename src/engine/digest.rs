@@ -8,9 +8,9 @@
 //! own buffering, once for each, takes 1 KB more.
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use md5::block_api::compress;
 use sha2::block_api::compress256;
 
-use super::md5;
 use crate::message::DownloadInfo;
 
 /// Bytes of a saved state: SHA-256 (104), MD5 (88), CRC-32 (4).
@@ -39,6 +39,9 @@ const SHA256_START: [u32; 8] = [
     0x5be0_cd19,
 ];
 
+/// MD5 before the first block (RFC 1321, 3.3).
+const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+
 /// The running digests.
 #[derive(Clone)]
 pub(super) struct Digests {
@@ -56,7 +59,7 @@ impl Default for Digests {
     fn default() -> Self {
         Digests {
             sha256: SHA256_START,
-            md5: md5::START,
+            md5: MD5_START,
             crc32: 0,
             blocks: 0,
             block: [0; 64],
@@ -82,7 +85,7 @@ impl Digests {
         self.used += 1;
         if self.used == 64 {
             compress256(&mut self.sha256, &[self.block]);
-            md5::compress(&mut self.md5, &self.block);
+            compress(&mut self.md5, &[self.block]);
             // A package has less than 2^32 bytes.
             self.blocks = self.blocks.wrapping_add(1);
             self.used = 0;
@@ -145,7 +148,7 @@ impl Digests {
         end.block[56..].copy_from_slice(&bits.to_be_bytes());
         compress256(&mut end.sha256, &[end.block]);
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
-        md5::compress(&mut end.md5, &end.block);
+        compress(&mut end.md5, &[end.block]);
         let (mut sha256, mut md5) = ([0; 32], [0; 16]);
         let (places, _) = sha256.as_chunks_mut::<4>();
         for (place, word) in places.iter_mut().zip(end.sha256) {
@@ -170,7 +173,7 @@ impl Digests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::md5::{Digest, digest::common::hazmat::SerializableState};
+    use md5::{Digest, digest::common::hazmat::SerializableState};
     use proptest::prelude::*;
 
     /// Values from Python's hashlib and zlib over b"123456789".
@@ -197,7 +200,7 @@ mod tests {
         fn digests_and_states_are_those_of_the_crates(
             bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 0usize..400,
         ) {
-            let (mut sha, mut md) = (sha2::Sha256::new(), ::md5::Md5::new());
+            let (mut sha, mut md) = (sha2::Sha256::new(), md5::Md5::new());
             let mut ours = Digests::default();
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
             for part in [head, tail] {
