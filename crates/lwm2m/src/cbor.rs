@@ -4,7 +4,7 @@
 //! that occur here take 4 KB less of the module's 64 KiB.
 
 use crate::single::link_text;
-use crate::{Error, Value};
+use crate::{Error, RawValue, Value};
 
 /// Major types, in the upper three bits of a head's first byte.
 pub(crate) const UNSIGNED: u8 = 0;
@@ -130,14 +130,14 @@ impl<'a> Reader<'a> {
 
     /// One number, boolean, text or byte string of definite length.
     #[inline(never)]
-    pub(crate) fn value(&mut self) -> Result<Value<'a>, Error> {
+    pub(crate) fn value(&mut self) -> Result<RawValue<'a>, Error> {
         let mut head = self.head()?;
         if head.major() == TAG {
             // Tag 1 is LwM2M's time; other tags say nothing that changes the value.
             head = self.head()?;
         }
         let n = head.argument;
-        Ok(match head.major() {
+        Ok(RawValue::Typed(match head.major() {
             UNSIGNED => i64::try_from(n).map_or(Value::Unsigned(n), Value::Integer),
             NEGATIVE => Value::Integer(!i64::try_from(n).map_err(|_| Error::Malformed)?),
             TEXT => Value::String(self.text_of(head)?),
@@ -145,11 +145,11 @@ impl<'a> Reader<'a> {
             _ => match head.first {
                 0xf4 => Value::Bool(false),
                 0xf5 => Value::Bool(true),
-                0xfa => Value::Float(f32::from_bits(n as u32).into()),
+                0xfa => return Ok(RawValue::Single(f32::from_bits(n as u32))),
                 0xfb => Value::Float(f64::from_bits(n)),
                 _ => return Err(Error::Malformed),
             },
-        })
+        }))
     }
 
     /// Reads over one item.
@@ -294,6 +294,10 @@ mod tests {
         let ours = reader
             .value()
             .ok()
+            .map(|v| match v {
+                RawValue::Typed(v) => v,
+                other => Value::Float(other.as_f64().unwrap()),
+            })
             .map(|v| (v, bytes.len() - reader.rest.len()));
         match (ours, oracle(bytes)) {
             (None, None) => {}

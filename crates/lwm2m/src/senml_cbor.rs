@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
             match head.label()? {
                 BASE_NAME => self.base_name = cbor.text()?,
                 NAME => name = cbor.text()?,
-                VALUE | STRING | BOOL | DATA => value = RawValue::Typed(cbor.value()?),
+                VALUE | STRING | BOOL | DATA => value = cbor.value()?,
                 BASE_VALUE => return Err(Error::Malformed),
                 _ => cbor.skip()?,
             }

@@ -21,14 +21,13 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
             if !reader.is_empty() {
                 return Err(Error::Malformed);
             }
-            RawValue::Typed(match value {
+            match value {
                 // A link has no type of its own in CBOR: it is the text "9:1".
-                Value::String(text) => match parse_object_link(text) {
-                    Some(_) => return Ok((base, RawValue::Text(text))),
-                    None => value,
-                },
+                RawValue::Typed(Value::String(text)) if parse_object_link(text).is_some() => {
+                    RawValue::Text(text)
+                }
                 value => value,
-            })
+            }
         }
         _ => return Err(Error::Format),
     };

@@ -33,6 +33,9 @@ pub enum RawValue<'a> {
     Text(&'a str),
     /// SenML-CBOR, CBOR, opaque: the format says the type.
     Typed(Value<'a>),
+    /// CBOR, four bytes of floating point; a double only when [`RawValue::as_f64`] asks, as the conversion is a
+    /// library routine where the processor has no floating point.
+    Single(f32),
     /// A SenML record with a name only.
     Absent,
 }
@@ -118,6 +121,7 @@ impl<'a> RawValue<'a> {
             RawValue::Tlv(&[a, b, c, d]) => Some(f32::from_be_bytes([a, b, c, d]).into()),
             RawValue::Tlv(bytes) => Some(f64::from_be_bytes(bytes.try_into().ok()?)),
             RawValue::Typed(Value::Float(v)) => Some(v),
+            RawValue::Single(v) => Some(v.into()),
             _ => None,
         }
     }
