@@ -184,7 +184,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             Err(reason) => engine.last_error = Some(reason),
         }
-        engine.restart(now, flash);
+        engine.restart(flash);
         engine
     }
 
@@ -204,27 +204,27 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 door,
                 offer,
             } => {
-                let verdict = self.offer(now, readings, flash, door, offer);
+                let verdict = self.offer(readings, flash, door, offer);
                 self.queue.verdict(ticket, verdict);
             }
             ToEngine::DownloadInfo { ticket, info } => {
-                let verdict = self.download_info(now, readings, flash, info);
+                let verdict = self.download_info(readings, flash, info);
                 self.queue.verdict(ticket, verdict);
             }
             ToEngine::Cancel { ticket, instance } => {
-                let verdict = self.cancel(now, flash, instance);
+                let verdict = self.cancel(flash, instance);
                 self.queue.verdict(ticket, verdict);
             }
             ToEngine::Install { ticket, instance } => {
-                let verdict = self.install(now, flash, instance);
+                let verdict = self.install(flash, instance);
                 self.queue.verdict(ticket, verdict);
             }
-            ToEngine::FetchStarted { total, etag } => self.fetch_started(now, flash, total, etag),
-            ToEngine::Block { offset, data } => self.block(now, flash, offset, &data),
+            ToEngine::FetchStarted { total, etag } => self.fetch_started(flash, total, etag),
+            ToEngine::Block { offset, data } => self.block(flash, offset, &data),
             ToEngine::FetchFailed(reason) => {
                 if self.queue.fetch == Fetch::Asked {
                     self.queue.fetch = Fetch::Idle;
-                    self.download_error(now, flash, reason);
+                    self.download_error(flash, reason);
                 }
             }
         }
@@ -261,7 +261,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.queue.connect = Some(on);
                 Ok(())
             }
-            Command::SetMcuVersion(name, version) => self.set_version(now, flash, &name, &version),
+            Command::SetMcuVersion(name, version) => self.set_version(flash, &name, &version),
             Command::Request(mode) => match mode {
                 0 | 1 => {
                     self.announce_plan();
@@ -270,14 +270,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 _ => Err(Reason::AtBadParameter),
             },
-            Command::Action(action) => self.action(now, readings, flash, action),
+            Command::Action(action) => self.action(readings, flash, action),
             Command::Read { start, len } => {
-                return match self.read(now, flash, start, len, out) {
+                return match self.read(flash, start, len, out) {
                     Ok(n) => Reply::Read(n),
                     Err(reason) => Reply::Refused(reason),
                 };
             }
-            Command::Rewind(offset) => self.rewind(now, readings, flash, offset),
+            Command::Rewind(offset) => self.rewind(readings, flash, offset),
             Command::Announce => {
                 self.announce();
                 Ok(())
@@ -292,8 +292,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// Timers and slow work; call it at [`deadline`](Self::deadline) and after every other call.
     pub fn poll<F: Flash>(&mut self, now: Millis, readings: Readings, flash: &mut F) {
         self.now = now;
-        self.run_timers(now, readings, flash);
-        self.run_work(now, flash);
+        self.run_timers(readings, flash);
+        self.run_work(flash);
     }
 
     /// When [`poll`](Self::poll) is wanted next; not in the future: at once.
@@ -536,10 +536,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// The trial boot did not happen.
     pub fn boot_failed<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+        self.now = now;
         if core::mem::take(&mut self.boot)
             && let Some(active) = self.flow.active
         {
-            self.finish(now, flash, active, Err(Reason::ModuleUpdateFailed));
+            self.finish(flash, active, Err(Reason::ModuleUpdateFailed));
         }
     }
 

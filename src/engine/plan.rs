@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     message::{
-        COMPONENTS, ComponentName, ComponentType, Door, DownloadInfo, Etag, Millis, Offer, Reason,
-        State, Version,
+        COMPONENTS, ComponentName, ComponentType, Door, DownloadInfo, Etag, Offer, Reason, State,
+        Version,
     },
     platform::{Flash, Readings},
 };
@@ -23,7 +23,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub(super) fn offer<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         door: Door,
@@ -74,7 +73,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.live |= 1 << instance;
         self.flow.several = self.flow.live.count_ones() > 1;
         self.flow.state = State::PlanReceived;
-        if let Err(reason) = self.save(now, flash) {
+        if let Err(reason) = self.save(flash) {
             self.flow = before;
             return Err(reason);
         }
@@ -89,10 +88,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         });
         self.queue.event(Tag::Plan(instance));
         if self.config.auto_confirm {
-            self.timers.tick = Some(after(now, self.config.tick_ms));
+            self.timers.tick = Some(after(self.now, self.config.tick_ms));
             // With the standard's door the download information comes right behind: it is awaited.
             if door == Door::Plan {
-                let _ = self.confirm(now, readings, flash);
+                let _ = self.confirm(readings, flash);
             }
         }
         Ok(())
@@ -102,7 +101,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub(super) fn action<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         action: u8,
@@ -111,13 +109,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
         match (action, self.state()) {
-            (0, State::PlanReceived) => self.refuse(now, flash),
-            (1, State::PlanReceived) => self.confirm(now, readings, flash),
+            (0, State::PlanReceived) => self.refuse(flash),
+            (1, State::PlanReceived) => self.confirm(readings, flash),
             (1, State::Confirmed) => Ok(()),
             (2, State::Downloaded) if mcu && !self.is_last_piece() => {
-                self.next_piece(now, readings, flash, self.piece_end())
+                self.next_piece(readings, flash, self.piece_end())
             }
-            (3, State::Downloaded) if mcu && self.is_last_piece() => self.begin_update(now, flash),
+            (3, State::Downloaded) if mcu && self.is_last_piece() => self.begin_update(flash),
             (3, State::Updating) if mcu => Ok(()),
             (0..=3, _) => Err(match self.state() {
                 State::Failure => self.flow.reason.unwrap_or(Reason::AtNotAllowedNow),
@@ -128,7 +126,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         .inspect_err(|reason| self.last_error = Some(*reason))
     }
 
-    fn refuse<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+    fn refuse<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         self.flow.answer = Some(false);
         self.last_error = Some(Reason::RefusedByHost);
         for instance in 0..COMPONENTS as u8 {
@@ -140,7 +138,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         let versions = self.versions.encode();
         self.append(flash.journal(), Key::VERSIONS, &versions.0)?;
-        self.enter(now, flash, State::Refused);
+        self.enter(flash, State::Refused);
         self.expect(State::Refused)?;
         if self.flow.several {
             self.queue.event(Tag::UpdateFlag);
@@ -151,7 +149,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// One confirmation for every component that was offered.
     pub(super) fn confirm<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
     ) -> Result<(), Reason> {
@@ -173,12 +170,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.suspended = None;
         for instance in (0..COMPONENTS as u8).filter(of_plan) {
             if let Err(reason) = self.space(flash, instance) {
-                self.finish(now, flash, instance, Err(reason));
+                self.finish(flash, instance, Err(reason));
                 return Err(reason);
             }
         }
         self.flow.answer = Some(true);
-        self.enter(now, flash, State::Confirmed);
+        self.enter(flash, State::Confirmed);
         self.expect(State::Confirmed)?;
         if self.flow.several {
             self.queue.event(Tag::UpdateFlag);
@@ -188,7 +185,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             && let Some(instance) = self.slot_of_plan()
         {
             let info = self.info.clone();
-            self.begin_download(now, readings, flash, instance, info)?;
+            self.begin_download(readings, flash, instance, info)?;
         }
         Ok(())
     }
@@ -239,7 +236,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub(super) fn download_info<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         info: DownloadInfo,
@@ -271,14 +267,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.info = info;
                 let payload = record::encode_download(&self.info, &self.etag);
                 self.append(flash.journal(), Key::INFO, &payload.0)?;
-                self.save(now, flash)?;
+                self.save(flash)?;
                 if self.config.auto_confirm {
-                    let _ = self.confirm(now, readings, flash);
+                    let _ = self.confirm(readings, flash);
                 }
                 Ok(())
             }
             State::Confirmed | State::DownloadError => {
-                self.begin_download(now, readings, flash, instance, info)
+                self.begin_download(readings, flash, instance, info)
             }
             State::DownloadStarts | State::Downloading | State::Downloaded
                 if record::tag(&info) == self.flow.info_tag =>
@@ -291,7 +287,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     fn begin_download<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         instance: u8,
@@ -311,7 +306,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.flow.failures = 0;
         }
         if let Err(reason) = self.fits(flash) {
-            self.finish(now, flash, instance, Err(reason));
+            self.finish(flash, instance, Err(reason));
             return Err(reason);
         }
         let payload = record::encode_download(&self.info, &self.etag);
@@ -319,23 +314,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if let Some(journal) = self.journal.as_mut() {
             journal.delete(flash.journal(), Key::RESCUE)?;
         }
-        self.start_piece(now, readings, flash)
+        self.start_piece(readings, flash)
     }
 
     /// Begins to fetch the present piece: state 4.
     pub(super) fn start_piece<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
     ) -> Result<(), Reason> {
         self.work = Work::Check;
         self.suspended = None;
         self.announce_start();
-        self.enter(now, flash, State::DownloadStarts);
+        self.enter(flash, State::DownloadStarts);
         self.expect(State::DownloadStarts)?;
         self.queue.fetch = Fetch::Idle;
-        self.judge(now, readings);
+        self.judge(readings);
         Ok(())
     }
 
@@ -383,58 +377,48 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Action 3 or the server's Install: 20 minutes from now.
-    fn begin_update<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+    fn begin_update<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         let firmware = self
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
         self.flow.remaining_ms = self.config.update_ms;
         self.flow.grace_ms = None;
-        self.enter(now, flash, State::Updating);
+        self.enter(flash, State::Updating);
         self.expect(State::Updating)?;
         self.boot = firmware;
         Ok(())
     }
 
     /// The module's own firmware installs by itself once it is verified, unless a foreign server decides.
-    pub(super) fn install_own<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+    pub(super) fn install_own<F: Flash>(&mut self, flash: &mut F) {
         let own = self
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
         if own && !self.flow.standard && self.flow.state == State::Downloaded {
-            let _ = self.begin_update(now, flash);
+            let _ = self.begin_update(flash);
         }
     }
 
     /// /9/m/4 or /5/0/2.
-    pub(super) fn install<F: Flash>(
-        &mut self,
-        now: Millis,
-        flash: &mut F,
-        instance: u8,
-    ) -> Result<(), Reason> {
+    pub(super) fn install<F: Flash>(&mut self, flash: &mut F, instance: u8) -> Result<(), Reason> {
         if !self.is_active(instance)
             || self.flow.state != State::Downloaded
             || !self.is_last_piece()
         {
             return Err(Reason::AtNotAllowedNow);
         }
-        self.begin_update(now, flash)
+        self.begin_update(flash)
     }
 
     /// The Center cancels one component: 12, unless the MCU flashes already.
-    pub(super) fn cancel<F: Flash>(
-        &mut self,
-        now: Millis,
-        flash: &mut F,
-        instance: u8,
-    ) -> Result<(), Reason> {
+    pub(super) fn cancel<F: Flash>(&mut self, flash: &mut F, instance: u8) -> Result<(), Reason> {
         if !self.is_live(instance) || self.flow.state == State::Refused {
             return Ok(());
         }
         if self.is_active(instance) && self.flow.state == State::Updating {
             return Err(Reason::UpgradeBusy);
         }
-        self.finish(now, flash, instance, Err(Reason::Cancelled));
+        self.finish(flash, instance, Err(Reason::Cancelled));
         Ok(())
     }
 
@@ -442,7 +426,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub(super) fn set_version<F: Flash>(
         &mut self,
-        now: Millis,
         flash: &mut F,
         name: &ComponentName,
         version: &Version,
@@ -459,19 +442,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.is_live(*i) && self.slot(*i).is_some_and(|s| s.offer.component == *name)
         });
         if let Some(instance) = instance {
-            self.check_version(now, flash, instance, version);
+            self.check_version(flash, instance, version);
         }
         Ok(())
     }
 
     /// The version rule; see design section 3, and quecthing.md section 6 when strict.
-    fn check_version<F: Flash>(
-        &mut self,
-        now: Millis,
-        flash: &mut F,
-        instance: u8,
-        version: &Version,
-    ) {
+    fn check_version<F: Flash>(&mut self, flash: &mut F, instance: u8, version: &Version) {
         let state = self.flow.state;
         if !matches!(
             state,
@@ -499,19 +476,19 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             false => Reason::McuRunsOtherVersion,
         };
         if is_target {
-            self.finish(now, flash, instance, Ok(()));
+            self.finish(flash, instance, Ok(()));
         } else if self.config.strict || !is_source {
-            self.finish(now, flash, instance, Err(other));
+            self.finish(flash, instance, Err(other));
         } else if !self.is_active(instance) {
             // It waits for its turn and runs what it should.
         } else if state != State::Updating {
             self.announce();
         } else if self.timers.grace.is_none() {
-            let grace = after(now, self.config.revert_grace_ms);
+            let grace = after(self.now, self.config.revert_grace_ms);
             // Never past the 20 minutes: their end comes first then.
             self.timers.grace =
                 Some(grace).filter(|at| self.timers.state.is_none_or(|end| *at < end));
-            if let Err(reason) = self.save(now, flash) {
+            if let Err(reason) = self.save(flash) {
                 self.last_error = Some(reason);
             }
         }

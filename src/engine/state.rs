@@ -69,17 +69,18 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Journals the state machine.
-    pub(super) fn save<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+    pub(super) fn save<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         if self.flow.state == State::Updating {
-            self.flow.remaining_ms = left_ms(now, self.timers.state);
-            self.flow.grace_ms = self.timers.grace.map(|at| left_ms(now, Some(at)));
+            self.flow.remaining_ms = left_ms(self.now, self.timers.state);
+            self.flow.grace_ms = self.timers.grace.map(|at| left_ms(self.now, Some(at)));
         }
         let payload = self.flow.encode();
         self.append(flash.journal(), Key::FLOW, &payload.0)
     }
 
     /// Goes to a state: journal first, then what others see.
-    pub(super) fn enter<F: Flash>(&mut self, now: Millis, flash: &mut F, state: State) {
+    pub(super) fn enter<F: Flash>(&mut self, flash: &mut F, state: State) {
+        let now = self.now;
         let after = |ms| Some(after(now, ms));
         let config = &self.config;
         self.flow.state = state;
@@ -115,8 +116,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::Success | State::Failure => {}
         }
         self.timers = timers;
-        if let Err(reason) = self.save(now, flash) {
-            return self.give_up(now, flash, reason);
+        if let Err(reason) = self.save(flash) {
+            return self.give_up(flash, reason);
         }
         self.report_state();
         if let Some(event) = event {
@@ -143,13 +144,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// The flash fails: the upgrade cannot go on.
-    pub(super) fn give_up<F: Flash>(&mut self, now: Millis, flash: &mut F, reason: Reason) {
+    pub(super) fn give_up<F: Flash>(&mut self, flash: &mut F, reason: Reason) {
         match self.flow.active {
-            Some(active) => self.finish(now, flash, active, Err(reason)),
+            Some(active) => self.finish(flash, active, Err(reason)),
             None => {
                 for instance in 0..COMPONENTS as u8 {
                     if self.is_live(instance) {
-                        self.finish(now, flash, instance, Err(reason));
+                        self.finish(flash, instance, Err(reason));
                     }
                 }
             }
@@ -159,7 +160,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The upgrade of one component is over: 11 or 12. Others of the plan go on in state 2.
     pub(super) fn finish<F: Flash>(
         &mut self,
-        now: Millis,
         flash: &mut F,
         instance: u8,
         result: Result<(), Reason>,
@@ -191,7 +191,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.flow.state = State::Confirmed;
                 }
                 if self.flow.state == State::Confirmed {
-                    self.timers.state = Some(after(now, self.config.info_wait_ms));
+                    self.timers.state = Some(after(self.now, self.config.info_wait_ms));
                 }
             }
         }
@@ -201,7 +201,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let versions = self.versions.encode();
         let saved = self
             .append(flash.journal(), Key::VERSIONS, &versions.0)
-            .and_then(|()| self.save(now, flash));
+            .and_then(|()| self.save(flash));
         if let Err(reason) = saved {
             // The result is told all the same; after a restart the upgrade may go on once more.
             self.last_error = Some(reason);
@@ -218,7 +218,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// An error that the network cannot explain: 6, or 12 after too many in a row.
-    pub(super) fn download_error<F: Flash>(&mut self, now: Millis, flash: &mut F, reason: Reason) {
+    pub(super) fn download_error<F: Flash>(&mut self, flash: &mut F, reason: Reason) {
         let Some(active) = self.flow.active else {
             return;
         };
@@ -229,62 +229,62 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.drop_fetch();
         // A foreign server does not send its download information again.
         if self.flow.standard {
-            return self.finish(now, flash, active, Err(reason));
+            return self.finish(flash, active, Err(reason));
         }
         self.flow.failures = self.flow.failures.saturating_add(1);
         if self.flow.failures > self.config.failures_max {
-            return self.finish(now, flash, active, Err(Reason::TooManyDownloadErrors));
+            return self.finish(flash, active, Err(Reason::TooManyDownloadErrors));
         }
         if matches!(reason, Reason::PackageChanged | Reason::LengthMismatch) {
             self.forget_progress();
         }
         self.flow.reason = Some(reason);
-        self.enter(now, flash, State::DownloadError);
+        self.enter(flash, State::DownloadError);
     }
 
-    pub(super) fn run_timers<F: Flash>(&mut self, now: Millis, readings: Readings, flash: &mut F) {
+    pub(super) fn run_timers<F: Flash>(&mut self, readings: Readings, flash: &mut F) {
         if core::mem::take(&mut self.rejudge) {
-            self.judge(now, readings);
+            self.judge(readings);
         }
         let state = self.flow.state;
-        if due(&mut self.timers.state, now) {
+        if due(&mut self.timers.state, self.now) {
             match (state, self.flow.active) {
-                (State::Confirmed, _) => self.give_up(now, flash, Reason::ConfirmedButNoDownload),
+                (State::Confirmed, _) => self.give_up(flash, Reason::ConfirmedButNoDownload),
                 (State::DownloadStarts, _) if !self.config.strict && !self.link => {
                     // Without a network nothing can start, and that is no failure.
-                    self.timers.state = Some(after(now, self.config.start_ms));
+                    self.timers.state = Some(after(self.now, self.config.start_ms));
                 }
                 (State::DownloadStarts, _) => {
-                    self.download_error(now, flash, Reason::DownloadDidNotStart);
+                    self.download_error(flash, Reason::DownloadDidNotStart);
                 }
                 (State::Downloaded, Some(active)) => {
-                    self.finish(now, flash, active, Err(Reason::McuStoppedReading));
+                    self.finish(flash, active, Err(Reason::McuStoppedReading));
                 }
                 (State::Updating, Some(active)) => {
-                    self.finish(now, flash, active, Err(Reason::McuUpdateTimeout));
+                    self.finish(flash, active, Err(Reason::McuUpdateTimeout));
                 }
                 _ => {}
             }
         }
-        if due(&mut self.timers.grace, now)
+        if due(&mut self.timers.grace, self.now)
             && let Some(active) = self.flow.active
         {
-            self.finish(now, flash, active, Err(Reason::McuStillRunsSource));
+            self.finish(flash, active, Err(Reason::McuStillRunsSource));
         }
-        if due(&mut self.timers.save, now) {
-            self.timers.save = Some(after(now, SAVE_MS));
-            if let Err(reason) = self.save(now, flash) {
+        if due(&mut self.timers.save, self.now) {
+            self.timers.save = Some(after(self.now, SAVE_MS));
+            if let Err(reason) = self.save(flash) {
                 self.last_error = Some(reason);
             }
         }
-        if due(&mut self.timers.tick, now) {
-            self.timers.tick = Some(after(now, self.config.tick_ms));
+        if due(&mut self.timers.tick, self.now) {
+            self.timers.tick = Some(after(self.now, self.config.tick_ms));
             match self.flow.state {
                 State::PlanReceived => {
-                    let _ = self.confirm(now, readings, flash);
+                    let _ = self.confirm(readings, flash);
                 }
-                State::DownloadStarts => self.judge(now, readings),
-                State::Downloading if self.suspended.is_some() => self.judge(now, readings),
+                State::DownloadStarts => self.judge(readings),
+                State::Downloading if self.suspended.is_some() => self.judge(readings),
                 State::Downloading => {
                     self.queue.view = true;
                     self.queue.event(Tag::Downloading);
@@ -295,11 +295,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Judges the strategy before a piece: fetch it, or wait until the strategy holds again.
-    pub(super) fn judge(&mut self, now: Millis, readings: Readings) {
+    pub(super) fn judge(&mut self, readings: Readings) {
         let judged = match self.active_slot() {
             Some(slot) if !self.config.strict => strategy::judge(&slot.offer, readings),
             _ => Ok(()),
         };
+        let now = self.now;
         let after = |ms| Some(after(now, ms));
         match judged {
             Ok(()) => {
@@ -324,7 +325,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// Reads what survived and goes on as the table at the top says.
     #[inline(never)]
-    pub(super) fn restart<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+    pub(super) fn restart<F: Flash>(&mut self, flash: &mut F) {
         let mut buffer = [0; PAYLOAD_MAX];
         if let Some(versions) = self
             .load(flash, Key::VERSIONS, &mut buffer)
@@ -400,25 +401,25 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             && state > State::PlanReceived
             && state != State::Refused
         {
-            return self.finish(now, flash, instance, Ok(()));
+            return self.finish(flash, instance, Ok(()));
         }
         let firmware = self
             .active_slot()
             .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
         match state {
-            State::Updating if firmware => self.after_trial_boot(now, flash),
+            State::Updating if firmware => self.after_trial_boot(flash),
             State::Updating => {
                 if self.config.strict {
                     self.flow.remaining_ms = self.config.update_ms;
                     self.flow.grace_ms = None;
                 }
-                self.enter(now, flash, State::Updating);
+                self.enter(flash, State::Updating);
             }
             State::Confirmed | State::DownloadStarts | State::Downloading | State::Downloaded
                 if self.config.strict =>
             {
                 self.forget_progress();
-                self.enter(now, flash, State::DownloadError);
+                self.enter(flash, State::DownloadError);
             }
             State::DownloadStarts
             | State::Downloading
@@ -428,7 +429,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             {
                 // Download information of another package came and power went before it was taken.
                 self.forget_progress();
-                self.enter(now, flash, State::DownloadError);
+                self.enter(flash, State::DownloadError);
             }
             State::DownloadStarts | State::Downloading | State::DownloadError
                 if self.flow.active.is_some() && !self.config.strict =>
@@ -436,10 +437,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.work = Work::Check;
                 // There are no readings here: the first poll has them.
                 self.rejudge = true;
-                self.enter(now, flash, State::Downloading);
+                self.enter(flash, State::Downloading);
             }
             State::PlanReceived => {
-                self.enter(now, flash, State::PlanReceived);
+                self.enter(flash, State::PlanReceived);
                 for instance in 0..COMPONENTS as u8 {
                     if self.is_live(instance) {
                         self.queue.event(Tag::Plan(instance));
@@ -447,12 +448,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
             }
             // The end of an upgrade was reported as its own; the state stays as it is.
-            other => self.enter(now, flash, other),
+            other => self.enter(flash, other),
         }
     }
 
     /// The module runs again after it was told to boot a new image: its version decides.
-    fn after_trial_boot<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+    fn after_trial_boot<F: Flash>(&mut self, flash: &mut F) {
         let (Some(active), Some(slot)) = (self.flow.active, self.active_slot()) else {
             return;
         };
@@ -467,6 +468,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         } else {
             Err(Reason::ModuleUpdateFailed)
         };
-        self.finish(now, flash, active, result);
+        self.finish(flash, active, result);
     }
 }

@@ -21,7 +21,7 @@ use super::{
     staging,
 };
 use crate::{
-    message::{ComponentType, Etag, Millis, Reason, State, ToCloud},
+    message::{ComponentType, Etag, Reason, State, ToCloud},
     platform::{Flash, Readings},
 };
 
@@ -145,7 +145,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The first answer of a fetch; comes again when a length that was not known turns out.
     pub(super) fn fetch_started<F: Flash>(
         &mut self,
-        now: Millis,
         flash: &mut F,
         total: Option<u32>,
         etag: Etag,
@@ -154,46 +153,46 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return;
         }
         if !self.etag.is_none() && etag != self.etag {
-            return self.download_error(now, flash, Reason::PackageChanged);
+            return self.download_error(flash, Reason::PackageChanged);
         }
         let total = total.unwrap_or(self.info.length);
         if self.info.length != 0 && total != self.info.length {
-            return self.download_error(now, flash, Reason::LengthMismatch);
+            return self.download_error(flash, Reason::LengthMismatch);
         }
         if etag != self.etag || total != self.info.length {
             self.etag = etag;
             self.info.length = total;
             if self.too_large(total) {
-                return self.download_error(now, flash, Reason::PackageTooLarge);
+                return self.download_error(flash, Reason::PackageTooLarge);
             }
             if let Err(reason) = self.fits(flash) {
-                return self.download_error(now, flash, reason);
+                return self.download_error(flash, reason);
             }
             let payload = record::encode_download(&self.info, &self.etag);
             if let Err(reason) = self.append(flash.journal(), Key::INFO, &payload.0) {
-                return self.give_up(now, flash, reason);
+                return self.give_up(flash, reason);
             }
             self.announce_start();
         }
         if self.flow.state == State::DownloadStarts {
-            self.enter(now, flash, State::Downloading);
+            self.enter(flash, State::Downloading);
         }
     }
 
     /// One block: into staging, then into the journal.
-    pub(super) fn block<F: Flash>(&mut self, now: Millis, flash: &mut F, offset: u32, data: &[u8]) {
+    pub(super) fn block<F: Flash>(&mut self, flash: &mut F, offset: u32, data: &[u8]) {
         if !self.ready_for_blocks() || self.queue.fetch != Fetch::Asked {
             return;
         }
         if self.flow.state == State::DownloadStarts {
-            self.enter(now, flash, State::Downloading);
+            self.enter(flash, State::Downloading);
             if self.flow.state != State::Downloading {
                 return;
             }
         }
         let next = self.flow.progress;
         let Some(end) = offset.checked_add(data.len() as u32) else {
-            return self.download_error(now, flash, Reason::LengthMismatch);
+            return self.download_error(flash, Reason::LengthMismatch);
         };
         if offset > next {
             // A gap: what is missing is asked for again.
@@ -202,7 +201,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return;
         }
         if self.info.length > 0 && end > self.info.length {
-            return self.download_error(now, flash, Reason::LengthMismatch);
+            return self.download_error(flash, Reason::LengthMismatch);
         }
         let end = end.min(self.piece_end());
         let fresh = (next - offset) as usize..end.saturating_sub(offset) as usize;
@@ -212,16 +211,16 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match self.stage(flash, fresh, end) {
             Ok(()) => {}
             Err(Reason::LengthMismatch) => {
-                return self.download_error(now, flash, Reason::LengthMismatch);
+                return self.download_error(flash, Reason::LengthMismatch);
             }
-            Err(reason) => return self.give_up(now, flash, reason),
+            Err(reason) => return self.give_up(flash, reason),
         }
         self.flow.progress = end;
         if end == self.piece_end() {
             // A fetch whose length was not known when it was asked for has no end of its own.
             self.queue.stop = true;
             self.queue.fetch = Fetch::Idle;
-            self.begin_hash(now, flash);
+            self.begin_hash(flash);
         }
     }
 
@@ -266,15 +265,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// One step of slow work: at most one page is erased.
     #[inline(never)]
-    pub(super) fn run_work<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+    pub(super) fn run_work<F: Flash>(&mut self, flash: &mut F) {
         if self.work != Work::None && self.downloading() {
-            if let Err(reason) = self.step(now, flash) {
-                self.give_up(now, flash, reason);
+            if let Err(reason) = self.step(flash) {
+                self.give_up(flash, reason);
             }
         } else if self.wants_erase() {
             match staging::make_blank(flash.staging(), self.erased_to) {
                 Ok(()) => self.erased_to += staging::page::<F::Staging>(),
-                Err(reason) => self.give_up(now, flash, reason),
+                Err(reason) => self.give_up(flash, reason),
             }
         } else if let Some(journal) = self.journal.as_mut()
             && let Err(reason) = journal.prepare(flash.journal())
@@ -285,7 +284,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     #[inline(never)]
-    fn step<F: Flash>(&mut self, now: Millis, flash: &mut F) -> Result<(), Reason> {
+    fn step<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         let page = staging::page::<F::Staging>();
         let at = self.flow.progress.saturating_sub(self.flow.piece_start);
         let start = at - at % page;
@@ -303,7 +302,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 if let Some(rescue) = rescue {
                     self.work = Work::Restore(rescue);
                 } else if self.flow.progress >= self.piece_end() && self.flow.progress > 0 {
-                    self.begin_hash(now, flash);
+                    self.begin_hash(flash);
                 } else if at == start {
                     self.page_is_good(at);
                 } else if staging::blank(flash.staging(), at, start + page)? {
@@ -332,7 +331,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.append(flash.journal(), Key::RESCUE, &[])?;
                 self.page_is_good(rescue.page + page);
             }
-            Work::Hash { at } => self.hash_step(now, flash, at)?,
+            Work::Hash { at } => self.hash_step(flash, at)?,
         }
         Ok(())
     }
@@ -342,7 +341,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.erased_to = erased_to;
     }
 
-    fn begin_hash<F: Flash>(&mut self, now: Millis, flash: &mut F) {
+    fn begin_hash<F: Flash>(&mut self, flash: &mut F) {
         match self.boundary(flash, self.flow.piece_start) {
             Some(digests) => {
                 self.digests = digests;
@@ -356,13 +355,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.flow.progress = 0;
                 self.work = Work::Check;
                 self.queue.fetch = Fetch::Wanted;
-                self.enter(now, flash, State::Downloading);
+                self.enter(flash, State::Downloading);
             }
         }
     }
 
     #[inline(never)]
-    fn hash_step<F: Flash>(&mut self, now: Millis, flash: &mut F, from: u32) -> Result<(), Reason> {
+    fn hash_step<F: Flash>(&mut self, flash: &mut F, from: u32) -> Result<(), Reason> {
         let end = self.piece_end();
         let to = end.min(from.saturating_add(HASH_STEP));
         let mut at = from;
@@ -377,25 +376,25 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.work = Work::Hash { at: to };
         if to == end {
             self.work = Work::None;
-            self.piece_done(now, flash, end)?;
+            self.piece_done(flash, end)?;
         }
         Ok(())
     }
 
     /// The piece is complete: verify the package or keep the digests' state, then tell.
-    fn piece_done<F: Flash>(&mut self, now: Millis, flash: &mut F, end: u32) -> Result<(), Reason> {
+    fn piece_done<F: Flash>(&mut self, flash: &mut F, end: u32) -> Result<(), Reason> {
         let Some(active) = self.flow.active else {
             return Ok(());
         };
         if self.info.length == 0 {
             // The MCU cannot be told a piece of a package whose length nobody knows.
-            self.finish(now, flash, active, Err(Reason::LengthMismatch));
+            self.finish(flash, active, Err(Reason::LengthMismatch));
             return Ok(());
         }
         self.announce_start();
         if self.is_last_piece() {
             if !self.digests.matches(&self.info) {
-                self.finish(now, flash, active, Err(Reason::DigestMismatch));
+                self.finish(flash, active, Err(Reason::DigestMismatch));
                 return Ok(());
             }
         } else {
@@ -404,8 +403,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.append(flash.journal(), Key::piece(number), &payload.0)?;
         }
         self.flow.failures = 0;
-        self.enter(now, flash, State::Downloaded);
-        self.install_own(now, flash);
+        self.enter(flash, State::Downloaded);
+        self.install_own(flash);
         Ok(())
     }
 
@@ -420,7 +419,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// DataRead: any range of the present piece, any number of times.
     pub(super) fn read<F: Flash>(
         &mut self,
-        now: Millis,
         flash: &mut F,
         start: u32,
         len: u32,
@@ -452,7 +450,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if self.flow.state == State::Downloaded
             && let Some(timer) = self.timers.state.as_mut()
         {
-            *timer = after(now, self.config.read_ms);
+            *timer = after(self.now, self.config.read_ms);
         }
         Ok(n)
     }
@@ -460,7 +458,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The present piece is released; the one at `start` is fetched.
     pub(super) fn next_piece<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         start: u32,
@@ -468,13 +465,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.drop_fetch();
         self.flow.piece_start = start;
         self.flow.progress = start;
-        self.start_piece(now, readings, flash)
+        self.start_piece(readings, flash)
     }
 
     /// The MCU wants bytes again that were released: from the boundary at or below `offset`.
     pub(super) fn rewind<F: Flash>(
         &mut self,
-        now: Millis,
         readings: Readings,
         flash: &mut F,
         offset: u32,
@@ -499,6 +495,6 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Some(_) => boundary,
             None => 0,
         };
-        self.next_piece(now, readings, flash, start)
+        self.next_piece(readings, flash, start)
     }
 }
