@@ -7,6 +7,8 @@
 //! Both digests work on blocks of 64 bytes and end with the same padding, so they share one buffer; the crates'
 //! own buffering, once for each, takes 1 KB more.
 
+use core::slice::from_ref;
+
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use md5::block_api::compress;
 use sha2::block_api::compress256;
@@ -84,8 +86,9 @@ impl Digests {
         }
         self.used += 1;
         if self.used == 64 {
-            compress256(&mut self.sha256, &[self.block]);
-            compress(&mut self.md5, &[self.block]);
+            let block = from_ref(&self.block);
+            compress256(&mut self.sha256, block);
+            compress(&mut self.md5, block);
             // A package has less than 2^32 bytes.
             self.blocks = self.blocks.wrapping_add(1);
             self.used = 0;
@@ -146,9 +149,9 @@ impl Digests {
             end.push(0);
         }
         end.block[56..].copy_from_slice(&bits.to_be_bytes());
-        compress256(&mut end.sha256, &[end.block]);
+        compress256(&mut end.sha256, from_ref(&end.block));
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
-        compress(&mut end.md5, &[end.block]);
+        compress(&mut end.md5, from_ref(&end.block));
         let (mut sha256, mut md5) = ([0; 32], [0; 16]);
         let (places, _) = sha256.as_chunks_mut::<4>();
         for (place, word) in places.iter_mut().zip(end.sha256) {
