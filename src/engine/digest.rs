@@ -140,8 +140,8 @@ impl Digests {
         (digests.used < 64 && digests.save() == *saved.get(..SAVED)?).then_some(digests)
     }
 
-    /// SHA-256 and MD5 of the bytes taken.
-    fn finish(&self) -> ([u8; 32], [u8; 16]) {
+    /// SHA-256 and MD5 of the bytes taken, as words: big-endian and little-endian.
+    fn finish(&self) -> ([u32; 8], [u32; 4]) {
         let bits = (u64::from(self.blocks) << 9) + (u64::from(self.used) << 3);
         let mut end = self.clone();
         end.push(0x80);
@@ -152,24 +152,31 @@ impl Digests {
         compress256(&mut end.sha256, from_ref(&end.block));
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
         compress(&mut end.md5, from_ref(&end.block));
-        let (mut sha256, mut md5) = ([0; 32], [0; 16]);
-        let (places, _) = sha256.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(end.sha256) {
-            *place = word.to_be_bytes();
-        }
-        let (places, _) = md5.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(end.md5) {
-            *place = word.to_le_bytes();
-        }
-        (sha256, md5)
+        (end.sha256, end.md5)
     }
 
     /// Whether every digest that was announced is the one of the bytes taken.
     pub(super) fn matches(&self, info: &DownloadInfo) -> bool {
         let (sha256, md5) = self.finish();
+        let sha256 = |announced: [u8; 32]| {
+            let words = announced
+                .as_chunks()
+                .0
+                .iter()
+                .map(|word| u32::from_be_bytes(*word));
+            words.eq(sha256)
+        };
+        let md5 = |announced: [u8; 16]| {
+            let words = announced
+                .as_chunks()
+                .0
+                .iter()
+                .map(|word| u32::from_le_bytes(*word));
+            words.eq(md5)
+        };
         info.crc32.is_none_or(|announced| announced == self.crc32)
-            && info.md5.is_none_or(|announced| announced == md5)
-            && info.sha256.is_none_or(|announced| announced == sha256)
+            && info.md5.is_none_or(md5)
+            && info.sha256.is_none_or(sha256)
     }
 }
 
@@ -216,8 +223,9 @@ mod tests {
                 ours = Digests::load(&saved).unwrap();
             }
             let (sha256, md5) = ours.finish();
-            prop_assert_eq!(&sha256[..], &sha.finalize()[..]);
-            prop_assert_eq!(&md5[..], &md.finalize()[..]);
+            let (sha256, md5) = (sha256.map(u32::to_be_bytes), md5.map(u32::to_le_bytes));
+            prop_assert_eq!(sha256.as_flattened(), &sha.finalize()[..]);
+            prop_assert_eq!(md5.as_flattened(), &md.finalize()[..]);
         }
     }
 
