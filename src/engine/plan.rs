@@ -1,13 +1,13 @@
 //! Offers, the host's answer, download information, cancel, and the versions the MCU announces.
 
-use sota_coap::after;
-
 use super::{
     Engine, Fetch, digest,
     journal::Key,
     queue::{Report, Tag},
     record::{self, Flow, Slot},
-    staging, strategy,
+    staging,
+    state::Timer,
+    strategy,
     transfer::Work,
 };
 use crate::{
@@ -88,7 +88,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         });
         self.queue.event(Tag::Plan(instance));
         if self.config.auto_confirm {
-            self.timers.tick = Some(after(self.now, self.config.tick_ms));
+            self.timers.tick = Timer::after(self.now, self.config.tick_ms);
             // With the standard's door the download information comes right behind: it is awaited.
             if door == Door::Plan {
                 let _ = self.confirm(readings, flash);
@@ -483,11 +483,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             // It waits for its turn and runs what it should.
         } else if state != State::Updating {
             self.announce();
-        } else if self.timers.grace.is_none() {
-            let grace = after(self.now, self.config.revert_grace_ms);
+        } else if self.timers.grace == Timer::OFF {
+            let grace = Timer::after(self.now, self.config.revert_grace_ms);
             // Never past the 20 minutes: their end comes first then.
-            self.timers.grace =
-                Some(grace).filter(|at| self.timers.state.is_none_or(|end| *at < end));
+            if grace < self.timers.state {
+                self.timers.grace = grace;
+            }
             if let Err(reason) = self.save(flash) {
                 self.last_error = Some(reason);
             }

@@ -27,35 +27,66 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State, earliest},
+    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State},
     platform::{Flash, Readings},
 };
 
 /// State 9: how often what is left is journaled, in ms.
 const SAVE_MS: u32 = 60_000;
 
+/// A time that may be waited for. `Option<Millis>` takes twice the bytes, and more code wherever it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Timer(Millis);
+
+impl Timer {
+    /// Nothing is waited for.
+    pub(super) const OFF: Timer = Timer(Millis::MAX);
+
+    /// `ms` from `now`.
+    pub(super) fn after(now: Millis, ms: u32) -> Timer {
+        Timer(after(now, ms))
+    }
+
+    /// When it comes.
+    pub(super) fn at(self) -> Option<Millis> {
+        (self != Timer::OFF).then_some(self.0)
+    }
+
+    /// Ends it if it has come.
+    #[inline(never)]
+    fn due(&mut self, now: Millis) -> bool {
+        let due = self.0 <= now;
+        if due {
+            *self = Timer::OFF;
+        }
+        due
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Timer {
+        Timer::OFF
+    }
+}
+
 /// What waits for the clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timers {
     /// The present state ends.
-    pub(super) state: Option<Millis>,
+    pub(super) state: Timer,
     /// Something is repeated.
-    pub(super) tick: Option<Millis>,
+    pub(super) tick: Timer,
     /// State 9: the journal gets what is left.
-    pub(super) save: Option<Millis>,
+    pub(super) save: Timer,
     /// State 9: the MCU runs its source version.
-    pub(super) grace: Option<Millis>,
+    pub(super) grace: Timer,
 }
 
 impl Timers {
     pub(super) fn next(&self) -> Option<Millis> {
-        earliest(&[self.state, self.tick, self.save, self.grace])
+        let first = self.state.min(self.tick).min(self.save).min(self.grace);
+        first.at()
     }
-}
-
-/// Takes the time out of `timer` if it has come.
-fn due(timer: &mut Option<Millis>, now: Millis) -> bool {
-    timer.take_if(|at| *at <= now).is_some()
 }
 
 impl<const BLOCK: usize> Engine<BLOCK> {
@@ -71,8 +102,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// Journals the state machine.
     pub(super) fn save<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         if self.flow.state == State::Updating {
-            self.flow.remaining_ms = left_ms(self.now, self.timers.state);
-            self.flow.grace_ms = self.timers.grace.map(|at| left_ms(self.now, Some(at)));
+            self.flow.remaining_ms = left_ms(self.now, self.timers.state.at());
+            self.flow.grace_ms = self.timers.grace.at().map(|at| left_ms(self.now, Some(at)));
         }
         let payload = self.flow.encode();
         self.append(flash.journal(), Key::FLOW, &payload.0)
@@ -81,7 +112,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// Goes to a state: journal first, then what others see.
     pub(super) fn enter<F: Flash>(&mut self, flash: &mut F, state: State) {
         let now = self.now;
-        let after = |ms| Some(after(now, ms));
+        let after = |ms| Timer::after(now, ms);
         let config = &self.config;
         self.flow.state = state;
         if !matches!(state, State::DownloadError | State::Failure) {
@@ -93,7 +124,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match state {
             State::None | State::Refused | State::DownloadError => {}
             State::PlanReceived => {
-                timers.tick = after(config.tick_ms).filter(|_| config.auto_confirm)
+                if config.auto_confirm {
+                    timers.tick = after(config.tick_ms);
+                }
             }
             State::Confirmed => timers.state = after(config.info_wait_ms),
             State::DownloadStarts => timers.state = after(config.start_ms),
@@ -104,12 +137,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::Downloaded => {
                 // A foreign server's Install may take longer than any read.
                 let waits_for_server = self.flow.standard && self.is_last_piece();
-                timers.state = after(config.read_ms).filter(|_| !waits_for_server);
+                if !waits_for_server {
+                    timers.state = after(config.read_ms);
+                }
                 event = self.downloaded_tag();
             }
             State::Updating => {
                 timers.state = after(self.flow.remaining_ms);
-                timers.grace = self.flow.grace_ms.and_then(after);
+                timers.grace = self.flow.grace_ms.map_or(Timer::OFF, after);
                 timers.save = after(SAVE_MS);
                 event = Some(Tag::Updating);
             }
@@ -191,7 +226,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.flow.state = State::Confirmed;
                 }
                 if self.flow.state == State::Confirmed {
-                    self.timers.state = Some(after(self.now, self.config.info_wait_ms));
+                    self.timers.state = Timer::after(self.now, self.config.info_wait_ms);
                 }
             }
         }
@@ -247,12 +282,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.judge(readings);
         }
         let state = self.flow.state;
-        if due(&mut self.timers.state, self.now) {
+        if self.timers.state.due(self.now) {
             match (state, self.flow.active) {
                 (State::Confirmed, _) => self.give_up(flash, Reason::ConfirmedButNoDownload),
                 (State::DownloadStarts, _) if !self.config.strict && !self.link => {
                     // Without a network nothing can start, and that is no failure.
-                    self.timers.state = Some(after(self.now, self.config.start_ms));
+                    self.timers.state = Timer::after(self.now, self.config.start_ms);
                 }
                 (State::DownloadStarts, _) => {
                     self.download_error(flash, Reason::DownloadDidNotStart);
@@ -266,19 +301,19 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 _ => {}
             }
         }
-        if due(&mut self.timers.grace, self.now)
+        if self.timers.grace.due(self.now)
             && let Some(active) = self.flow.active
         {
             self.finish(flash, active, Err(Reason::McuStillRunsSource));
         }
-        if due(&mut self.timers.save, self.now) {
-            self.timers.save = Some(after(self.now, SAVE_MS));
+        if self.timers.save.due(self.now) {
+            self.timers.save = Timer::after(self.now, SAVE_MS);
             if let Err(reason) = self.save(flash) {
                 self.last_error = Some(reason);
             }
         }
-        if due(&mut self.timers.tick, self.now) {
-            self.timers.tick = Some(after(self.now, self.config.tick_ms));
+        if self.timers.tick.due(self.now) {
+            self.timers.tick = Timer::after(self.now, self.config.tick_ms);
             match self.flow.state {
                 State::PlanReceived => {
                     let _ = self.confirm(readings, flash);
@@ -289,7 +324,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.queue.view = true;
                     self.queue.event(Tag::Downloading);
                 }
-                _ => self.timers.tick = None,
+                _ => self.timers.tick = Timer::OFF,
             }
         }
     }
@@ -301,13 +336,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             _ => Ok(()),
         };
         let now = self.now;
-        let after = |ms| Some(after(now, ms));
+        let after = |ms| Timer::after(now, ms);
         match judged {
             Ok(()) => {
                 self.suspended = None;
                 self.queue.fetch = Fetch::Wanted;
                 if self.flow.state == State::DownloadStarts {
-                    self.timers.tick = None;
+                    self.timers.tick = Timer::OFF;
                     self.timers.state = after(self.config.start_ms);
                 }
             }
@@ -317,7 +352,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 self.suspended = Some(reason);
                 self.last_error = Some(reason);
-                self.timers.state = None;
+                self.timers.state = Timer::OFF;
                 self.timers.tick = after(self.config.tick_ms);
             }
         }

@@ -11,14 +11,13 @@
 //! Each step can be cut and is done again from its start: Save before its record is only a copy, Restore
 //! after its record takes everything from the scratch page.
 
-use sota_coap::after;
-
 use super::{
     Engine, Fetch,
     journal::Key,
     queue::Tag,
     record::{self, Rescue},
     staging,
+    state::Timer,
 };
 use crate::{
     message::{ComponentType, Etag, Reason, State, ToCloud},
@@ -447,10 +446,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .ok_or(Reason::AtBadParameter)?;
         staging::read(flash.staging(), start - self.flow.piece_start, out)
             .inspect_err(|reason| self.last_error = Some(*reason))?;
-        if self.flow.state == State::Downloaded
-            && let Some(timer) = self.timers.state.as_mut()
-        {
-            *timer = after(self.now, self.config.read_ms);
+        if self.flow.state == State::Downloaded && self.timers.state != Timer::OFF {
+            self.timers.state = Timer::after(self.now, self.config.read_ms);
         }
         Ok(n)
     }

@@ -23,6 +23,7 @@ use super::ask::Ask;
 use super::config::Config;
 use crate::message::{ComponentView, Reason, State, View};
 use crate::platform::Readings;
+use crate::text::put;
 
 const SERVER: u16 = 1;
 const DEVICE: u16 = 3;
@@ -90,11 +91,11 @@ impl Device {
     /// The engine's new snapshot.
     #[inline(never)]
     pub(super) fn set_view(&mut self, view: View) {
-        let before = core::mem::replace(&mut self.view, view);
-        if before.plan != self.view.plan {
+        if view.plan != self.view.plan {
             self.plan_count = self.plan_count.wrapping_add(1);
-            self.plan_before = before.plan;
+            let _ = put(&mut self.plan_before, &self.view.plan);
         }
+        self.view = view;
     }
 
     /// Which plan an instance's report made now belongs to, if the view tells.
