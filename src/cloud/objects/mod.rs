@@ -213,6 +213,7 @@ impl Device {
     }
 
     /// Which component an instance of /5, /9 or /33629 stands for.
+    #[inline(never)]
     fn component_of(object: u16, instance: u16) -> u8 {
         let instance = u8::try_from(instance).unwrap_or(u8::MAX);
         match object {
