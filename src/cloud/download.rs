@@ -81,9 +81,9 @@ pub struct Download {
     echoes: u8,
 }
 
-impl Download {
+impl Default for Download {
     /// A machine that fetches nothing.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Download {
             uri: String::new(),
             blocks: sota_coap::Download::NOTHING,
@@ -96,7 +96,9 @@ impl Download {
             echoes: 0,
         }
     }
+}
 
+impl Download {
     /// Begins to fetch `from..to` in blocks of at most `szx`; a fetch under way is forgotten.
     pub fn fetch(
         &mut self,

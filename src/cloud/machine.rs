@@ -109,7 +109,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             ),
             reports: SendQueue::default(),
             observations: Observations::default(),
-            download: Download::new(),
+            download: Download::default(),
             server_rtt: Rtt::new(&params),
             source_rtt: Rtt::new(&params),
             own: None,

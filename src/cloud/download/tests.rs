@@ -67,7 +67,7 @@ fn fetch(d: &mut Download, from: u32, to: u32, etag: &[u8], szx: Szx) -> Result<
 }
 
 fn machine(from: u32, to: u32) -> Download {
-    let mut d = Download::new();
+    let mut d = Download::default();
     fetch(&mut d, from, to, b"", Szx::S64).unwrap();
     assert!(d.take_lookup());
     d.on_resolved(0, true, 0);
@@ -198,7 +198,7 @@ fn what_the_network_cannot_explain_fails() {
 #[test]
 fn a_resumed_fetch_must_find_the_same_etag() {
     let package = [7u8; 300];
-    let mut d = Download::new();
+    let mut d = Download::default();
     fetch(&mut d, 128, 300, b"old", Szx::S64).unwrap();
     d.take_lookup();
     d.on_resolved(0, true, 0);
@@ -249,7 +249,7 @@ fn a_challenge_is_answered_but_not_for_ever() {
 
 #[test]
 fn more_than_a_million_blocks_are_refused_before_the_first() {
-    let mut d = Download::new();
+    let mut d = Download::default();
     assert_eq!(fetch(&mut d, 0, 16 << 20, b"", Szx::S16), Ok(()));
     assert_eq!(
         fetch(&mut d, 0, (16 << 20) + 1, b"", Szx::S16),

@@ -183,7 +183,7 @@ fn records<'a>(objects: &dyn Objects, request: &Request<'a>) -> Result<Records<'
         Error::Format => Code::UNSUPPORTED_CONTENT_FORMAT,
         _ => Code::BAD_REQUEST,
     })?;
-    for record in records.clone() {
+    for record in records {
         let (at, _) = record.map_err(|error| match error {
             Error::Format => Code::UNSUPPORTED_CONTENT_FORMAT,
             _ => Code::BAD_REQUEST,
