@@ -20,9 +20,8 @@ use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
 use sota_coap::echo::AMPLIFICATION;
-use sota_coap::{
-    Builder, Code, Exchange, Kind, Message, Params, Poll, Reaction, Token, message, option,
-};
+use sota_coap::endpoint::{Due, Exchanges, Finished, Incoming, Refused};
+use sota_coap::{Builder, Code, Exchange, Kind, Message, Params, Token, message, option};
 use sota_errors::CenterError;
 use sota_lwm2m::{ContentFormat, Path, Records};
 
@@ -35,6 +34,7 @@ use super::plan_door;
 use super::shared::Shared;
 use super::socket::{Datagram, MAX_DATAGRAM};
 use super::standard_door::{Standard, Step};
+use super::timed_map::TimedMap;
 use crate::commands::DeviceCommand;
 use crate::domain::{self, ComponentKind, Registration};
 use crate::service::{Register, RegistrationUpdate};
@@ -119,6 +119,8 @@ pub struct Endpoint {
     config: Config,
     shared: Shared,
     peers: Peers,
+    /// Requests to devices, one at a time to each (NSTART 1).
+    requests: Exchanges<TimedMap<PeerId, InFlight>>,
     pending: HashMap<CallId, Pending>,
     /// Requests being worked on, by sender and message id.
     working: HashMap<(SocketAddr, u16), CallId>,
@@ -138,10 +140,13 @@ pub struct Endpoint {
 impl Endpoint {
     /// `seed` must be unpredictable: tokens come from it.
     pub fn new(config: Config, shared: Shared, seed: [u8; 32]) -> Endpoint {
+        let copies_ms = config.params.non_lifetime_ms();
         let mut endpoint = Endpoint {
             config,
             shared,
             peers: Peers::default(),
+            // One for each peer at most, and those are bounded.
+            requests: Exchanges::new(TimedMap::new(usize::MAX), copies_ms),
             pending: HashMap::new(),
             working: HashMap::new(),
             loading: HashMap::new(),
@@ -164,7 +169,8 @@ impl Endpoint {
 
     /// When [`Endpoint::tick`] must be called.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.peers.next_deadline()
+        let deadlines = [self.peers.next_deadline(), self.requests.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Registered devices in memory.
@@ -177,8 +183,13 @@ impl Endpoint {
         while let Some((id, timer)) = self.peers.due(now) {
             match timer {
                 Timer::Expiry => self.forget(id),
-                Timer::Exchange => self.exchange_due(id, now),
                 Timer::Poll => self.ask_state(id, now),
+            }
+        }
+        while let Some(due) = self.requests.poll(now) {
+            match due {
+                Due::Resend(id) => self.resend(id),
+                Due::GaveUp(id, ended) => self.gave_up(id, &ended),
             }
         }
     }

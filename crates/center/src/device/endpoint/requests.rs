@@ -221,7 +221,7 @@ impl Endpoint {
         address: SocketAddr,
     ) -> PeerId {
         let old = self.peers.by_endpoint(&endpoint).and_then(|id| {
-            self.peers.arm(id, Timer::Poll, None);
+            self.requests.stop(id);
             self.peers.remove(id)
         });
         if let Some(other) = self.peers.by_address(&address) {
