@@ -290,10 +290,12 @@ impl Endpoint {
 
     /// Sends the next request to a peer if nothing is in flight (NSTART 1) and it can be reached.
     pub(super) fn pump(&mut self, id: PeerId, now: u64) {
-        let busy = self.requests.kept(id).is_some();
-        let window = self.config.queue_window_ms;
-        let ready = |peer: &mut Peer| !busy && !peer.todo.is_empty() && peer.reachable(now, window);
-        if !self.peers.get_mut(id).is_some_and(ready) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let ready = !peer.todo.is_empty() && peer.reachable(now, self.config.queue_window_ms);
+        let address = peer.address;
+        if !ready || self.requests.kept(id).is_some() || self.is_answering(address) {
             return;
         }
         let (random, token) = (self.random() as u16, self.token());
