@@ -23,7 +23,8 @@
 //! | RST | [`Incoming::Reset`] | gone |
 //!
 //! Without the answered entry a copy would look like a response to nothing and be rejected with an RST. It costs
-//! nothing in a conversation that is all piggybacked, and gives way to the next exchange.
+//! nothing in a conversation that is all piggybacked, and gives way to the next exchange. An observation's token
+//! outlives its exchange: look for it among the observations first, or notifications are taken for copies.
 
 use crate::exchange::{Exchange, Poll, Reaction};
 use crate::message::{self, Message};

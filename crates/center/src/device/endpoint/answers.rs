@@ -103,7 +103,7 @@ impl Endpoint {
             None => return false,
             Some(Stage::Working { .. }) => {}
             Some(Stage::Acknowledged | Stage::Answering) => {
-                self.send(asker.address, message::ack(asker.message_id).to_vec());
+                self.acknowledge(asker.address, asker.message_id);
             }
         }
         true
@@ -123,8 +123,22 @@ impl Endpoint {
                 && *stage == (Stage::Working { ack_at: at })
             {
                 *stage = Stage::Acknowledged;
-                self.send(address, message::ack(message_id).to_vec());
+                self.acknowledge(address, message_id);
             }
+        }
+    }
+
+    fn acknowledge(&mut self, address: SocketAddr, message_id: u16) {
+        let ack = message::ack(message_id).to_vec();
+        self.charge(address, ack.len());
+        self.send(address, ack);
+    }
+
+    /// An answer goes to a device in any case, and what else it may be sent is less for it.
+    fn charge(&mut self, address: SocketAddr, len: usize) {
+        let known = self.peers.by_address(&address);
+        if let Some(peer) = known.and_then(|id| self.peers.get_mut(id)) {
+            peer.credit = peer.credit.saturating_sub(len);
         }
     }
 
@@ -149,6 +163,7 @@ impl Endpoint {
         if separate {
             self.expect_ack(now, asker, message_id, datagram.clone());
         }
+        self.charge(asker.address, len);
         self.send(asker.address, datagram);
     }
 

@@ -194,8 +194,9 @@ impl Endpoint {
         let location = registration.id.clone();
         let id = self.adopt(now, endpoint.clone(), registration, address);
         if let Some(peer) = self.peers.get_mut(id) {
-            // The answer, and perhaps an empty ACK before it.
-            peer.credit = (AMPLIFICATION * asker.len).saturating_sub(36);
+            // Less the empty ACK that it may have got; the answer is charged when it goes out.
+            let ack = message::ack(asker.message_id).len();
+            peer.credit = (AMPLIFICATION * asker.len).saturating_sub(ack);
         }
         self.answer(now, asker, Code::CREATED, &["rd", &location]);
         self.early_commands(now, &endpoint);
