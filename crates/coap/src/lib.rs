@@ -9,6 +9,7 @@ mod code;
 pub mod dedup;
 pub mod download;
 pub mod echo;
+pub mod endpoint;
 mod etag;
 pub mod exchange;
 pub mod message;

@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 /// What pairs a response with its request; 0..=8 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Token {
     // Bytes past `len` are zero, so that the derived comparison is right.
     bytes: [u8; 8],

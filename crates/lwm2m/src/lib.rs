@@ -12,7 +12,7 @@
 //! | [`link_format`] | registration payloads and Discover |
 //! | [`objects`] | ids, resources and operations of /0 /1 /3 /4 /5 /9 /33629 and of our Plan object |
 //! | `client` | registration and Sends of a device (feature `client`) |
-//! | `server` | what a server reads from a device (feature `server`) |
+//! | `server` | registration read, requests written, the upgrade of a client without Plan object (feature `server`) |
 
 pub mod cbor;
 #[cfg(feature = "client")]

@@ -67,6 +67,35 @@ fn refused_says_why_and_waits_long() {
 }
 
 #[test]
+fn a_registration_answered_separately_counts_and_is_acknowledged_also_when_it_comes_again() {
+    let mut w = World::new(config());
+    let register = w.next();
+    let (mid, token) = (message(&register).message_id(), message(&register).token());
+    w.give(Peer::Server, &sota_coap::message::ack(mid));
+    w.pass(30_000);
+    assert!(
+        w.sent.is_empty(),
+        "it waits for the answer, and sends nothing again"
+    );
+    let mut out = [0; 64];
+    let len = Builder::new(&mut out, Kind::Con, Code::CREATED, 99, token)
+        .option(option::LOCATION_PATH, b"rd")
+        .option(option::LOCATION_PATH, b"8")
+        .finish()
+        .unwrap();
+    w.give(Peer::Server, &out[..len]);
+    assert_eq!(w.next(), sota_coap::message::ack(99));
+    assert_eq!(w.engine, [ToEngine::Link(true)]);
+    let versions = w.next();
+    assert!(message(&versions).path_is("/dp"));
+    w.answer(&versions, Code::CHANGED, |_| {});
+    w.give(Peer::Server, &out[..len]);
+    assert_eq!(w.next(), sota_coap::message::ack(99));
+    let update = w.next();
+    assert!(message(&update).path_is("/rd/8"));
+}
+
+#[test]
 fn silence_is_retransmitted_and_then_backed_off() {
     let mut w = World::new(config());
     let first = w.next();

@@ -12,17 +12,17 @@
 //! | `GET /p/<SHA-256>` | see [`super::blocks`] | |
 //! | anything else | 4.04, 4.05 | |
 //!
-//! A request that is repeated while the first is being worked on is dropped: its answer is on the way. Afterwards it is
-//! worked on again, which every handler here allows, so no answers are kept.
+//! A request that is repeated while the first is being worked on or answered gets an empty ACK at most. Afterwards it
+//! is worked on again, which every handler here allows, so no answers are kept. An answer that is not there in
+//! [`Config::ack_after_ms`] comes separately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
 use sota_coap::echo::AMPLIFICATION;
-use sota_coap::{
-    Builder, Code, Exchange, Kind, Message, Params, Poll, Reaction, Token, message, option,
-};
+use sota_coap::endpoint::{Due, Exchanges, Finished, Incoming, Refused};
+use sota_coap::{Builder, Code, Exchange, Kind, Message, Params, Token, message, option};
 use sota_errors::CenterError;
 use sota_lwm2m::{ContentFormat, Path, Records};
 
@@ -35,13 +35,17 @@ use super::plan_door;
 use super::shared::Shared;
 use super::socket::{Datagram, MAX_DATAGRAM};
 use super::standard_door::{Standard, Step};
+use super::timed_map::TimedMap;
 use crate::commands::DeviceCommand;
 use crate::domain::{self, ComponentKind, Registration};
 use crate::service::{Register, RegistrationUpdate};
 
+mod answers;
 mod commands;
 mod exchanges;
 mod requests;
+
+use answers::{Asker, RequestKey, Separate, Stage};
 
 /// What can be chosen about the endpoint.
 #[derive(Clone, Debug)]
@@ -56,6 +60,9 @@ pub struct Config {
     pub queue_window_ms: u64,
     /// A client without Plan object is asked for its state this often while it upgrades, in ms.
     pub poll_ms: u64,
+    /// A CON request that is not answered in this time, in ms, gets an empty ACK, and its answer separately. To be well
+    /// below the ACK_TIMEOUT of devices, which is 2 s or more.
+    pub ack_after_ms: u64,
     /// Retransmission.
     pub params: Params,
 }
@@ -68,6 +75,7 @@ impl Default for Config {
             max_registrations: 1_000_000,
             queue_window_ms: 93_000,
             poll_ms: 5_000,
+            ack_after_ms: 1_000,
             params: Params::RFC7252,
         }
     }
@@ -90,16 +98,6 @@ pub enum Output {
     Call(CallId, Call),
 }
 
-/// Where an answer goes.
-#[derive(Clone, Debug)]
-struct Asker {
-    address: SocketAddr,
-    kind: Kind,
-    message_id: u16,
-    token: Token,
-    len: usize,
-}
-
 /// What a call was made for.
 #[derive(Debug)]
 enum Pending {
@@ -119,9 +117,15 @@ pub struct Endpoint {
     config: Config,
     shared: Shared,
     peers: Peers,
+    /// Requests to devices, one at a time to each (NSTART 1).
+    requests: Exchanges<TimedMap<PeerId, InFlight>>,
     pending: HashMap<CallId, Pending>,
-    /// Requests being worked on, by sender and message id.
-    working: HashMap<(SocketAddr, u16), CallId>,
+    /// Requests being worked on or answered.
+    working: BTreeMap<RequestKey, Stage>,
+    /// When a request needs its empty ACK, in order; some were answered before.
+    ack_due: VecDeque<(u64, RequestKey)>,
+    /// Separate answers that are not acknowledged yet.
+    answers: Exchanges<TimedMap<(SocketAddr, u16), Separate>>,
     /// Requests that wait for a chunk.
     loading: HashMap<(PackageId, u64), Vec<Datagram>>,
     /// Commands for devices that are not in the table yet.
@@ -138,12 +142,18 @@ pub struct Endpoint {
 impl Endpoint {
     /// `seed` must be unpredictable: tokens come from it.
     pub fn new(config: Config, shared: Shared, seed: [u8; 32]) -> Endpoint {
+        let copies_ms = config.params.non_lifetime_ms();
         let mut endpoint = Endpoint {
             config,
             shared,
             peers: Peers::default(),
+            // One for each peer at most, and those are bounded.
+            requests: Exchanges::new(TimedMap::new(usize::MAX), copies_ms),
             pending: HashMap::new(),
-            working: HashMap::new(),
+            working: BTreeMap::new(),
+            ack_due: VecDeque::new(),
+            // No response to an answer is wanted, so there are no copies of one.
+            answers: Exchanges::new(TimedMap::new(MAX_PENDING), 0),
             loading: HashMap::new(),
             early: Vec::new(),
             arriving: 0,
@@ -164,7 +174,13 @@ impl Endpoint {
 
     /// When [`Endpoint::tick`] must be called.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.peers.next_deadline()
+        let deadlines = [
+            self.peers.next_deadline(),
+            self.requests.deadline(),
+            self.answers.deadline(),
+            self.ack_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Registered devices in memory.
@@ -174,11 +190,18 @@ impl Endpoint {
 
     /// Does what is due.
     pub fn tick(&mut self, now: u64) {
+        self.acknowledge_due(now);
+        self.answers_due(now);
         while let Some((id, timer)) = self.peers.due(now) {
             match timer {
                 Timer::Expiry => self.forget(id),
-                Timer::Exchange => self.exchange_due(id, now),
                 Timer::Poll => self.ask_state(id, now),
+            }
+        }
+        while let Some(due) = self.requests.poll(now) {
+            match due {
+                Due::Resend(id) => self.resend(id),
+                Due::GaveUp(id, ended) => self.gave_up(id, &ended),
             }
         }
     }
@@ -211,6 +234,7 @@ impl Endpoint {
             Kind::Con if message.code().is_empty() => {
                 self.send(peer, message::reset(message.message_id()).to_vec());
             }
+            Kind::Ack | Kind::Rst if self.answer_arrived(now, peer, known, &message) => {}
             _ => self.response(now, peer, known, &message),
         }
         if let Some(id) = known {
@@ -232,14 +256,14 @@ impl Endpoint {
                     let id = self.adopt(now, endpoint.clone(), registration, address);
                     // The id in the request was ours and nobody can guess it.
                     self.verified(id);
-                    self.answer(&asker, Code::CHANGED, &[]);
+                    self.answer(now, &asker, Code::CHANGED, &[]);
                     self.early_commands(now, &endpoint);
                     self.pump(id, now);
                 }
                 Reply::Failed(CenterError::UnknownRegistration) => {
-                    self.answer(&asker, Code::NOT_FOUND, &[]);
+                    self.answer(now, &asker, Code::NOT_FOUND, &[]);
                 }
-                _ => self.answer(&asker, Code::INTERNAL_SERVER_ERROR, &[]),
+                _ => self.answer(now, &asker, Code::INTERNAL_SERVER_ERROR, &[]),
             },
             Pending::Deregister(asker) => {
                 let code = match reply {
@@ -247,14 +271,14 @@ impl Endpoint {
                     Reply::Failed(CenterError::UnknownRegistration) => Code::NOT_FOUND,
                     _ => Code::INTERNAL_SERVER_ERROR,
                 };
-                self.answer(&asker, code, &[]);
+                self.answer(now, &asker, code, &[]);
             }
             Pending::Told(asker) => {
                 let code = match reply {
                     Reply::Failed(_) => Code::INTERNAL_SERVER_ERROR,
                     _ => Code::CHANGED,
                 };
-                self.answer(&asker, code, &[]);
+                self.answer(now, &asker, code, &[]);
                 if let Some(id) = self.peers.by_address(&asker.address) {
                     self.pump(id, now);
                 }
@@ -282,42 +306,11 @@ impl Endpoint {
         }
     }
 
-    /// Calls for a request whose answer waits for the reply.
-    fn work(&mut self, asker: Asker, pending: impl FnOnce(Asker) -> Pending, call: Call) {
-        if self.working.len() >= MAX_PENDING {
-            return self.answer(&asker, Code::SERVICE_UNAVAILABLE, &[]);
-        }
-        let key = (asker.address, asker.message_id);
-        let pending = pending(asker);
-        self.arriving += usize::from(matches!(
-            pending,
-            Pending::Register(..) | Pending::Update(_)
-        ));
-        let id = self.call(pending, call);
-        self.working.insert(key, id);
-    }
-
     fn call(&mut self, pending: Pending, call: Call) -> CallId {
         self.next_call += 1;
         self.pending.insert(self.next_call, pending);
         self.out.push_back(Output::Call(self.next_call, call));
         self.next_call
-    }
-
-    fn answer(&mut self, asker: &Asker, code: Code, location: &[&str]) {
-        self.working.remove(&(asker.address, asker.message_id));
-        let (kind, message_id) = match asker.kind {
-            Kind::Con => (Kind::Ack, asker.message_id),
-            _ => (Kind::Non, self.next_message_id()),
-        };
-        let mut out = [0; 128];
-        let mut builder = Builder::new(&mut out, kind, code, message_id, asker.token);
-        for segment in location {
-            builder.option(option::LOCATION_PATH, segment.as_bytes());
-        }
-        if let Ok(n) = builder.finish() {
-            self.send(asker.address, out[..n].to_vec());
-        }
     }
 
     fn send(&mut self, peer: SocketAddr, bytes: Vec<u8>) {

@@ -6,7 +6,7 @@
 //! | [`border`] | what it asks of the rest of the Center |
 //! | [`peers`] | registered devices and their deadlines |
 //! | [`plan_door`], [`standard_door`] | the two ways to a client: our Plan object, or /5, /9 and /33629 |
-//! | [`outgoing`] | requests to devices |
+//! | [`outgoing`], [`timed_map`] | requests to devices; those that are open |
 //! | [`blocks`], [`packages`] | package blocks: service, cache and counters |
 //! | [`addresses`] | which addresses are verified, Echo |
 //! | [`shared`] | what the UDP thread and the machine share |
@@ -25,5 +25,6 @@ pub mod server;
 pub mod shared;
 pub mod socket;
 pub mod standard_door;
+pub mod timed_map;
 
 pub use server::{Config, DeviceServer};

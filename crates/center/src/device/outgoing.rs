@@ -1,6 +1,7 @@
-//! A request of the Center to a device, and its place on the wire.
+//! A request of the Center to a device, as it waits for its turn.
 
-use sota_coap::{BuildError, Builder, Code, Kind, Token, option};
+use sota_coap::{BuildError, Token};
+use sota_lwm2m::server::{Operation, Request};
 use sota_lwm2m::{ContentFormat, Path};
 
 /// What a request is for; its answer is understood by this.
@@ -29,93 +30,50 @@ pub enum Purpose {
     Update,
 }
 
-/// One request.
+/// One request with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// What for.
     pub purpose: Purpose,
-    /// Method.
-    pub code: Code,
     /// Object, instance or resource.
     pub path: Path,
-    /// Payload and its format.
-    pub content: Option<(ContentFormat, Vec<u8>)>,
-    /// Wanted format of the answer.
-    pub accept: Option<ContentFormat>,
+    operation: Operation,
+    content: Option<(ContentFormat, Vec<u8>)>,
+    accept: Option<ContentFormat>,
 }
 
 impl Outgoing {
-    /// Write of several resources of an instance (POST: only these), or of one resource (PUT).
-    pub fn write(
-        purpose: Purpose,
-        path: Path,
-        format: ContentFormat,
-        payload: Vec<u8>,
-    ) -> Outgoing {
-        let code = if path.resource_id().is_some() {
-            Code::PUT
-        } else {
-            Code::POST
-        };
+    /// Keeps a request.
+    pub fn new(purpose: Purpose, request: &Request<'_>) -> Outgoing {
         Outgoing {
             purpose,
-            code,
-            path,
-            content: Some((format, payload)),
-            accept: None,
-        }
-    }
-
-    /// Execute of a resource.
-    pub fn execute(purpose: Purpose, path: Path) -> Outgoing {
-        Outgoing {
-            purpose,
-            code: Code::POST,
-            path,
-            content: None,
-            accept: None,
+            path: request.path,
+            operation: request.operation,
+            content: request
+                .content
+                .map(|(format, payload)| (format, payload.to_vec())),
+            accept: request.accept,
         }
     }
 
     /// Read of a resource, in the format the client chooses.
     pub fn read(path: Path) -> Outgoing {
-        Outgoing {
-            purpose: Purpose::Read,
-            code: Code::GET,
-            path,
-            content: None,
-            accept: None,
-        }
-    }
-
-    /// Observe of a resource.
-    pub fn observe(path: Path) -> Outgoing {
-        Outgoing {
-            purpose: Purpose::Observe,
-            ..Outgoing::read(path)
-        }
+        Outgoing::new(Purpose::Read, &Request::read(path))
     }
 
     /// The datagram.
     pub fn encode(&self, message_id: u16, token: Token) -> Result<Vec<u8>, BuildError> {
+        let request = Request {
+            operation: self.operation,
+            path: self.path,
+            content: self
+                .content
+                .as_ref()
+                .map(|(format, payload)| (*format, payload.as_slice())),
+            accept: self.accept,
+        };
         let mut buffer = [0; super::socket::MAX_DATAGRAM];
-        let mut builder = Builder::new(&mut buffer, Kind::Con, self.code, message_id, token);
-        if self.purpose == Purpose::Observe {
-            builder.uint_option(option::OBSERVE, 0);
-        }
-        for id in (0..4).map_while(|level| self.path.get(level)) {
-            builder.path_number(id);
-        }
-        if let Some((format, _)) = &self.content {
-            builder.uint_option(option::CONTENT_FORMAT, u32::from(format.number()));
-        }
-        if let Some(format) = self.accept {
-            builder.uint_option(option::ACCEPT, u32::from(format.number()));
-        }
-        if let Some((_, payload)) = &self.content {
-            builder.payload(payload);
-        }
-        let len = builder.finish()?;
+        let len = request.encode(message_id, token, &mut buffer)?;
         Ok(buffer[..len].to_vec())
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use sota_coap::{Exchange, Params, Rtt, Token};
+use sota_coap::{Params, Rtt, Token};
 use sota_lwm2m::objects::plan::resource;
 use sota_lwm2m::server::registration::Objects;
 use sota_lwm2m::{ContentFormat, Path};
@@ -32,8 +32,6 @@ pub fn objects(links: &str) -> Vec<Path> {
 pub enum Timer {
     /// The registration's lifetime is over.
     Expiry,
-    /// The exchange in flight.
-    Exchange,
     /// A client without Plan object is asked for its state.
     Poll,
 }
@@ -76,11 +74,9 @@ impl PlanClient {
     }
 }
 
-/// The request in flight (NSTART 1).
+/// What is kept with the request in flight.
 #[derive(Debug)]
 pub struct InFlight {
-    /// Time-outs and matching.
-    pub exchange: Exchange,
     /// To be sent again.
     pub datagram: Vec<u8>,
     /// What was asked.
@@ -120,11 +116,9 @@ pub struct Peer {
     pub rtt: Rtt,
     /// What waits to be sent.
     pub todo: VecDeque<Outgoing>,
-    /// What is being sent.
-    pub in_flight: Option<InFlight>,
     /// Observed paths by token.
     pub observations: HashMap<Token, Path>,
-    timers: [Option<u64>; 3],
+    timers: [Option<u64>; 2],
 }
 
 impl Peer {
@@ -153,10 +147,18 @@ impl Peer {
             door,
             rtt: Rtt::new(&Params::RFC7252),
             todo: VecDeque::new(),
-            in_flight: None,
             observations: HashMap::new(),
-            timers: [None; 3],
+            timers: [None; 2],
         }
+    }
+
+    /// Whether so many bytes may be sent to it, and are now: any number once it is verified, else as its credit goes.
+    pub fn pay(&mut self, len: usize) -> bool {
+        let may = self.verified || self.credit >= len;
+        if may {
+            self.credit = self.credit.saturating_sub(len);
+        }
+        may
     }
 
     /// Whether a request may go out now.
@@ -204,7 +206,7 @@ impl Peers {
 
     /// Takes a peer out.
     pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
-        for timer in [Timer::Expiry, Timer::Exchange, Timer::Poll] {
+        for timer in [Timer::Expiry, Timer::Poll] {
             self.arm(id, timer, None);
         }
         let peer = self.peers.remove(&id)?;

@@ -1,5 +1,7 @@
 //! Commands of the rules, as requests to a device.
 
+use sota_lwm2m::server::Request;
+
 use super::*;
 
 impl Endpoint {
@@ -92,7 +94,7 @@ fn plan_requests(
                 let purpose = Purpose::Offer { offer: name };
                 let path = Path::instance(object, instance);
                 plan_door::offer(object, instance, format, &offer)
-                    .map(|payload| Outgoing::write(purpose, path, format, payload))
+                    .map(|payload| Outgoing::new(purpose, &Request::write(path, format, &payload)))
             })
         }
         DeviceCommand::Download {
@@ -109,7 +111,7 @@ fn plan_requests(
                 let purpose = Purpose::Download { offer: name };
                 let path = Path::instance(object, instance);
                 plan_door::download(object, instance, format, &info)
-                    .map(|payload| Outgoing::write(purpose, path, format, payload))
+                    .map(|payload| Outgoing::new(purpose, &Request::write(path, format, &payload)))
             })
         }
         DeviceCommand::Cancel {
@@ -120,7 +122,10 @@ fn plan_requests(
         } => client.instance(&component, kind).map(|instance| {
             let resource = sota_lwm2m::objects::plan::resource::CANCEL;
             let path = Path::resource(object, instance, resource);
-            Ok(Outgoing::execute(Purpose::Cancel { offer }, path))
+            Ok(Outgoing::new(
+                Purpose::Cancel { offer },
+                &Request::execute(path),
+            ))
         }),
         DeviceCommand::ReadVersions { .. } => return client.read_versions(object),
         DeviceCommand::Resume { .. } => return Vec::new(),

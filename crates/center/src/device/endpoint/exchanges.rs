@@ -16,30 +16,26 @@ impl Endpoint {
             }
             return;
         };
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let reaction = peer
-            .in_flight
-            .as_mut()
-            .map(|f| f.exchange.on_message(now, m));
-        match reaction {
-            Some(Reaction::Response { ack }) => {
-                if ack {
-                    self.send(from, message::ack(m.message_id()).to_vec());
+        // An observation's token outlives its exchange, which must not take the notifications for copies.
+        let observed = self
+            .peers
+            .get_mut(id)
+            .is_some_and(|peer| peer.observations.contains_key(&m.token()));
+        if observed {
+            return self.notification(id, now, from, m);
+        }
+        match self.requests.on_message(now, id, m) {
+            Incoming::Response(ended, ack) => {
+                if let Some(ack) = ack {
+                    self.send(from, ack.to_vec());
                 }
                 self.verified(id);
-                self.finish(id, now, Some(m));
+                self.finish(id, now, ended, Some(m));
             }
-            Some(Reaction::Repeated { ack: true }) => {
-                self.send(from, message::ack(m.message_id()).to_vec());
-            }
-            Some(Reaction::Reset) => self.finish(id, now, None),
-            Some(Reaction::Acked) => {
-                let deadline = peer.in_flight.as_ref().and_then(|f| f.exchange.deadline());
-                self.peers.arm(id, Timer::Exchange, deadline);
-            }
-            _ => self.notification(id, now, from, m),
+            Incoming::Repeated(Some(ack)) => self.send(from, ack.to_vec()),
+            Incoming::Reset(ended) => self.finish(id, now, ended, None),
+            Incoming::Acked | Incoming::Confirmed(_) | Incoming::Repeated(None) => {}
+            Incoming::NotMine => self.notification(id, now, from, m),
         }
     }
 
@@ -66,24 +62,23 @@ impl Endpoint {
     }
 
     /// The exchange in flight is over; `None` = reset by the client.
-    pub(super) fn finish(&mut self, id: PeerId, now: u64, answer: Option<&Message<'_>>) {
+    fn finish(
+        &mut self,
+        id: PeerId,
+        now: u64,
+        ended: Finished<InFlight>,
+        answer: Option<&Message<'_>>,
+    ) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let Some(flight) = peer.in_flight.take() else {
-            return;
-        };
-        peer.rtt.learn(&flight.exchange);
+        peer.rtt.learn(&ended.exchange);
         let endpoint = peer.endpoint.clone();
-        self.peers.arm(id, Timer::Exchange, None);
         let code = answer.map_or(Code::BAD_REQUEST, |m| m.code());
-        let what = flight.what;
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
+        let what = ended.kept.what;
         if let Door::Standard(standard) = &mut peer.door {
             if what.purpose == Purpose::Observe && code.is_success() {
-                peer.observations.insert(flight.exchange.token(), what.path);
+                peer.observations.insert(ended.exchange.token(), what.path);
             }
             if matches!(what.purpose, Purpose::Read | Purpose::Observe) {
                 if let Some(m) = answer.filter(|_| code.is_success()) {
@@ -137,7 +132,7 @@ impl Endpoint {
         let Door::Standard(standard) = &mut peer.door else {
             return;
         };
-        if peer.todo.is_empty() && peer.in_flight.is_none() && standard.take_ask() {
+        if peer.todo.is_empty() && self.requests.kept(id).is_none() && standard.take_ask() {
             let endpoint = peer.endpoint.clone();
             let call = Call::Told {
                 endpoint,
@@ -257,51 +252,36 @@ impl Endpoint {
         );
     }
 
-    pub(super) fn exchange_due(&mut self, id: PeerId, now: u64) {
-        let Some(peer) = self.peers.get_mut(id) else {
+    pub(super) fn resend(&mut self, id: PeerId) {
+        let kept = self.requests.kept(id);
+        let (Some(peer), Some(flight)) = (self.peers.get_mut(id), kept) else {
             return;
         };
-        let Some(flight) = &mut peer.in_flight else {
-            return;
-        };
-        match flight.exchange.poll(now) {
-            Poll::Idle => {}
-            Poll::Resend => {
-                let (address, bytes) = (peer.address, flight.datagram.clone());
-                if peer.verified || peer.credit >= bytes.len() {
-                    peer.credit = peer.credit.saturating_sub(bytes.len());
-                    self.send(address, bytes);
-                }
-            }
-            Poll::GiveUp => {
-                let error = CenterError::DeviceSilent;
-                tracing::info!(number = error.number(), device = %peer.endpoint, "{error}");
-                peer.rtt.learn(&flight.exchange);
-                peer.in_flight = None;
-                peer.silent = true;
-                // The rules know what it is owed and say it again at its next contact.
-                peer.todo.clear();
-            }
+        let (address, bytes) = (peer.address, flight.datagram.clone());
+        if peer.pay(bytes.len()) {
+            self.send(address, bytes);
         }
+    }
+
+    pub(super) fn gave_up(&mut self, id: PeerId, ended: &Finished<InFlight>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let deadline = peer
-            .in_flight
-            .as_ref()
-            .and_then(|flight| flight.exchange.deadline());
-        self.peers.arm(id, Timer::Exchange, deadline);
+        let error = CenterError::DeviceSilent;
+        tracing::info!(number = error.number(), device = %peer.endpoint, "{error}");
+        peer.rtt.learn(&ended.exchange);
+        peer.silent = true;
+        // The rules know what it is owed and say it again at its next contact.
+        peer.todo.clear();
     }
 
     pub(super) fn enqueue(&mut self, id: PeerId, requests: Vec<Outgoing>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
+        let in_flight = self.requests.kept(id).map(|flight| &flight.what);
         for request in requests {
-            let same = peer
-                .in_flight
-                .as_ref()
-                .is_some_and(|flight| flight.what == request);
+            let same = in_flight == Some(&request);
             if !same && !peer.todo.contains(&request) && peer.todo.len() < MAX_TODO {
                 peer.todo.push_back(request);
             }
@@ -310,14 +290,19 @@ impl Endpoint {
 
     /// Sends the next request to a peer if nothing is in flight (NSTART 1) and it can be reached.
     pub(super) fn pump(&mut self, id: PeerId, now: u64) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let ready = !peer.todo.is_empty() && peer.reachable(now, self.config.queue_window_ms);
+        let address = peer.address;
+        if !ready || self.requests.kept(id).is_some() || self.is_answering(address) {
+            return;
+        }
         let (random, token) = (self.random() as u16, self.token());
         let message_id = self.next_message_id();
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if peer.in_flight.is_some() || !peer.reachable(now, self.config.queue_window_ms) {
-            return;
-        }
         let Some(what) = peer.todo.pop_front() else {
             return;
         };
@@ -325,23 +310,24 @@ impl Endpoint {
             tracing::error!(device = %peer.endpoint, "a request to the device does not fit a datagram");
             return;
         };
-        if !peer.verified && peer.credit < datagram.len() {
+        if !peer.pay(datagram.len()) {
             // Its next message brings credit; until then nobody can be flooded through us.
             peer.todo.push_front(what);
             return;
         }
-        peer.credit = peer.credit.saturating_sub(datagram.len());
         let params = &self.config.params;
         let timeout = peer.rtt.timeout_ms();
         let exchange = Exchange::start(now, message_id, token, params, timeout, random);
-        let (address, deadline) = (peer.address, exchange.deadline());
-        peer.in_flight = Some(InFlight {
-            exchange,
-            datagram: datagram.clone(),
-            what,
-        });
-        self.peers.arm(id, Timer::Exchange, deadline);
-        self.send(address, datagram);
+        let (address, bytes) = (peer.address, datagram.clone());
+        match self
+            .requests
+            .start(id, exchange, InFlight { datagram, what })
+        {
+            Ok(()) => self.send(address, bytes),
+            Err(Refused::Busy(flight) | Refused::Full(flight)) => {
+                peer.todo.push_front(flight.what);
+            }
+        }
     }
 
     /// The peer showed that it receives what we send.
@@ -356,6 +342,7 @@ impl Endpoint {
     }
 
     pub(super) fn forget(&mut self, id: PeerId) {
+        self.requests.stop(id);
         if let Some(peer) = self.peers.remove(id) {
             self.shared.lock().addresses.remove_device(&peer.address);
         }

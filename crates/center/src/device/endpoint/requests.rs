@@ -12,16 +12,10 @@ impl Endpoint {
         message: &Message<'_>,
         bytes: &[u8],
     ) {
-        if self.working.contains_key(&(peer, message.message_id())) {
+        let asker = Asker::new(peer, message, bytes.len());
+        if self.is_repeated(&asker) {
             return;
         }
-        let asker = Asker {
-            address: peer,
-            kind: message.kind(),
-            message_id: message.message_id(),
-            token: message.token(),
-            len: bytes.len(),
-        };
         if self.block(now, peer, bytes, &asker) {
             return;
         }
@@ -35,10 +29,10 @@ impl Endpoint {
         if let Some(number) = message.first_unknown_critical(KNOWN) {
             if number == option::BLOCK1 {
                 // What a device tells fits one datagram; a smaller block would not help it.
-                return self.answer(&asker, Code::REQUEST_ENTITY_TOO_LARGE, &[]);
+                return self.answer(now, &asker, Code::REQUEST_ENTITY_TOO_LARGE, &[]);
             }
             self.complain(now, peer, format_args!("critical option {number}"));
-            return self.answer(&asker, Code::BAD_OPTION, &[]);
+            return self.answer(now, &asker, Code::BAD_OPTION, &[]);
         }
         let mut path = message.path();
         let segments = (path.next(), path.next(), path.next());
@@ -47,12 +41,12 @@ impl Endpoint {
             ((Some(b"rd"), Some(id), None), Code::POST | Code::PUT) => {
                 self.update(now, asker, message, id);
             }
-            ((Some(b"rd"), Some(id), None), Code::DELETE) => self.deregister(asker, id),
+            ((Some(b"rd"), Some(id), None), Code::DELETE) => self.deregister(now, asker, id),
             ((Some(b"dp"), None, None), Code::POST) => self.send_of_device(now, asker, message),
             ((Some(b"rd"), _, None) | (Some(b"dp"), None, None), _) => {
-                self.answer(&asker, Code::METHOD_NOT_ALLOWED, &[]);
+                self.answer(now, &asker, Code::METHOD_NOT_ALLOWED, &[]);
             }
-            _ => self.answer(&asker, Code::NOT_FOUND, &[]),
+            _ => self.answer(now, &asker, Code::NOT_FOUND, &[]),
         }
     }
 
@@ -81,7 +75,7 @@ impl Endpoint {
             Served::Missing(package, chunk) => {
                 let waiting: usize = self.loading.values().map(Vec::len).sum();
                 if waiting >= MAX_PENDING {
-                    self.answer(asker, Code::SERVICE_UNAVAILABLE, &[]);
+                    self.answer(now, asker, Code::SERVICE_UNAVAILABLE, &[]);
                     return true;
                 }
                 let datagram = Datagram {
@@ -124,14 +118,9 @@ impl Endpoint {
                 Ok(()) => self.datagram(now, datagram.peer, &datagram.bytes),
                 Err(code) => {
                     if let Ok(message) = Message::new_checked(&datagram.bytes) {
-                        let asker = Asker {
-                            address: datagram.peer,
-                            kind: message.kind(),
-                            message_id: message.message_id(),
-                            token: message.token(),
-                            len: datagram.bytes.len(),
-                        };
-                        self.answer(&asker, code, &[]);
+                        let len = datagram.bytes.len();
+                        let asker = Asker::new(datagram.peer, &message, len);
+                        self.answer(now, &asker, code, &[]);
                     }
                 }
             }
@@ -142,12 +131,12 @@ impl Endpoint {
         let peer = asker.address;
         let bad = |this: &mut Self, what: &str| {
             this.complain(now, peer, format_args!("registration: {what}"));
-            this.answer(&asker, Code::BAD_REQUEST, &[]);
+            this.answer(now, &asker, Code::BAD_REQUEST, &[]);
         };
         let asked = match registration::Register::parse(message) {
             Ok(asked) => asked,
             Err(registration::Fault::Format) => {
-                return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+                return self.answer(now, &asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
             }
             Err(fault) => return bad(self, fault.meaning()),
         };
@@ -160,7 +149,7 @@ impl Endpoint {
             self.shared
                 .lock()
                 .trouble(CenterError::TooManyRegistrations, now, peer);
-            return self.answer(&asker, Code::SERVICE_UNAVAILABLE, &[]);
+            return self.answer(now, &asker, Code::SERVICE_UNAVAILABLE, &[]);
         }
         let mut binding = asked.binding.to_owned();
         if asked.queue && !binding.contains('Q') {
@@ -175,6 +164,7 @@ impl Endpoint {
             objects: asked.objects.0.to_owned(),
         };
         self.work(
+            now,
             asker,
             |asker| Pending::Register(asker, peer),
             Call::Register(register),
@@ -197,16 +187,18 @@ impl Endpoint {
                     _ => Code::INTERNAL_SERVER_ERROR,
                 };
                 self.shared.lock().trouble(error, now, address);
-                return self.answer(asker, code, &[]);
+                return self.answer(now, asker, code, &[]);
             }
-            _ => return self.answer(asker, Code::INTERNAL_SERVER_ERROR, &[]),
+            _ => return self.answer(now, asker, Code::INTERNAL_SERVER_ERROR, &[]),
         };
         let location = registration.id.clone();
         let id = self.adopt(now, endpoint.clone(), registration, address);
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.credit = (AMPLIFICATION * asker.len).saturating_sub(32);
+            // Less the empty ACK that it may have got; the answer is charged when it goes out.
+            let ack = message::ack(asker.message_id).len();
+            peer.credit = (AMPLIFICATION * asker.len).saturating_sub(ack);
         }
-        self.answer(asker, Code::CREATED, &["rd", &location]);
+        self.answer(now, asker, Code::CREATED, &["rd", &location]);
         self.early_commands(now, &endpoint);
         self.pump(id, now);
     }
@@ -221,7 +213,7 @@ impl Endpoint {
         address: SocketAddr,
     ) -> PeerId {
         let old = self.peers.by_endpoint(&endpoint).and_then(|id| {
-            self.peers.arm(id, Timer::Poll, None);
+            self.requests.stop(id);
             self.peers.remove(id)
         });
         if let Some(other) = self.peers.by_address(&address) {
@@ -276,17 +268,17 @@ impl Endpoint {
 
     pub(super) fn update(&mut self, now: u64, asker: Asker, message: &Message<'_>, id: &[u8]) {
         let Ok(id) = std::str::from_utf8(id) else {
-            return self.answer(&asker, Code::NOT_FOUND, &[]);
+            return self.answer(now, &asker, Code::NOT_FOUND, &[]);
         };
         let asked = match registration::Update::parse(message) {
             Ok(asked) => asked,
             Err(registration::Fault::Format) => {
-                return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+                return self.answer(now, &asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
             }
             Err(fault) => {
                 let text = format_args!("update: {}", fault.meaning());
                 self.complain(now, asker.address, text);
-                return self.answer(&asker, Code::BAD_REQUEST, &[]);
+                return self.answer(now, &asker, Code::BAD_REQUEST, &[]);
             }
         };
         let lifetime_s = asked.lifetime_s;
@@ -303,7 +295,7 @@ impl Endpoint {
         };
         let known = self.peers.by_registration(id).filter(|_| objects.is_none());
         let Some(peer_id) = known else {
-            return self.work(asker, Pending::Update, call);
+            return self.work(now, asker, Pending::Update, call);
         };
         // Known: the answer needs no store, the new expiry is in memory first.
         if let Some(peer) = self.peers.get_mut(peer_id) {
@@ -318,7 +310,7 @@ impl Endpoint {
         }
         self.move_to(peer_id, asker.address);
         self.verified(peer_id);
-        self.answer(&asker, Code::CHANGED, &[]);
+        self.answer(now, &asker, Code::CHANGED, &[]);
         self.call(Pending::Quiet, call);
         // What could not be read after the registration is read now.
         if let Some(Door::Standard(standard)) = self.peers.get_mut(peer_id).map(|p| &p.door)
@@ -339,22 +331,22 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn deregister(&mut self, asker: Asker, id: &[u8]) {
+    pub(super) fn deregister(&mut self, now: u64, asker: Asker, id: &[u8]) {
         let id = String::from_utf8_lossy(id).into_owned();
         if let Some(peer) = self.peers.by_registration(&id) {
             self.forget(peer);
         }
-        self.work(asker, Pending::Deregister, Call::Deregister { id });
+        self.work(now, asker, Pending::Deregister, Call::Deregister { id });
     }
 
     pub(super) fn send_of_device(&mut self, now: u64, asker: Asker, message: &Message<'_>) {
         let Some(id) = self.peers.by_address(&asker.address) else {
-            return self.answer(&asker, Code::NOT_FOUND, &[]);
+            return self.answer(now, &asker, Code::NOT_FOUND, &[]);
         };
         let format = message.uint_option(option::CONTENT_FORMAT);
         let senml = ContentFormat::SenmlCbor;
         if format != Some(u32::from(senml.number())) {
-            return self.answer(&asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
+            return self.answer(now, &asker, Code::UNSUPPORTED_CONTENT_FORMAT, &[]);
         }
         let Some(peer) = self.peers.get_mut(id) else {
             return;
@@ -380,11 +372,11 @@ impl Endpoint {
                     reports,
                     request,
                 };
-                self.work(asker, Pending::Told, call);
+                self.work(now, asker, Pending::Told, call);
             }
             Err(error) => {
                 self.complain(now, asker.address, format_args!("Send: {error:?}"));
-                self.answer(&asker, Code::BAD_REQUEST, &[]);
+                self.answer(now, &asker, Code::BAD_REQUEST, &[]);
             }
         }
     }

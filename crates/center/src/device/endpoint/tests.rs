@@ -16,6 +16,7 @@ mod plan_door;
 mod reach;
 mod registration;
 mod restarts;
+mod separate;
 mod standard_door;
 
 const PACKAGE: PackageId = [0x5a; 32];
