@@ -18,7 +18,7 @@ use sota_lwm2m::{Encoder, Error, Path, Records, Value};
 use super::ask::{Ask, decode_plan};
 use super::config::Config;
 use super::uri::Uri;
-use crate::message::{ComponentType, ComponentView, Reason, State, View};
+use crate::message::{ComponentView, Reason, State, View};
 use crate::platform::Readings;
 
 const SERVER: u16 = 1;
@@ -97,6 +97,7 @@ const PLAN_RESOURCES: &[(u16, Operations)] = &[
     (plan::CANCEL, E),
     (plan::CURRENT_VERSION, R),
     (plan::PROGRESS, R),
+    (plan::COMPONENTS, W),
 ];
 
 /// What an Execute or Write asks of the port or of the client itself.
@@ -163,12 +164,12 @@ impl Device {
         }
     }
 
-    /// Which plan an instance's report made now belongs to, if the view tells.
-    pub(super) fn plan_of(&self, instance: u8) -> Option<u8> {
-        self.is_shown(instance).then_some(self.plan_count)
+    /// Which plan a report made now belongs to: offers of one set have one name.
+    pub(super) fn plan_count(&self) -> u8 {
+        self.plan_count
     }
 
-    /// The name of a plan told by [`plan_of`](Self::plan_of); empty if it is too long ago.
+    /// The name of a plan told by [`plan_count`](Self::plan_count); empty if it is too long ago.
     pub(super) fn plan_name(&self, plan: u8) -> &str {
         match self.plan_count.wrapping_sub(plan) {
             0 => &self.view.plan,
@@ -333,13 +334,9 @@ impl Device {
             .component(instance)
             .map(|component| component.name.clone())
             .unwrap_or_default();
-        let kind = match instance {
-            0 => ComponentType::Firmware,
-            _ => ComponentType::Mcu,
-        };
         self.ask(Ask::Standard {
+            instance,
             component,
-            kind,
             uri,
             accepted: false,
         })
@@ -587,7 +584,8 @@ impl Objects for Device {
                 };
             }
             (SOFTWARE, 10) => {}
-            (id, plan::CANCEL) if id == self.plan_object => return self.cancel(instance),
+            // The view shows one component of a set; the engine knows the others.
+            (id, plan::CANCEL) if id == self.plan_object => return self.ask(Ask::Cancel(instance)),
             _ => return Err(Code::METHOD_NOT_ALLOWED),
         }
         Ok(Effect::Done)

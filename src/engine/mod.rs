@@ -35,7 +35,7 @@ use self::{
     digest::Digests,
     journal::{Found, Journal, Key, PAYLOAD_MAX},
     queue::{Fetch, Queue, Tag},
-    record::{Etag, Flow, Slot},
+    record::{Etag, Flow, bit},
     state::Timers,
     transfer::Work,
     versions::Versions,
@@ -43,7 +43,7 @@ use self::{
 use crate::{
     message::{
         COMPONENTS, Command, ComponentName, ComponentType, ComponentView, DownloadInfo, Event,
-        Millis, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
+        Millis, Offer, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
     },
     platform::{Flash, Readings},
 };
@@ -117,7 +117,10 @@ pub struct Engine<const BLOCK: usize> {
     config: Config,
     journal: Option<Journal>,
     versions: Versions,
-    slots: [Option<Slot>; COMPONENTS],
+    /// Offers by instance. `source` is what the component ran when the plan came if the plan named none.
+    slots: [Option<Offer>; COMPONENTS],
+    /// Bit n: the plan named no source version for instance n.
+    any_source: u8,
     flow: Flow,
     /// The state's report was handed over: 3, 6, 11 and 12 are 0 from then on.
     settled: bool,
@@ -154,6 +157,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             journal: None,
             versions: Versions::default(),
             slots: [const { None }; COMPONENTS],
+            any_source: 0,
             flow: Flow::default(),
             settled: false,
             info: DownloadInfo::default(),
@@ -205,8 +209,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 let verdict = self.offer(now, readings, flash, door, offer);
                 self.queue.verdict(ticket, verdict);
             }
-            ToEngine::DownloadInfo { ticket, info } => {
-                let verdict = self.download_info(now, readings, flash, info);
+            ToEngine::DownloadInfo {
+                ticket,
+                instance,
+                info,
+            } => {
+                let verdict = self.download_info(now, readings, flash, instance, info);
                 self.queue.verdict(ticket, verdict);
             }
             ToEngine::Cancel { ticket, instance } => {
@@ -319,15 +327,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Tag::Subscribed(code) => Event::Subscribed(code),
             Tag::Logout(code) => Event::Logout(code),
             Tag::Plan(instance) => {
-                let slot = self.slot(instance)?;
-                let mut offer = slot.offer.clone();
-                if slot.any_source {
+                let mut offer = self.slot(instance)?.clone();
+                if self.any_source & bit(instance) != 0 {
                     offer.source.clear();
                 }
                 Event::Plan(offer)
             }
             Tag::DownloadStart(instance) => {
-                let offer = &self.slot(instance)?.offer;
+                let offer = self.slot(instance)?;
                 if self.flow.active.is_some_and(|active| active != instance) {
                     return None;
                 }
@@ -348,7 +355,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 start,
                 len,
             } => {
-                let offer = &self.slot(instance)?.offer;
+                let offer = self.slot(instance)?;
                 Event::Downloaded(match offer.kind {
                     ComponentType::Firmware => None,
                     ComponentType::Mcu => Some(Piece {
@@ -360,8 +367,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 })
             }
             Tag::Updating => Event::Updating,
-            Tag::UpdateOk => Event::UpdateOk,
-            Tag::UpdateFail(reason) => Event::UpdateFail(reason),
+            Tag::Ended(_, None) => Event::UpdateOk,
+            Tag::Ended(_, Some(reason)) => Event::UpdateFail(reason),
             Tag::UpdateFlag => Event::UpdateFlag,
         })
     }
@@ -438,7 +445,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .flow
             .active
             .or_else(|| (0..COMPONENTS as u8).find(|i| self.is_live(*i)));
-        let offer = shown.and_then(|i| self.slot(i)).map(|slot| &slot.offer);
+        let offer = shown.and_then(|i| self.slot(i));
         View {
             components,
             active: shown,
@@ -542,7 +549,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     #[inline(never)]
-    fn slot(&self, instance: u8) -> Option<&Slot> {
+    fn slot(&self, instance: u8) -> Option<&Offer> {
         self.slots.get(usize::from(instance))?.as_ref()
     }
 
@@ -551,12 +558,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.active == Some(instance)
     }
 
-    fn active_slot(&self) -> Option<&Slot> {
+    fn active_slot(&self) -> Option<&Offer> {
         self.slot(self.flow.active?)
     }
 
     fn is_live(&self, instance: u8) -> bool {
-        self.flow.live & 1u8.checked_shl(instance.into()).unwrap_or(0) != 0
+        self.flow.live & bit(instance) != 0
     }
 
     /// Name and version of a component; empty when there is none.

@@ -299,6 +299,7 @@ fn command(
                 battery_limit_percent: plan.strategy.min_battery_percent,
                 min_signal_dbm: plan.strategy.min_rsrp_dbm,
                 use_space: length,
+                components: 1,
             },
             info,
             sha256,
