@@ -243,6 +243,7 @@ impl Standard {
         let mut step = Step::report(&name, State::PlanReceived, None);
         step.reports.push(StateReport {
             offer: name,
+            component: None,
             state: State::Confirmed,
             reason: None,
         });
@@ -513,6 +514,7 @@ impl Step {
     fn report_more(&mut self, offer: &str, state: State, reason: Option<u16>) {
         self.reports.push(StateReport {
             offer: offer.to_owned(),
+            component: None,
             state,
             reason,
         });
