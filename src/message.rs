@@ -35,7 +35,7 @@ pub(crate) fn earliest(deadlines: &[Option<Millis>]) -> Option<Millis> {
 
 /// Components a device can have: the module itself and its MCUs. 512 bytes of `name:version` bound
 /// the text; this bounds the table.
-pub const COMPONENTS: usize = 5;
+pub const COMPONENTS: usize = sota_lwm2m::objects::plan::COMPONENTS_MAX as usize;
 
 /// Names one request of the server whose answer waits for the engine's verdict.
 pub type Ticket = u8;
@@ -59,6 +59,8 @@ pub enum ToEngine<const BLOCK: usize> {
     DownloadInfo {
         /// Whose answer waits.
         ticket: Ticket,
+        /// Plan instance.
+        instance: u8,
         /// Where and what.
         info: DownloadInfo,
     },

@@ -86,8 +86,10 @@ impl Flash for Partitions {
     }
 }
 
-/// The module: bridge and engine, and a Center that offers one package.
+/// The module: bridge and engine, and a Center that offers one package for each component of a plan.
 struct Module {
+    /// The plan's sequence; a component's place in it is its Plan instance less one.
+    plan: &'static [&'static str],
     engine: Engine<BLOCK>,
     bridge: Bridge,
     flash: Partitions,
@@ -103,7 +105,7 @@ const READINGS: Readings = Readings {
 };
 
 impl Module {
-    fn new(staging: usize) -> Self {
+    fn new(staging: usize, plan: &'static [&'static str]) -> Self {
         let mut flash = Partitions {
             staging: Nor(vec![0xff; staging]),
             journal: Nor(vec![0xff; 4 * 4096]),
@@ -112,6 +114,7 @@ impl Module {
         settings.product_key = "p1".try_into().unwrap();
         settings.server = "coap://127.0.0.1".try_into().unwrap();
         Module {
+            plan,
             engine: Engine::start(Config::default(), NOW, &mut flash),
             bridge: Bridge::new(settings),
             flash,
@@ -129,34 +132,35 @@ impl Module {
     fn center(&mut self, message: ToCloud) {
         match message {
             ToCloud::Connect(up) => self.cloud(ToEngine::Link(up)),
-            ToCloud::Request { .. } => self.cloud(ToEngine::Offer {
-                ticket: 1,
-                door: Door::Plan,
-                offer: Offer {
-                    plan: "plan".try_into().unwrap(),
-                    component: "STM32".try_into().unwrap(),
-                    kind: ComponentType::Mcu,
-                    target: "2_0_0".try_into().unwrap(),
-                    battery_limit_percent: 30,
-                    min_signal_dbm: -113,
-                    use_space: LENGTH as u32,
-                    ..Offer::default()
-                },
-            }),
+            ToCloud::Request { .. } => {
+                for component in self.plan {
+                    self.cloud(ToEngine::Offer {
+                        ticket: 1,
+                        door: Door::Plan,
+                        offer: Offer {
+                            plan: "plan".try_into().unwrap(),
+                            component: (*component).try_into().unwrap(),
+                            kind: ComponentType::Mcu,
+                            target: "2_0_0".try_into().unwrap(),
+                            battery_limit_percent: 30,
+                            min_signal_dbm: -113,
+                            use_space: LENGTH as u32,
+                            components: self.plan.len() as u8,
+                            ..Offer::default()
+                        },
+                    });
+                }
+            }
             ToCloud::Report {
+                instance: 1,
                 state: State::Confirmed,
                 ..
-            } => self.cloud(ToEngine::DownloadInfo {
-                ticket: 2,
-                info: DownloadInfo {
-                    plan: "plan".try_into().unwrap(),
-                    length: LENGTH as u32,
-                    md5: Some(unhex(MD5)),
-                    crc32: Some(CRC32),
-                    sha256: Some(unhex(SHA256)),
-                    uri: "coap://127.0.0.1/package".try_into().unwrap(),
-                },
-            }),
+            } => self.download(1),
+            ToCloud::Report {
+                instance,
+                state: State::Success,
+                ..
+            } if usize::from(instance) < self.plan.len() => self.download(instance + 1),
             ToCloud::Fetch { from, to, .. } => {
                 self.fetch = Some((from as usize, to as usize));
                 self.cloud(ToEngine::FetchStarted {
@@ -167,6 +171,22 @@ impl Module {
             ToCloud::Verdict { result, .. } => assert_eq!(result, Ok(())),
             _ => {}
         }
+    }
+
+    /// The Center sends the download information of a component.
+    fn download(&mut self, instance: u8) {
+        self.cloud(ToEngine::DownloadInfo {
+            ticket: 2,
+            instance,
+            info: DownloadInfo {
+                plan: "plan".try_into().unwrap(),
+                length: LENGTH as u32,
+                md5: Some(unhex(MD5)),
+                crc32: Some(CRC32),
+                sha256: Some(unhex(SHA256)),
+                uri: "coap://127.0.0.1/package".try_into().unwrap(),
+            },
+        });
     }
 
     /// One step of every part; the bytes for the MCU.
@@ -260,22 +280,34 @@ fn urc(text: &str) -> String {
 }
 
 fn opened(staging: usize) -> Module {
-    let mut module = Module::new(staging);
+    opened_with(staging, &["STM32"])
+}
+
+/// The host knows of the plan; its components run 1_0_0.
+fn opened_with(staging: usize, plan: &'static [&'static str]) -> Module {
+    let mut module = Module::new(staging, plan);
     assert_eq!(
         module.hear("AT+QIOTREG=1"),
         [OK, &urc("2,10200"), &urc("3,10200")].concat()
     );
-    assert_eq!(module.hear("AT+QIOTMCUVER=\"STM32\",\"1_0_0\""), OK);
-    assert_eq!(
-        module.hear("AT+QIOTOTAREQ=1"),
-        [OK, &urc("7,10700,\"STM32\",\"\",\"2_0_0\",30,-113,27954")].concat()
-    );
+    let mut asked = OK.to_owned();
+    for component in plan {
+        let version = format!("AT+QIOTMCUVER=\"{component}\",\"1_0_0\"");
+        assert_eq!(module.hear(&version), OK);
+        let limits = "\"\",\"2_0_0\",30,-113,27954";
+        asked += &urc(&format!("7,10700,\"{component}\",{limits}"));
+    }
+    assert_eq!(module.hear("AT+QIOTOTAREQ=1"), asked);
     module
 }
 
 fn download_start() -> String {
+    download_start_of("STM32")
+}
+
+fn download_start_of(component: &str) -> String {
     urc(&format!(
-        "7,10701,\"STM32\",27954,\"{MD5}\",{CRC32},\"{SHA256}\""
+        "7,10701,\"{component}\",27954,\"{MD5}\",{CRC32},\"{SHA256}\""
     ))
 }
 
@@ -391,4 +423,53 @@ fn a_bad_package_is_10706_with_its_reason_and_no_action_3() {
         "{heard}"
     );
     assert_eq!(module.hear("AT+QIOTUPDATE=3"), "\r\nERROR\r\n");
+}
+
+#[test]
+fn a_plan_of_two_components_is_asked_once_and_goes_one_after_the_other() {
+    let plan = &["STM32", "ESP32"];
+    let mut module = opened_with(32 * 1024, plan);
+    let mut heard = module.hear("AT+QIOTUPDATE=1");
+    let mut before = [OK, &urc("7,10707")].concat();
+    for component in plan {
+        let piece = format!("7,10703,\"{component}\",27954,0,27954");
+        let start = download_start_of(component);
+        assert_eq!(heard, [before, start, urc("7,10702"), urc(&piece)].concat());
+        let mut image = Vec::new();
+        while image.len() < LENGTH {
+            image.extend(module.read(image.len(), 1024));
+        }
+        assert_eq!(image, package());
+        let updating = [OK, &urc("7,10704")].concat();
+        assert_eq!(module.hear("AT+QIOTUPDATE=3"), updating);
+        heard = module.hear(&format!("AT+QIOTMCUVER=\"{component}\",\"2_0_0\""));
+        before = [OK, &urc("7,10705")].concat();
+    }
+    assert_eq!(heard, before);
+    assert_eq!(module.engine.state(), State::None);
+}
+
+#[test]
+fn the_end_of_one_component_of_a_plan_is_the_end_of_the_others() {
+    let mut module = opened_with(32 * 1024, &["STM32", "ESP32"]);
+    assert_eq!(module.hear("AT+SOTAERR=1"), OK);
+    module.hear("AT+QIOTUPDATE=1");
+    let failed = |number: &str| {
+        let name = format!("\r\n+SOTAERR: {number}\r\n");
+        [urc("7,10706"), name].concat()
+    };
+    assert_eq!(
+        module.hear("AT+QIOTMCUVER=\"STM32\",\"9\""),
+        [
+            OK,
+            &failed("8,\"McuRunsOtherVersion\""),
+            &failed("26,\"OtherComponentFailed\"")
+        ]
+        .concat()
+    );
+    let mut module = opened_with(32 * 1024, &["STM32", "ESP32"]);
+    assert_eq!(
+        module.hear("AT+QIOTUPDATE=0"),
+        [OK, &urc("7,10707")].concat()
+    );
 }

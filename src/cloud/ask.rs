@@ -2,7 +2,7 @@
 
 use heapless::{String, string::StringView};
 use sota_coap::Code;
-use sota_lwm2m::objects::plan::{URI_LEN, resource};
+use sota_lwm2m::objects::plan::{COMPONENTS_MAX, URI_LEN, resource};
 use sota_lwm2m::{RawValue, Records};
 
 use crate::message::{
@@ -14,14 +14,14 @@ use crate::text::put;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // one slot of the machine: there is no heap to box into
 pub(super) enum Ask {
-    /// Plan object, resources 0..=7.
+    /// Plan object, resources 0..=7 and 21.
     Offer(Offer),
-    /// Plan object, resources 0 and 8..=12.
-    Info(DownloadInfo),
+    /// Plan object, resources 0 and 8..=12 of an instance.
+    Info(u8, DownloadInfo),
     /// A URI through the standard's door: first the offer, and when that was taken the URI.
     Standard {
+        instance: u8,
         component: ComponentName,
-        kind: ComponentType,
         uri: String<URI_LEN>,
         /// The engine took the offer.
         accepted: bool,
@@ -42,13 +42,14 @@ impl Ask {
                 door: Door::Plan,
                 offer: offer.clone(),
             },
-            Ask::Info(info) => ToEngine::DownloadInfo {
+            Ask::Info(instance, info) => ToEngine::DownloadInfo {
                 ticket,
+                instance: *instance,
                 info: info.clone(),
             },
             Ask::Standard {
+                instance,
                 component,
-                kind,
                 accepted: false,
                 ..
             } => ToEngine::Offer {
@@ -56,12 +57,13 @@ impl Ask {
                 door: Door::Standard,
                 offer: Offer {
                     component: component.clone(),
-                    kind: *kind,
+                    kind: kind(*instance),
                     ..Offer::default()
                 },
             },
-            Ask::Standard { uri, .. } => ToEngine::DownloadInfo {
+            Ask::Standard { instance, uri, .. } => ToEngine::DownloadInfo {
                 ticket,
+                instance: *instance,
                 info: DownloadInfo {
                     uri: uri.clone(),
                     ..DownloadInfo::default()
@@ -79,6 +81,14 @@ impl Ask {
     }
 }
 
+/// What the component of a plan instance is.
+fn kind(instance: u8) -> ComponentType {
+    match instance {
+        0 => ComponentType::Firmware,
+        _ => ComponentType::Mcu,
+    }
+}
+
 /// Reads a Write to an instance of the Plan object. An offer and download information in one Write, or
 /// a value of the wrong type or length, is 4.00.
 #[inline(never)]
@@ -89,10 +99,8 @@ pub(super) fn decode_plan(
 ) -> Result<Ask, Code> {
     let mut offer = Offer {
         component: component.map(|c| c.name.clone()).unwrap_or_default(),
-        kind: match instance {
-            0 => ComponentType::Firmware,
-            _ => ComponentType::Mcu,
-        },
+        kind: kind(instance),
+        components: 1,
         ..Offer::default()
     };
     let mut info = DownloadInfo::default();
@@ -100,13 +108,16 @@ pub(super) fn decode_plan(
     for record in records {
         let (path, value) = record.map_err(|_| Code::BAD_REQUEST)?;
         let id = path.resource_id().ok_or(Code::BAD_REQUEST)?;
-        is_offer |= (resource::COMPONENT..=resource::USE_SPACE).contains(&id);
-        is_info |= (resource::PACKAGE_LENGTH..=resource::PACKAGE_URI).contains(&id);
+        match id {
+            resource::PLAN => {}
+            resource::PACKAGE_LENGTH..=resource::PACKAGE_URI => is_info = true,
+            _ => is_offer = true,
+        }
         set(&mut offer, &mut info, id, &value).ok_or(Code::BAD_REQUEST)?;
     }
     match (is_offer, is_info) {
         (true, false) => Ok(Ask::Offer(offer)),
-        (false, true) => Ok(Ask::Info(info)),
+        (false, true) => Ok(Ask::Info(instance, info)),
         _ => Err(Code::BAD_REQUEST),
     }
 }
@@ -139,6 +150,12 @@ fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>
                 .filter(|dbm| (-156..=0).contains(dbm))?;
         }
         resource::USE_SPACE => offer.use_space = number()?,
+        resource::COMPONENTS => {
+            let together = number()?;
+            offer.components = (1..=COMPONENTS_MAX.into())
+                .contains(&together)
+                .then_some(together as u8)?;
+        }
         resource::PACKAGE_LENGTH => info.length = number()?,
         resource::MD5 => info.md5 = Some(value.as_bytes()?.try_into().ok()?),
         resource::CRC32 => info.crc32 = Some(number()?),

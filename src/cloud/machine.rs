@@ -215,7 +215,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                     instance,
                     state,
                     reason,
-                    plan: self.device.plan_of(instance),
+                    plan: self.device.plan_count(),
                 };
                 if self.reports.push(report).is_err() {
                     return Err(ToCloud::Report {

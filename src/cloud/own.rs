@@ -24,8 +24,8 @@ pub(super) enum Report {
         instance: u8,
         state: State,
         reason: Option<Reason>,
-        /// Which plan, see `Device::plan_of`.
-        plan: Option<u8>,
+        /// Which plan, see `Device::plan_count`.
+        plan: u8,
     },
 }
 
@@ -140,26 +140,14 @@ impl Writer<'_> {
     fn report(&self, report: Report, out: &mut [u8]) -> Result<usize, Error> {
         let object = self.device.plan_object();
         let mut encoder = Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, out)?;
-        let mut put = |instance: u8, id: u16, value: Value<'_>| {
-            encoder.value(Path::resource(object, instance.into(), id), value)
-        };
         match report {
             Report::Versions { request } => {
                 if let Some(sha256) = request {
-                    put(0, resource::REQUEST, Value::Integer(sha256.into()))?;
+                    let path = Path::resource(object, 0, resource::REQUEST);
+                    encoder.value(path, Value::Integer(sha256.into()))?;
                 }
                 for instance in 0..self.device.components() as u8 {
-                    let text = |text| Value::String(text);
-                    put(
-                        instance,
-                        resource::COMPONENT,
-                        text(self.device.name(instance)),
-                    )?;
-                    put(
-                        instance,
-                        resource::CURRENT_VERSION,
-                        text(self.device.version(instance)),
-                    )?;
+                    self.component(&mut encoder, instance)?;
                 }
                 // What the Center needs beside the versions to see whether a plan's strategy holds.
                 let readings = self.device.readings;
@@ -176,42 +164,44 @@ impl Writer<'_> {
                 reason,
                 plan,
             } => {
-                let name = plan.map_or("", |plan| self.device.plan_name(plan));
+                let name = self.device.plan_name(plan);
+                let mut put = |id: u16, value: Value<'_>| {
+                    encoder.value(Path::resource(object, instance.into(), id), value)
+                };
                 if !name.is_empty() {
-                    put(instance, resource::PLAN, Value::String(name))?;
+                    put(resource::PLAN, Value::String(name))?;
                 }
-                put(
-                    instance,
-                    resource::STATE,
-                    Value::Integer(state.number().into()),
-                )?;
+                put(resource::STATE, Value::Integer(state.number().into()))?;
                 match state {
-                    State::Confirmed => put(instance, resource::HOST_ANSWER, Value::Integer(1))?,
-                    State::Refused => put(instance, resource::HOST_ANSWER, Value::Integer(0))?,
+                    State::Confirmed => put(resource::HOST_ANSWER, Value::Integer(1))?,
+                    State::Refused => put(resource::HOST_ANSWER, Value::Integer(0))?,
                     _ => {}
                 }
                 if let Some(reason) = reason {
                     put(
-                        instance,
                         resource::FAILURE_NUMBER,
                         Value::Integer(reason.number().into()),
                     )?;
-                    put(
-                        instance,
-                        resource::FAILURE_TEXT,
-                        Value::String(words(reason)),
-                    )?;
+                    put(resource::FAILURE_TEXT, Value::String(words(reason)))?;
                 }
-                if let Some(component) = self.device.component(instance) {
-                    put(
-                        instance,
-                        resource::CURRENT_VERSION,
-                        Value::String(&component.version),
-                    )?;
-                }
+                // The offers of a set have one name: the component tells them apart.
+                self.component(&mut encoder, instance)?;
             }
         }
         encoder.finish()
+    }
+
+    /// The identifier of a component and the version that it runs.
+    #[inline(never)]
+    fn component(&self, encoder: &mut Encoder<'_>, instance: u8) -> Result<(), Error> {
+        for (id, text) in [
+            (resource::COMPONENT, self.device.name(instance)),
+            (resource::CURRENT_VERSION, self.device.version(instance)),
+        ] {
+            let path = Path::resource(self.device.plan_object(), instance.into(), id);
+            encoder.value(path, Value::String(text))?;
+        }
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ use self::{
     digest::Digests,
     journal::{Found, Journal, Key, PAYLOAD_MAX},
     queue::{Fetch, Queue, Tag},
-    record::{Flow, Slot},
+    record::{Flow, bit},
     state::Timers,
     transfer::Work,
     versions::Versions,
@@ -42,7 +42,7 @@ use self::{
 use crate::{
     message::{
         COMPONENTS, Command, ComponentName, ComponentType, ComponentView, DownloadInfo, Etag,
-        Event, Millis, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
+        Event, Millis, Offer, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
     },
     platform::{Flash, Readings},
 };
@@ -123,6 +123,8 @@ pub struct Engine<const BLOCK: usize> {
     boot: bool,
     /// The strategy is judged at the next poll, after a restart.
     rejudge: bool,
+    /// Bit n: the plan named no source version for instance n.
+    any_source: u8,
     flow: Flow,
     /// The strategy does not hold at present.
     suspended: Option<Reason>,
@@ -140,7 +142,8 @@ pub struct Engine<const BLOCK: usize> {
     config: Config,
     digests: Digests,
     versions: Versions,
-    slots: [Option<Slot>; COMPONENTS],
+    /// Offers by instance. `source` is what the component ran when the plan came if the plan named none.
+    slots: [Option<Offer>; COMPONENTS],
 }
 
 /// The module's RAM is counted; a larger engine has to be a decision.
@@ -156,6 +159,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             journal: None,
             versions: Versions::default(),
             slots: [const { None }; COMPONENTS],
+            any_source: 0,
             flow: Flow::default(),
             settled: false,
             info: DownloadInfo::default(),
@@ -207,8 +211,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 let verdict = self.offer(readings, flash, door, offer);
                 self.queue.verdict(ticket, verdict);
             }
-            ToEngine::DownloadInfo { ticket, info } => {
-                let verdict = self.download_info(readings, flash, info);
+            ToEngine::DownloadInfo {
+                ticket,
+                instance,
+                info,
+            } => {
+                let verdict = self.download_info(readings, flash, instance, info);
                 self.queue.verdict(ticket, verdict);
             }
             ToEngine::Cancel { ticket, instance } => {
@@ -321,15 +329,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Tag::Subscribed(code) => Event::Subscribed(code),
             Tag::Logout(code) => Event::Logout(code),
             Tag::Plan(instance) => {
-                let slot = self.slot(instance)?;
-                let mut offer = slot.offer.clone();
-                if slot.any_source {
+                let mut offer = self.slot(instance)?.clone();
+                if self.any_source & bit(instance) != 0 {
                     offer.source.clear();
                 }
                 Event::Plan(offer)
             }
             Tag::DownloadStart(instance) => {
-                let offer = &self.slot(instance)?.offer;
+                let offer = self.slot(instance)?;
                 if self.flow.active.is_some_and(|active| active != instance) {
                     return None;
                 }
@@ -350,7 +357,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 start,
                 len,
             } => {
-                let offer = &self.slot(instance)?.offer;
+                let offer = self.slot(instance)?;
                 Event::Downloaded(match offer.kind {
                     ComponentType::Firmware => None,
                     ComponentType::Mcu => Some(Piece {
@@ -362,8 +369,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 })
             }
             Tag::Updating => Event::Updating,
-            Tag::UpdateOk => Event::UpdateOk,
-            Tag::UpdateFail(reason) => Event::UpdateFail(reason),
+            Tag::Ended(_, None) => Event::UpdateOk,
+            Tag::Ended(_, Some(reason)) => Event::UpdateFail(reason),
             Tag::UpdateFlag => Event::UpdateFlag,
         })
     }
@@ -440,7 +447,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .flow
             .active
             .or_else(|| (0..COMPONENTS as u8).find(|i| self.is_live(*i)));
-        let offer = shown.and_then(|i| self.slot(i)).map(|slot| &slot.offer);
+        let offer = shown.and_then(|i| self.slot(i));
         View {
             components,
             active: shown,
@@ -545,7 +552,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     #[inline(never)]
-    fn slot(&self, instance: u8) -> Option<&Slot> {
+    fn slot(&self, instance: u8) -> Option<&Offer> {
         self.slots.get(usize::from(instance))?.as_ref()
     }
 
@@ -554,12 +561,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.active == Some(instance)
     }
 
-    fn active_slot(&self) -> Option<&Slot> {
+    fn active_slot(&self) -> Option<&Offer> {
         self.slot(self.flow.active?)
     }
 
     fn is_live(&self, instance: u8) -> bool {
-        self.flow.live & 1u8.checked_shl(instance.into()).unwrap_or(0) != 0
+        self.flow.live & bit(instance) != 0
     }
 
     /// Name and version of a component; empty when there is none.

@@ -4,7 +4,7 @@ use super::{
     Engine, Fetch, digest,
     journal::Key,
     queue::{Report, Tag},
-    record::{self, Flow, Slot},
+    record::{self, Flow, bit},
     staging,
     state::Timer,
     strategy,
@@ -19,15 +19,18 @@ use crate::{
 };
 
 impl<const BLOCK: usize> Engine<BLOCK> {
-    /// A plan for one component; taken only in states 0 and 1.
+    /// A plan for one component; taken only in states 0 and 1. Offers of one name are one set: an offer of
+    /// another name takes the place of a set that the host has not answered.
     #[inline(never)]
     pub(super) fn offer<F: Flash>(
         &mut self,
         readings: Readings,
         flash: &mut F,
         door: Door,
-        offer: Offer,
+        mut offer: Offer,
     ) -> Result<(), Reason> {
+        // How many come together is the set's, and no part of what an offer that comes again is compared with.
+        let set = core::mem::take(&mut offer.components);
         let instance = match offer.kind {
             ComponentType::Mcu => self.versions.instance(&offer.component),
             ComponentType::Firmware => {
@@ -36,23 +39,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         .ok_or(Reason::UnknownComponent)?;
-        let mut slot = Slot {
-            any_source: offer.source.is_empty(),
-            offer,
-        };
-        if slot.any_source {
-            slot.offer.source = self.component(instance).1.clone();
+        let any_source = offer.source.is_empty();
+        if any_source {
+            offer.source = self.component(instance).1.clone();
         }
         match self.state() {
             // The server did not hear our answer and writes again.
             state
                 if state >= State::PlanReceived
                     && self.is_live(instance)
-                    && self.slot(instance) == Some(&slot) =>
+                    && self.slot(instance) == Some(&offer) =>
             {
                 return Ok(());
             }
-            State::None => {
+            State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
+            State::PlanReceived if self.is_of_set(&offer) => {}
+            State::None | State::PlanReceived => {
                 self.slots = [const { None }; COMPONENTS];
                 self.flow = Flow {
                     standard: door == Door::Standard,
@@ -60,18 +62,20 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 };
                 self.info = DownloadInfo::default();
                 self.etag = Etag::NONE;
+                // What was before is over before its place is taken: a restart in between finds no mixture.
+                self.save(flash)?;
             }
-            State::PlanReceived if door == self.door() => {}
             _ => return Err(Reason::UpgradeBusy),
         }
-        let payload = slot.encode();
+        let payload = record::encode_offer(&offer, any_source);
         self.append(flash.journal(), Key::offer(instance), &payload.0)?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-            *place = Some(slot);
+            *place = Some(offer);
         }
+        self.note_source(instance, any_source);
         let before = self.flow.clone();
-        self.flow.live |= 1 << instance;
-        self.flow.several = self.flow.live.count_ones() > 1;
+        self.flow.live |= bit(instance);
+        self.flow.set = set;
         self.flow.state = State::PlanReceived;
         if let Err(reason) = self.save(flash) {
             self.flow = before;
@@ -86,7 +90,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             state: State::PlanReceived,
             reason: None,
         });
-        self.queue.event(Tag::Plan(instance));
+        if set > 1 {
+            self.plan_events();
+        } else {
+            self.queue.event(Tag::Plan(instance));
+        }
         if self.config.auto_confirm {
             self.timers.tick = Timer::after(self.now, self.config.tick_ms);
             // With the standard's door the download information comes right behind: it is awaited.
@@ -95,6 +103,25 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an offer belongs to the set that waits for the host's answer.
+    fn is_of_set(&self, offer: &Offer) -> bool {
+        let mut of_set = self.slots.iter().flatten();
+        of_set.all(|other| other.plan == offer.plan)
+    }
+
+    /// Every offer of the set is there: the host is asked, and may answer, only then.
+    #[inline(never)]
+    fn is_complete(&self) -> bool {
+        self.flow.live.count_ones() >= self.flow.set.into()
+    }
+
+    pub(super) fn note_source(&mut self, instance: u8, any: bool) {
+        self.any_source &= !bit(instance);
+        if any {
+            self.any_source |= bit(instance);
+        }
     }
 
     /// OtaAction; every condition of quecthing.md section 4.
@@ -107,9 +134,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     ) -> Result<(), Reason> {
         let mcu = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
+            .is_some_and(|slot| slot.kind == ComponentType::Mcu);
         match (action, self.state()) {
-            (0, State::PlanReceived) => self.refuse(flash),
+            (0, State::PlanReceived) if self.is_complete() => self.refuse(flash),
             (1, State::PlanReceived) => self.confirm(readings, flash),
             (1, State::Confirmed) => Ok(()),
             (2, State::Downloaded) if mcu && !self.is_last_piece() => {
@@ -140,10 +167,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.append(flash.journal(), Key::VERSIONS, &versions.0)?;
         self.enter(flash, State::Refused);
         self.expect(State::Refused)?;
-        if self.flow.several {
+        self.answered();
+        Ok(())
+    }
+
+    /// 10707, of more than one component.
+    fn answered(&mut self) {
+        if self.flow.live & self.flow.live.wrapping_sub(1) != 0 {
             self.queue.event(Tag::UpdateFlag);
         }
-        Ok(())
     }
 
     /// One confirmation for every component that was offered.
@@ -152,14 +184,17 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         readings: Readings,
         flash: &mut F,
     ) -> Result<(), Reason> {
+        if !self.is_complete() {
+            return Err(Reason::AtNotAllowedNow);
+        }
         let live: u8 = self.flow.live;
-        let of_plan = |instance: &u8| live & (1 << instance) != 0;
+        let of_plan = |instance: &u8| live & bit(*instance) != 0;
         for instance in (0..COMPONENTS as u8).filter(of_plan) {
             let Some(slot) = self.slot(instance) else {
                 continue;
             };
             if !self.config.strict
-                && let Err(reason) = strategy::judge(&slot.offer, readings)
+                && let Err(reason) = strategy::judge(slot, readings)
             {
                 self.last_error = Some(reason);
                 self.suspended = Some(reason);
@@ -177,9 +212,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.answer = Some(true);
         self.enter(flash, State::Confirmed);
         self.expect(State::Confirmed)?;
-        if self.flow.several {
-            self.queue.event(Tag::UpdateFlag);
-        }
+        self.answered();
         if self.flow.standard
             && !self.info.uri.is_empty()
             && let Some(instance) = self.slot_of_plan()
@@ -204,8 +237,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return Ok(());
         };
         let staging = staging::usable(flash.staging());
-        let need = slot.offer.use_space;
-        let fits = match slot.offer.kind {
+        let need = slot.use_space;
+        let fits = match slot.kind {
             ComponentType::Firmware => {
                 need <= staging && self.config.firmware_slot.is_some_and(|slot| need <= slot)
             }
@@ -223,12 +256,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// The live component whose offer the download information belongs to.
     fn slot_of_plan(&self) -> Option<u8> {
-        (0..COMPONENTS as u8).find(|i| {
-            self.is_live(*i)
-                && self
-                    .slot(*i)
-                    .is_some_and(|s| s.offer.plan == self.info.plan)
-        })
+        (0..COMPONENTS as u8)
+            .find(|i| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.plan == self.info.plan))
     }
 
     /// Where the package is. Taken in 0 (after a download error) and 2; in 1 through the standard's door,
@@ -238,6 +267,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         &mut self,
         readings: Readings,
         flash: &mut F,
+        instance: u8,
         info: DownloadInfo,
     ) -> Result<(), Reason> {
         if info.uri.is_empty() {
@@ -253,14 +283,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if self.too_large(info.length) {
             return Err(Reason::PackageTooLarge);
         }
-        let named =
-            |i: &u8| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.offer.plan == info.plan);
-        let of_active = self.flow.active.filter(|i| named(i));
-        let instance = match self.flow.active {
-            Some(_) => of_active,
-            None => (0..COMPONENTS as u8).find(|i| named(i)),
+        let named = self.slot(instance).is_some_and(|s| s.plan == info.plan);
+        if !named || !self.is_live(instance) {
+            return Err(Reason::BadOffer);
         }
-        .ok_or(Reason::BadOffer)?;
+        // The version of the one before must be reported first.
+        if self.flow.active.is_some_and(|active| active != instance) {
+            return Err(Reason::UpgradeBusy);
+        }
         match self.flow.state {
             State::PlanReceived if self.flow.standard => {
                 self.flow.info_tag = record::tag(&info);
@@ -347,7 +377,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// 10700 again for a host that asks while its plan waits for an answer: it was reset, or the line
     /// garbled the first one, and the Center's second offer of the same plan raises no event.
     pub(super) fn announce_plan(&mut self) {
-        if self.config.strict || self.state() != State::PlanReceived {
+        if !self.config.strict && self.state() == State::PlanReceived {
+            self.plan_events();
+        }
+    }
+
+    /// 10700 per component, once all of them are there.
+    pub(super) fn plan_events(&mut self) {
+        if !self.is_complete() {
             return;
         }
         for instance in 0..COMPONENTS as u8 {
@@ -380,7 +417,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     fn begin_update<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         let firmware = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+            .is_some_and(|slot| slot.kind == ComponentType::Firmware);
         self.flow.remaining_ms = self.config.update_ms;
         self.flow.grace_ms = None;
         self.enter(flash, State::Updating);
@@ -393,7 +430,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     pub(super) fn install_own<F: Flash>(&mut self, flash: &mut F) {
         let own = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+            .is_some_and(|slot| slot.kind == ComponentType::Firmware);
         if own && !self.flow.standard && self.flow.state == State::Downloaded {
             let _ = self.begin_update(flash);
         }
@@ -438,9 +475,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             let payload = self.versions.encode();
             self.append(flash.journal(), Key::VERSIONS, &payload.0)?;
         }
-        let instance = (1..COMPONENTS as u8).find(|i| {
-            self.is_live(*i) && self.slot(*i).is_some_and(|s| s.offer.component == *name)
-        });
+        let instance = (1..COMPONENTS as u8)
+            .find(|i| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.component == *name));
         if let Some(instance) = instance {
             self.check_version(flash, instance, version);
         }
@@ -464,7 +500,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let Some(slot) = self.slot(instance) else {
             return;
         };
-        let (source, target) = (&slot.offer.source, &slot.offer.target);
+        let (source, target) = (&slot.source, &slot.target);
         let is_source = version == source;
         let is_target = if target.is_empty() {
             !version.is_empty() && !is_source

@@ -24,10 +24,14 @@ pub(super) enum Tag {
     Plan(u8),
     DownloadStart(u8),
     Downloading,
-    Downloaded { instance: u8, start: u32, len: u32 },
+    Downloaded {
+        instance: u8,
+        start: u32,
+        len: u32,
+    },
     Updating,
-    UpdateOk,
-    UpdateFail(Reason),
+    /// The end of a component's upgrade: each is told, also when two come at once.
+    Ended(u8, Option<Reason>),
     UpdateFlag,
 }
 

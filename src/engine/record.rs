@@ -95,8 +95,8 @@ pub(super) struct Flow {
     pub(super) answer: Option<bool>,
     /// 10701 was given for the active component.
     pub(super) announced: bool,
-    /// More than one component was offered: 10707 after the host's answer.
-    pub(super) several: bool,
+    /// Components of the set that is offered; 0 and 1: each offer stands for itself.
+    pub(super) set: u8,
     /// The offers came through the standard's door.
     pub(super) standard: bool,
     /// Names the download information that the offsets below belong to; 0 = none.
@@ -125,7 +125,7 @@ impl Flow {
             None => 0xFF,
             Some(answer) => answer.into(),
         });
-        w.u8(u8::from(self.announced) | u8::from(self.several) << 1 | u8::from(self.standard) << 2);
+        w.u8(u8::from(self.announced) | u8::from(self.standard) << 2 | self.set << 3);
         for word in [
             self.info_tag,
             self.piece_start,
@@ -161,7 +161,7 @@ impl Flow {
             failures,
             answer,
             announced: bits & 1 != 0,
-            several: bits & 2 != 0,
+            set: bits >> 3,
             standard: bits & 4 != 0,
             info_tag: r.u32()?,
             piece_start: r.u32()?,
@@ -173,6 +173,11 @@ impl Flow {
     }
 }
 
+/// The bit of an instance in [`Flow::live`], 0 for one that cannot be.
+pub(super) fn bit(instance: u8) -> u8 {
+    1u8.checked_shl(instance.into()).unwrap_or(0)
+}
+
 /// Milliseconds from `now` to `then`, as much as 32 bits hold.
 pub(super) fn left_ms(now: Millis, then: Option<Millis>) -> u32 {
     then.map_or(0, |then| {
@@ -180,50 +185,39 @@ pub(super) fn left_ms(now: Millis, then: Option<Millis>) -> u32 {
     })
 }
 
-/// One component's offer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slot {
-    /// The offer; `source` is what the component ran when the plan came if the plan named none.
-    pub(super) offer: Offer,
-    /// The plan named no source version.
-    pub(super) any_source: bool,
+/// One component's offer, and whether the plan named no source version. How many are offered together is in
+/// [`Flow::set`].
+pub(super) fn encode_offer(offer: &Offer, any_source: bool) -> Writer {
+    let mut w = Writer::default();
+    w.text(&offer.plan);
+    w.text(&offer.component);
+    w.u8(offer.kind as u8 | u8::from(any_source) << 1);
+    w.text(&offer.source);
+    w.text(&offer.target);
+    w.u8(offer.battery_limit_percent);
+    w.u16(offer.min_signal_dbm as u16);
+    w.u32(offer.use_space);
+    w
 }
 
-impl Slot {
-    pub(super) fn encode(&self) -> Writer {
-        let mut w = Writer::default();
-        w.text(&self.offer.plan);
-        w.text(&self.offer.component);
-        w.u8(self.offer.kind as u8 | u8::from(self.any_source) << 1);
-        w.text(&self.offer.source);
-        w.text(&self.offer.target);
-        w.u8(self.offer.battery_limit_percent);
-        w.u16(self.offer.min_signal_dbm as u16);
-        w.u32(self.offer.use_space);
-        w
-    }
-
-    #[inline(never)]
-    pub(super) fn decode(payload: &[u8]) -> Option<Slot> {
-        let mut r = Reader(payload);
-        let mut slot = Slot::default();
-        let offer = &mut slot.offer;
-        r.text(&mut offer.plan)?;
-        r.text(&mut offer.component)?;
-        let bits = r.u8()?;
-        offer.kind = if bits & 1 == 0 {
-            ComponentType::Firmware
-        } else {
-            ComponentType::Mcu
-        };
-        r.text(&mut offer.source)?;
-        r.text(&mut offer.target)?;
-        offer.battery_limit_percent = r.u8()?;
-        offer.min_signal_dbm = r.u16()? as i16;
-        offer.use_space = r.u32()?;
-        slot.any_source = bits & 2 != 0;
-        Some(slot)
-    }
+#[inline(never)]
+pub(super) fn decode_offer(payload: &[u8]) -> Option<(Offer, bool)> {
+    let mut r = Reader(payload);
+    let mut offer = Offer::default();
+    r.text(&mut offer.plan)?;
+    r.text(&mut offer.component)?;
+    let bits = r.u8()?;
+    offer.kind = if bits & 1 == 0 {
+        ComponentType::Firmware
+    } else {
+        ComponentType::Mcu
+    };
+    r.text(&mut offer.source)?;
+    r.text(&mut offer.target)?;
+    offer.battery_limit_percent = r.u8()?;
+    offer.min_signal_dbm = r.u16()? as i16;
+    offer.use_space = r.u32()?;
+    Some((offer, bits & 2 != 0))
 }
 
 fn encode_info(info: &DownloadInfo) -> Writer {
@@ -346,20 +340,19 @@ mod tests {
         assert!(payload.len() < PAYLOAD_MAX);
         assert_eq!(decode_download(&payload), Some((info, etag)));
 
-        let slot = Slot {
-            offer: Offer {
-                plan: long(),
-                component: long(),
-                kind: ComponentType::Mcu,
-                source: long(),
-                target: long(),
-                battery_limit_percent: 100,
-                min_signal_dbm: -113,
-                use_space: u32::MAX,
-            },
-            any_source: true,
+        let offer = Offer {
+            plan: long(),
+            component: long(),
+            kind: ComponentType::Mcu,
+            source: long(),
+            target: long(),
+            battery_limit_percent: 100,
+            min_signal_dbm: -113,
+            use_space: u32::MAX,
+            components: 0,
         };
-        assert_eq!(Slot::decode(&slot.encode().0), Some(slot));
+        let payload = encode_offer(&offer, true).0;
+        assert_eq!(decode_offer(&payload), Some((offer, true)));
 
         let flow = Flow {
             state: State::Updating,
@@ -369,7 +362,7 @@ mod tests {
             failures: 2,
             answer: Some(true),
             announced: true,
-            several: true,
+            set: 5,
             standard: false,
             info_tag: 7,
             piece_start: 1024,

@@ -2,7 +2,7 @@
 //!
 //! | state | on entry | timer | when it runs out (not strict / strict times) |
 //! |---|---|---|---|
-//! | 1 PlanReceived | 10700 per component | tick, with auto-confirm | tries to confirm again |
+//! | 1 PlanReceived | 10700 per component, when all of a set are there | tick, with auto-confirm | tries to confirm again |
 //! | 2 Confirmed | | 697.5 s / 30 s | 12 |
 //! | 3 Refused | | | 0 when reported |
 //! | 4 DownloadStarts | 10701 once per upgrade | 552.5 s / 5 s; while suspended: tick | 6; judged again |
@@ -21,7 +21,7 @@ use super::{
     Engine, Fetch,
     journal::{Key, PAYLOAD_MAX},
     queue::{Report, Tag},
-    record::{self, Flow, Slot, left_ms},
+    record::{self, Flow, bit, left_ms},
     staging, strategy,
     transfer::Work,
     versions::Versions,
@@ -192,24 +192,40 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
-    /// The upgrade of one component is over: 11 or 12. Others of the plan go on in state 2.
+    /// The upgrade of one component is over: 11 or 12.
+    ///
+    /// | of its set | after 11 | after 12 |
+    /// |---|---|---|
+    /// | waits for its turn | goes on in 2, its time for the download information begins | ends with it, 12 |
+    /// | is under upgrade, not in 9 | goes on | ends with it, 12 |
+    /// | is in 9 | goes on | goes on: what is being written cannot be stopped |
+    ///
+    /// The sequence of a plan is a dependency: what comes later may need what failed.
     pub(super) fn finish<F: Flash>(
         &mut self,
         flash: &mut F,
         instance: u8,
         result: Result<(), Reason>,
     ) {
-        self.flow.live &= !1u8.checked_shl(instance.into()).unwrap_or(0);
         let reason = result.err();
-        let state = if reason.is_some() {
-            State::Failure
-        } else {
-            State::Success
-        };
+        let mut ended = bit(instance);
         if reason.is_some() {
             self.last_error = reason;
+            if !self.flow.standard {
+                ended |= self.flow.live;
+                if self.flow.state == State::Updating
+                    && let Some(active) = self.flow.active.filter(|active| *active != instance)
+                {
+                    ended &= !bit(active);
+                }
+            }
         }
-        if self.flow.active.is_none_or(|active| active == instance) {
+        self.flow.live &= !ended;
+        if self
+            .flow
+            .active
+            .is_none_or(|active| ended & bit(active) != 0)
+        {
             self.drop_fetch();
             self.boot = false;
             self.timers = Timers::default();
@@ -218,7 +234,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.settled = false;
             if self.flow.live == 0 {
                 self.flow.active = Some(instance);
-                self.flow.state = state;
+                self.flow.state = match reason {
+                    Some(_) => State::Failure,
+                    None => State::Success,
+                };
                 self.flow.reason = reason;
             } else {
                 self.flow.active = None;
@@ -230,8 +249,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
             }
         }
-        if let Some(last) = self.versions.last.get_mut(usize::from(instance)) {
-            *last = Some(result);
+        self.over(instance, result);
+        for other in 0..COMPONENTS as u8 {
+            if other != instance && ended & bit(other) != 0 {
+                self.over(other, Err(Reason::OtherComponentFailed));
+            }
         }
         let versions = self.versions.encode();
         let saved = self
@@ -241,15 +263,23 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             // The result is told all the same; after a restart the upgrade may go on once more.
             self.last_error = Some(reason);
         }
+    }
+
+    /// Notes and tells how the upgrade of a component ended.
+    fn over(&mut self, instance: u8, result: Result<(), Reason>) {
+        if let Some(last) = self.versions.last.get_mut(usize::from(instance)) {
+            *last = Some(result);
+        }
+        let reason = result.err();
         self.queue.report(Report {
             instance,
-            state,
+            state: match reason {
+                Some(_) => State::Failure,
+                None => State::Success,
+            },
             reason,
         });
-        self.queue.event(match reason {
-            Some(reason) => Tag::UpdateFail(reason),
-            None => Tag::UpdateOk,
-        });
+        self.queue.event(Tag::Ended(instance, reason));
     }
 
     /// An error that the network cannot explain: 6, or 12 after too many in a row.
@@ -332,7 +362,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// Judges the strategy before a piece: fetch it, or wait until the strategy holds again.
     pub(super) fn judge(&mut self, readings: Readings) {
         let judged = match self.active_slot() {
-            Some(slot) if !self.config.strict => strategy::judge(&slot.offer, readings),
+            Some(slot) if !self.config.strict => strategy::judge(slot, readings),
             _ => Ok(()),
         };
         let now = self.now;
@@ -379,13 +409,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         for instance in 0..COMPONENTS as u8 {
             let slot = self
                 .load(flash, Key::offer(instance), &mut buffer)
-                .and_then(Slot::decode);
+                .and_then(record::decode_offer);
             if self.is_live(instance) || self.is_active(instance) {
                 if slot.is_none() {
                     self.flow.live &= !(1 << instance);
                 }
                 if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-                    *place = slot;
+                    let any_source = slot.as_ref().is_some_and(|(_, any)| *any);
+                    *place = slot.map(|(offer, _)| offer);
+                    self.note_source(instance, any_source);
                 }
             }
         }
@@ -424,23 +456,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.flow.state = State::Downloading;
             }
         }
-        let state = self.flow.state;
         // Power went between the announced version and the end that it means.
-        let there = (1..COMPONENTS as u8).find(|i| {
-            self.is_live(*i)
-                && self.slot(*i).is_some_and(|s| {
-                    !s.offer.target.is_empty() && s.offer.target == *self.component(*i).1
+        for instance in 1..COMPONENTS as u8 {
+            if self.is_live(instance)
+                && self.flow.state > State::PlanReceived
+                && self.flow.state != State::Refused
+                && self.slot(instance).is_some_and(|s| {
+                    !s.target.is_empty() && s.target == *self.component(instance).1
                 })
-        });
-        if let Some(instance) = there
-            && state > State::PlanReceived
-            && state != State::Refused
-        {
-            return self.finish(flash, instance, Ok(()));
+            {
+                self.finish(flash, instance, Ok(()));
+            }
         }
+        let state = self.flow.state;
         let firmware = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+            .is_some_and(|slot| slot.kind == ComponentType::Firmware);
         match state {
             State::Updating if firmware => self.after_trial_boot(flash),
             State::Updating => {
@@ -476,11 +507,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             State::PlanReceived => {
                 self.enter(flash, State::PlanReceived);
-                for instance in 0..COMPONENTS as u8 {
-                    if self.is_live(instance) {
-                        self.queue.event(Tag::Plan(instance));
-                    }
-                }
+                self.plan_events();
             }
             // The end of an upgrade was reported as its own; the state stays as it is.
             other => self.enter(flash, other),
@@ -493,10 +520,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return;
         };
         let runs = &self.config.own_version;
-        let good = if slot.offer.target.is_empty() {
-            *runs != slot.offer.source
+        let good = if slot.target.is_empty() {
+            *runs != slot.source
         } else {
-            *runs == slot.offer.target
+            *runs == slot.target
         };
         let result = if good {
             Ok(())

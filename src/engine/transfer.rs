@@ -89,7 +89,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         let firmware = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Firmware);
+            .is_some_and(|slot| slot.kind == ComponentType::Firmware);
         if firmware {
             // Whole, whatever the limit of a piece: the bootloader takes it from staging.
             let usable = staging::usable(flash.staging());
@@ -425,7 +425,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     ) -> Result<usize, Reason> {
         let mcu = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
+            .is_some_and(|slot| slot.kind == ComponentType::Mcu);
         // A server's Install (/9/m/4) makes it 9 while the MCU may still be reading.
         let readable = match self.flow.state {
             State::Downloaded => true,
@@ -474,7 +474,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     ) -> Result<(), Reason> {
         let mcu = self
             .active_slot()
-            .is_some_and(|slot| slot.offer.kind == ComponentType::Mcu);
+            .is_some_and(|slot| slot.kind == ComponentType::Mcu);
         if !mcu || !(self.downloading() || self.flow.state == State::Downloaded) {
             return Err(Reason::AtNotAllowedNow);
         }

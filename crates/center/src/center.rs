@@ -109,6 +109,7 @@ impl Center {
             ),
         })?;
         let mut settings = config.settings;
+        settings.plan_object = config.plan_object;
         if settings.secret == [0; 16] {
             settings.secret = random()?;
         }

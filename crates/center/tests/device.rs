@@ -63,13 +63,13 @@ impl Running {
             .expect("JSON")
     }
 
-    /// A package for the STM32 to 2_0.
-    fn upload(&self, project: i64, content: &[u8]) -> Json {
+    /// A package for an MCU to 2_0.
+    fn upload(&self, project: i64, name: &str, content: &[u8]) -> Json {
         let mut form = Vec::new();
         let project_text = project.to_string();
         let fields = [
             ("project", project_text.as_str()),
-            ("name", "to 2"),
+            ("name", name),
             ("component_type", "MCU"),
             ("target_version", "2_0"),
         ];
@@ -89,20 +89,41 @@ impl Running {
 
     /// A product `pk` and an active plan for its STM32 to 2_0; the plan's and the package's id.
     fn furnish(&self) -> (i64, i64) {
+        let (plan, packages) = self.furnish_for(&["STM32"]);
+        (plan, packages[0])
+    }
+
+    /// The same for these MCUs in this sequence, each with a package of its own: the content and its place in it.
+    fn furnish_for(&self, sequence: &[&str]) -> (i64, Vec<i64>) {
         let id = |made: Json| made["id"].as_i64().expect("id");
         let project = id(self.post("/api/v1/projects", json!({"name": "home"})));
         let product = json!({"project": project, "name": "lamp", "product_key": "pk", "product_secret": "ps"});
         let product = id(self.post("/api/v1/products", product));
         let model = json!({"project": project, "name": "v1", "device_model": "M", "components": [
             {"identifier": "module", "name": "module", "type": "Firmware"},
-            {"identifier": "STM32", "name": "motor", "type": "MCU"}]});
+            {"identifier": "STM32", "name": "motor", "type": "MCU"},
+            {"identifier": "ESP32", "name": "radio", "type": "MCU"}]});
         let model = id(self.post("/api/v1/models", model));
-        let package = id(self.upload(project, CONTENT));
+        let mut packages = Vec::new();
+        let mut components = Vec::new();
+        for (place, component) in (0u8..).zip(sequence) {
+            let content = [CONTENT, &vec![place; place.into()]].concat();
+            let package = id(self.upload(project, &format!("{component} to 2"), &content));
+            packages.push(package);
+            components.push(json!({"component": component, "package": package}));
+        }
         let plan = json!({"project": project, "name": "spring", "product": product, "model": model,
-            "components": [{"component": "STM32", "package": package}]});
+            "components": components});
         let plan = id(self.post("/api/v1/plans", plan));
         self.post(&format!("/api/v1/plans/{plan}/activate"), json!({}));
-        (plan, package)
+        (plan, packages)
+    }
+
+    /// States of the components of the plan's only device.
+    fn bars(&self, plan: i64) -> Vec<Json> {
+        let devices = self.get(&format!("/api/v1/plans/{plan}/devices"));
+        let steps = devices[0]["steps"].as_array().expect("steps");
+        steps.iter().map(|step| step["state"].clone()).collect()
     }
 }
 
@@ -155,7 +176,7 @@ impl Module {
     }
 
     fn register(&mut self, name: &str) -> (Code, String) {
-        let objects = format!("</>;rt=\"oma.lwm2m\";ct=112,</{PLAN}/0>,</{PLAN}/1>");
+        let objects = format!("</>;rt=\"oma.lwm2m\";ct=112,</{PLAN}/0>,</{PLAN}/1>,</{PLAN}/2>");
         let answer = self.ask(Code::POST, "/rd", |b| {
             b.uint_option(option::CONTENT_FORMAT, 40)
                 .query(&format!("ep={name}"));
@@ -172,12 +193,16 @@ impl Module {
     }
 
     fn send(&mut self, values: &[(u16, Value<'_>)]) {
+        self.send_of(1, values);
+    }
+
+    fn send_of(&mut self, instance: u16, values: &[(u16, Value<'_>)]) {
         let mut out = [0; 512];
         let mut encoder =
             Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, &mut out).expect("begun");
         for (id, value) in values {
             encoder
-                .value(Path::resource(PLAN, 1, *id), *value)
+                .value(Path::resource(PLAN, instance, *id), *value)
                 .expect("written");
         }
         let n = encoder.finish().expect("finished");
@@ -199,8 +224,23 @@ impl Module {
         self.send(&values);
     }
 
+    /// As the module does: with the component.
+    fn report_of(&mut self, instance: u16, component: &str, offer: &str, state: i64) {
+        let values = [
+            (resource::PLAN, Value::String(offer)),
+            (resource::STATE, Value::Integer(state)),
+            (resource::COMPONENT, Value::String(component)),
+        ];
+        self.send_of(instance, &values);
+    }
+
     /// The Center's next Write: acknowledged, and its resources as text.
     fn written(&mut self) -> Vec<(u16, String)> {
+        self.asked().1
+    }
+
+    /// The Center's next request: acknowledged, its path, and the resources of a Write as text.
+    fn asked(&mut self) -> (String, Vec<(u16, String)>) {
         let bytes = if self.kept.is_empty() {
             self.receive()
         } else {
@@ -214,7 +254,15 @@ impl Module {
             .finish()
             .expect("built");
         self.socket.send(&out[..n]).expect("sent");
-        let base = Path::instance(PLAN, 1);
+        let path = message.values(option::URI_PATH);
+        let path: String = path
+            .map(|s| format!("/{}", String::from_utf8_lossy(s)))
+            .collect();
+        if message.payload().is_empty() {
+            return (path, Vec::new());
+        }
+        let base = path.rsplit('/').next().and_then(|i| i.parse().ok());
+        let base = Path::instance(PLAN, base.expect("an instance"));
         let records =
             Records::new(ContentFormat::SenmlCbor, base, message.payload()).expect("SenML");
         let text = |record: Result<(Path, sota_lwm2m::RawValue<'_>), _>| {
@@ -225,7 +273,7 @@ impl Module {
                 text.unwrap_or_else(|| format!("{:?}", value.as_i64())),
             )
         };
-        records.map(text).collect()
+        (path, records.map(text).collect())
     }
 
     fn download(&mut self, path: &str) -> Vec<u8> {
@@ -335,12 +383,130 @@ fn a_module_is_upgraded_and_its_registration_survives_a_restart_of_the_center() 
     center.stop();
 }
 
+/// A module with two MCUs at 1_0 that asks for the plan; where it is registered, and the name of the set that it was
+/// offered.
+fn offered(center: &Running) -> (Module, String, String) {
+    let mut module = Module::new(center.coap);
+    let (code, location) = module.register("pk:d1");
+    assert_eq!(code, Code::CREATED);
+    for (instance, component) in [(1, "STM32"), (2, "ESP32")] {
+        let version = [
+            (resource::COMPONENT, Value::String(component)),
+            (resource::CURRENT_VERSION, Value::String("1_0")),
+        ];
+        module.send_of(instance, &version);
+    }
+    module.send_of(0, &[(resource::REQUEST, Value::Integer(1))]);
+    let mut name = String::new();
+    // the plan's sequence, not the instances' order
+    for (path, component) in [("/42769/2", "ESP32"), ("/42769/1", "STM32")] {
+        let (at, offer) = module.asked();
+        assert_eq!(at, path);
+        assert_eq!(of(&offer, resource::COMPONENT), component);
+        assert_eq!(of(&offer, resource::COMPONENTS), "Some(2)");
+        if !name.is_empty() {
+            assert_eq!(of(&offer, resource::PLAN), name, "one set, one name");
+        }
+        name = of(&offer, resource::PLAN).to_owned();
+    }
+    (module, location, name)
+}
+
+#[test]
+fn two_components_are_asked_for_once_and_upgraded_one_after_the_other() {
+    let folder = tempfile::tempdir().expect("folder");
+    let center = run(folder.path(), None);
+    let (plan, packages) = center.furnish_for(&["ESP32", "STM32"]);
+    let (mut module, _, name) = offered(&center);
+    let parts = [(2, "ESP32", 3_000), (1, "STM32", 3_001)];
+    for (instance, component, _) in parts {
+        module.report_of(instance, component, &name, 1);
+    }
+    assert_eq!(center.bars(plan), ["PlanReceived", "PlanReceived"]);
+    for (instance, component, _) in [parts[1], parts[0]] {
+        module.report_of(instance, component, &name, 2);
+    }
+    for (place, (instance, component, length)) in parts.into_iter().enumerate() {
+        let (path, info) = module.asked();
+        assert_eq!(path, format!("/42769/{instance}"));
+        assert_eq!(of(&info, resource::PLAN), name);
+        assert_eq!(
+            of(&info, resource::PACKAGE_LENGTH),
+            format!("Some({length})")
+        );
+        let uri = of(&info, resource::PACKAGE_URI).to_owned();
+        module.report_of(instance, component, &name, 4);
+        let other = ["Confirmed", "UpgradeSucceeded"][place];
+        let mut bars = vec![other, other];
+        bars[place] = "ReadyToDownload";
+        assert_eq!(center.bars(plan), bars);
+        let path = uri.split_once("/p/").expect("a package").1;
+        assert_eq!(module.download(&format!("/p/{path}")).len(), length);
+        for state in [5, 8, 9] {
+            module.report_of(instance, component, &name, state);
+        }
+        assert!(module.kept.is_empty(), "the next waits for this version");
+        let version = [
+            (resource::PLAN, Value::String(&name)),
+            (resource::STATE, Value::Integer(11)),
+            (resource::COMPONENT, Value::String(component)),
+            (resource::CURRENT_VERSION, Value::String("2_0")),
+        ];
+        module.send_of(instance, &version);
+    }
+    let devices = center.get(&format!("/api/v1/plans/{plan}/devices"));
+    assert_eq!(devices[0]["state"], "Upgraded", "{devices}");
+    assert_eq!(devices[0]["offer"], 1, "{devices}");
+    let status = center.get(&format!("/api/v1/plans/{plan}"));
+    assert_eq!(status["counters"]["upgraded"], 1, "{status}");
+    for package in packages {
+        let served = center.get(&format!("/api/v1/packages/{package}/served"));
+        assert_eq!(served["again"], 0, "{served}");
+    }
+    center.stop();
+}
+
+/// The Center restarts while the second one waits: what it owes is in its store, and a report says its component.
+#[test]
+fn a_set_survives_a_restart_of_the_center_and_is_cancelled_whole() {
+    let folder = tempfile::tempdir().expect("folder");
+    let center = run(folder.path(), None);
+    let (plan, _) = center.furnish_for(&["ESP32", "STM32"]);
+    let (mut module, location, name) = offered(&center);
+    for (instance, component) in [(2, "ESP32"), (1, "STM32")] {
+        module.report_of(instance, component, &name, 1);
+    }
+    module.report_of(2, "ESP32", &name, 2);
+    assert_eq!(module.asked().0, "/42769/2");
+    module.report_of(2, "ESP32", &name, 5);
+    let address = center.coap;
+    center.stop();
+    let center = run(folder.path(), Some(address));
+    module.ask(Code::POST, &location, |_| ());
+    module.report_of(1, "STM32", &name, 2);
+    module.report_of(2, "ESP32", &name, 8);
+    assert_eq!(center.bars(plan), ["DownloadSucceeded", "Confirmed"]);
+    center.post(
+        &format!("/api/v1/plans/{plan}/devices/d1/cancel"),
+        json!({}),
+    );
+    for path in ["/42769/2/17", "/42769/1/17"] {
+        assert_eq!(module.asked().0, path);
+    }
+    module.report_of(2, "ESP32", &name, 12);
+    module.report_of(1, "STM32", &name, 12);
+    assert_eq!(center.bars(plan), ["UpgradeFailed", "UpgradeFailed"]);
+    let status = center.get(&format!("/api/v1/plans/{plan}"));
+    assert_eq!(status["counters"]["upgrade_failed"], 1, "{status}");
+    center.stop();
+}
+
 #[test]
 fn a_deleted_package_is_served_no_more() {
     let folder = tempfile::tempdir().expect("folder");
     let center = run(folder.path(), None);
     let project = center.post("/api/v1/projects", json!({"name": "home"}));
-    let package = center.upload(project["id"].as_i64().expect("id"), b"short lived");
+    let package = center.upload(project["id"].as_i64().expect("id"), "to 2", b"short lived");
     let sha256 = package["files"][0]["sha256"].as_str().expect("a digest");
     let mut module = Module::new(center.coap);
     let path = format!("/p/{sha256}");

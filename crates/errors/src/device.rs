@@ -29,6 +29,7 @@ crate::catalogue! {
         UpgradeBusy = 23, "another upgrade is under way", "wait until it ends or cancel it";
         ModuleUpdateFailed = 24, "the module's own firmware could not be installed", "read the log of the bootloader; the old firmware goes on";
         NoDigest = 25, "neither MD5, CRC-32 nor SHA-256 came with the package", "the Center must send at least one digest";
+        OtherComponentFailed = 26, "another component of the plan failed or was cancelled", "see that component's reason; the Center offers what is left together again";
         NoServerAddress = 100, "no server is configured", "set the server with AT+QIOTCFG or in the configuration";
         RegistrationRefused = 101, "the Center refused the registration", "check product key and device key at the Center";
         RegistrationTimeout = 102, "the Center does not answer", "check the network, the server's address and port";

@@ -98,12 +98,12 @@ impl Device {
         self.view = view;
     }
 
-    /// Which plan an instance's report made now belongs to, if the view tells.
-    pub(super) fn plan_of(&self, instance: u8) -> Option<u8> {
-        self.is_shown(instance).then_some(self.plan_count)
+    /// Which plan a report made now belongs to: offers of one set have one name.
+    pub(super) fn plan_count(&self) -> u8 {
+        self.plan_count
     }
 
-    /// The name of a plan told by [`plan_of`](Self::plan_of); empty if it is too long ago.
+    /// The name of a plan told by [`plan_count`](Self::plan_count); empty if it is too long ago.
     pub(super) fn plan_name(&self, plan: u8) -> &str {
         match self.plan_count.wrapping_sub(plan) {
             0 => &self.view.plan,

@@ -80,4 +80,5 @@ pub(super) const PLAN: &[(u16, Operations)] = &[
     (plan::CANCEL, E),
     (plan::CURRENT_VERSION, R),
     (plan::PROGRESS, R),
+    (plan::COMPONENTS, W),
 ];

@@ -9,7 +9,7 @@ use sota_lwm2m::{Path, Records};
 use super::{ADVANCED_FIRMWARE, DEVICE, Device, FIRMWARE, SERVER, SOFTWARE};
 use crate::cloud::ask::{Ask, decode_plan};
 use crate::cloud::uri::Uri;
-use crate::message::{ComponentType, State};
+use crate::message::State;
 
 impl Device {
     /// A Write, whose records were looked at.
@@ -53,7 +53,8 @@ impl Device {
                 };
             }
             (SOFTWARE, 10) => {}
-            (id, plan::CANCEL) if id == self.plan_object => return self.cancel(instance),
+            // The view shows one component of a set; the engine knows the others.
+            (id, plan::CANCEL) if id == self.plan_object => return self.ask(Ask::Cancel(instance)),
             _ => return Err(Code::METHOD_NOT_ALLOWED),
         }
         Ok(Effect::Done)
@@ -106,13 +107,9 @@ impl Device {
             .component(instance)
             .map(|component| component.name.clone())
             .unwrap_or_default();
-        let kind = match instance {
-            0 => ComponentType::Firmware,
-            _ => ComponentType::Mcu,
-        };
         self.ask(Ask::Standard {
+            instance,
             component,
-            kind,
             uri,
             accepted: false,
         })

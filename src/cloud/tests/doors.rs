@@ -85,9 +85,15 @@ fn an_offer_and_its_download_information() {
         b.uint_option(option::CONTENT_FORMAT, 11542).payload(&body);
     });
     w.give(Peer::Server, &request);
-    let Some(ToEngine::DownloadInfo { ticket, info }) = w.engine.pop() else {
+    let Some(ToEngine::DownloadInfo {
+        ticket,
+        instance,
+        info,
+    }) = w.engine.pop()
+    else {
         panic!("{:?}", w.engine)
     };
+    assert_eq!(instance, 1);
     assert_eq!((info.plan.as_str(), info.length), ("p1", 27_954));
     assert_eq!((info.md5, info.sha256), (Some([1; 16]), Some([2; 32])));
     assert_eq!(info.crc32, Some(4_022_793_929));
@@ -183,9 +189,15 @@ fn foreign(path: &str, component: &str, kind: ComponentType) {
         (component, "")
     );
     w.verdict(ticket, Ok(()));
-    let Some(ToEngine::DownloadInfo { ticket, info }) = w.engine.pop() else {
+    let Some(ToEngine::DownloadInfo {
+        ticket,
+        instance,
+        info,
+    }) = w.engine.pop()
+    else {
         panic!("{:?}", w.engine)
     };
+    assert_eq!(instance != 0, kind == ComponentType::Mcu);
     assert_eq!(info.uri.as_str(), "coap://files:5700/fw.bin");
     assert!(w.sent.is_empty());
     w.verdict(ticket, Ok(()));
@@ -276,6 +288,29 @@ fn install_and_cancel_only_where_the_standard_allows() {
     }
     shown.state = State::Updating;
     w.tell(ToCloud::View(shown));
-    let late = w.ask(Code::POST, "/42769/1/17", |_| {});
+    let late = w.ask(Code::POST, "/9/0/6", |_| {});
     assert_eq!(message(&late).code(), Code::METHOD_NOT_ALLOWED);
+    // Of a plan any component may be cancelled, also one that the view does not show: the engine knows.
+    for (path, instance, verdict, code) in [
+        ("/42769/0/17", 0, Ok(()), Code::CHANGED),
+        (
+            "/42769/1/17",
+            1,
+            Err(Reason::UpgradeBusy),
+            Code::METHOD_NOT_ALLOWED,
+        ),
+    ] {
+        let cancel = w.request(Code::POST, path, |_| {});
+        w.give(Peer::Server, &cancel);
+        let Some(ToEngine::Cancel {
+            ticket,
+            instance: asked,
+        }) = w.engine.pop()
+        else {
+            panic!("{:?}", w.engine)
+        };
+        assert_eq!(asked, instance);
+        w.verdict(ticket, verdict);
+        assert_eq!(message(&w.next()).code(), code);
+    }
 }

@@ -233,7 +233,19 @@ fn a_report_names_the_plan_it_was_made_in() {
     }
     assert_eq!(names, [Some("p1".into()), Some("p1".into())]);
     w.tell(report(State::PlanReceived));
-    assert_eq!(value_of(&w.next(), 0).as_deref(), Some("p2"));
+    let send = w.next();
+    assert_eq!(value_of(&send, 0).as_deref(), Some("p2"));
+    w.answer(&send, Code::CHANGED, |_| {});
+    // Of a set the view shows one component; the others are of the same name, and say who they are.
+    w.tell(ToCloud::Report {
+        instance: 0,
+        state: State::PlanReceived,
+        reason: None,
+    });
+    let told = records(&w.next());
+    for (id, text) in [(0, "p2"), (1, "module"), (13, "1")] {
+        assert!(told.contains(&(Path::resource(PLAN, 0, id), text.into())));
+    }
 }
 
 #[test]

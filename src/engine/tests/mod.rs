@@ -3,6 +3,7 @@
 mod flash;
 mod journal;
 mod rules;
+mod set;
 mod upgrade;
 mod versions;
 mod world;

@@ -290,51 +290,6 @@ fn the_modules_own_firmware() {
 }
 
 #[test]
-fn several_components_one_after_the_other() {
-    let mut w: World = World::new(Config::default(), 8 * 1024, 3000);
-    w.version("ESP32", "1_0");
-    w.mcu = Mcu::Idle;
-    w.center_sends_info = false;
-    assert_eq!(w.offer(), Ok(()));
-    w.offer.component = "ESP32".try_into().unwrap();
-    w.offer.plan = "plan-2".try_into().unwrap();
-    assert_eq!(w.offer(), Ok(()));
-    assert_eq!(w.codes(), [10700, 10700]);
-    assert_eq!(w.action(1), Reply::Ok);
-    w.settle();
-    assert_eq!(w.codes(), [10700, 10700, 10707]);
-    assert_eq!(
-        w.reports.iter().filter(|r| r.1 == State::Confirmed).count(),
-        2
-    );
-    w.send_info();
-    w.settle();
-    assert_eq!(w.verdicts.pop(), Some(Ok(())));
-    assert_eq!(w.engine.state(), State::Downloaded);
-    w.info.plan = "plan-2".try_into().unwrap();
-    w.send_info();
-    w.settle();
-    assert!(
-        w.verdicts.pop().unwrap().is_err(),
-        "the first has not reported its version"
-    );
-    assert_eq!(w.action(3), Reply::Ok);
-    w.version("STM32", "2_0");
-    w.settle();
-    assert_eq!(w.engine.state(), State::Confirmed);
-    w.restart();
-    w.settle();
-    assert_eq!(w.engine.state(), State::Confirmed);
-    w.send_info();
-    w.settle();
-    assert_eq!(w.action(3), Reply::Ok);
-    w.version("ESP32", "2_0");
-    w.settle();
-    assert_eq!(w.codes().iter().filter(|c| **c == 10705).count(), 2);
-    assert_eq!(w.engine.state(), State::None);
-}
-
-#[test]
 fn size_in_ram() {
     let size = core::mem::size_of::<Engine<512>>();
     std::println!("Engine<512>: {size} bytes on this machine");

@@ -34,6 +34,14 @@ pub(super) struct World<const PAGE: usize = 1024, const WRITE: usize = 4> {
     pub(super) image: Vec<u8>,
     pub(super) offer: Offer,
     pub(super) info: DownloadInfo,
+    /// Offers of one set in the plan's sequence, with their packages; empty: `offer` and `package` alone.
+    pub(super) set: Vec<(Offer, Vec<u8>)>,
+    /// The last state reported of each instance, as the Center knows it.
+    known: BTreeMap<u8, State>,
+    /// What the MCU has read of each component of the set.
+    pub(super) images: BTreeMap<ComponentName, Vec<u8>>,
+    /// The component that the MCU was told of last.
+    turn: ComponentName,
     pub(super) door: Door,
     /// The Center answers "confirmed" and "download error" with the download information.
     pub(super) center_sends_info: bool,
@@ -79,6 +87,15 @@ pub(super) fn info(plan: &str, package: &[u8]) -> DownloadInfo {
     }
 }
 
+/// The Plan instance of an offer's component; worlds with two components have ESP32 as the second one.
+fn instance(offer: &Offer) -> u8 {
+    match offer.component.as_str() {
+        "STM32" => 1,
+        "ESP32" => 2,
+        _ => 0,
+    }
+}
+
 impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
     /// `staging` and the piece in bytes; the MCU runs 1_0.
     pub(super) fn new(config: Config, staging: usize, length: usize) -> Self {
@@ -97,7 +114,11 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
             image: vec![0; length],
             info: info("plan-1", &package),
             package,
+            turn: offer.component.clone(),
             offer,
+            set: Vec::new(),
+            known: BTreeMap::new(),
+            images: BTreeMap::new(),
             door: Door::Plan,
             center_sends_info: true,
             size2: true,
@@ -160,7 +181,43 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
 
     pub(super) fn send_info(&mut self) {
         let info = self.info.clone();
-        self.tell(ToEngine::DownloadInfo { ticket: 2, info });
+        self.tell(ToEngine::DownloadInfo {
+            ticket: 2,
+            instance: instance(&self.offer),
+            info,
+        });
+    }
+
+    /// What the Center does at every contact: offers that no report acknowledged, then the download information
+    /// of the first component of the sequence that does not run its target.
+    pub(super) fn contact(&mut self) {
+        for (offer, _) in self.set.clone() {
+            if !self.known.contains_key(&instance(&offer)) && !self.dead() {
+                let (ticket, door) = (1, self.door);
+                self.tell(ToEngine::Offer {
+                    ticket,
+                    door,
+                    offer,
+                });
+            }
+        }
+        let waits = |(offer, _): &&(Offer, Vec<u8>)| {
+            self.engine.version(&offer.component) != Some(offer.target.as_str())
+        };
+        let Some((offer, package)) = self.set.iter().find(waits) else {
+            return;
+        };
+        let instance = instance(offer);
+        let known = self.known.get(&instance);
+        if matches!(known, Some(State::Confirmed | State::DownloadError)) && !self.flash.dead() {
+            let mut info = info(&offer.plan, package);
+            info.uri.push_str(&offer.component).unwrap();
+            self.tell(ToEngine::DownloadInfo {
+                ticket: 2,
+                instance,
+                info,
+            });
+        }
     }
 
     pub(super) fn dead(&mut self) -> bool {
@@ -198,6 +255,10 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
         while let Some(event) = self.engine.next_event() {
             busy = true;
             self.events.push(event.clone());
+            if let Event::DownloadStart(Some(package)) = &event {
+                self.turn = package.component.clone();
+                self.image.resize(package.length as usize, 0);
+            }
             if self.mcu == Mcu::Good {
                 self.mcu_hears(event);
             }
@@ -221,14 +282,25 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
                 reason,
             } => {
                 self.reports.push((instance, state, reason));
-                if self.center_sends_info
+                self.known.insert(instance, state);
+                if !self.set.is_empty() {
+                    // The offers come once by themselves: what is missing comes after a restart.
+                    let more = [State::Confirmed, State::DownloadError, State::Success];
+                    if self.center_sends_info && more.contains(&state) {
+                        self.contact();
+                    }
+                } else if self.center_sends_info
                     && self.door == Door::Plan
                     && matches!(state, State::Confirmed | State::DownloadError)
                 {
                     self.send_info();
                 }
             }
-            ToCloud::Fetch { from, to, .. } => {
+            ToCloud::Fetch { uri, from, to, .. } => {
+                let of = |(offer, _): &&(Offer, Vec<u8>)| uri.ends_with(offer.component.as_str());
+                if let Some((_, package)) = self.set.iter().find(of) {
+                    self.package = package.clone();
+                }
                 assert_eq!(from as usize % BLOCK, 0);
                 assert!(to == u32::MAX || to <= self.package.len() as u32);
                 self.fetch = Some((from, to, false));
@@ -276,6 +348,8 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
                 if self.dead() {
                     return;
                 }
+                let image = self.image[..piece.length as usize].to_vec();
+                self.images.insert(piece.component.clone(), image);
                 let last = piece.start + piece.piece_length == piece.length;
                 self.action(if last { 3 } else { 2 });
             }
@@ -286,7 +360,7 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
                 } else {
                     target
                 };
-                let name = self.offer.component.clone();
+                let name = self.turn.clone();
                 self.ask(Command::SetMcuVersion(name, target));
             }
             _ => {}

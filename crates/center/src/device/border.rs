@@ -20,6 +20,8 @@ pub type CallId = u64;
 pub struct StateReport {
     /// The offer's name on the wire.
     pub offer: String,
+    /// Which component of it, as the device calls it; none: the one whose turn it is.
+    pub component: Option<String>,
     /// State reached.
     pub state: State,
     /// Number of the reason, in states 6 and 12.

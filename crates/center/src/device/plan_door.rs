@@ -158,6 +158,7 @@ pub fn told(
             let reason = instance.failure.filter(|number| *number != 0);
             told.reports.push(StateReport {
                 offer,
+                component: client.components.get(&at).cloned(),
                 state,
                 reason,
             });

@@ -317,9 +317,10 @@ impl Worker {
                     self.service.facts(scope, &endpoint, &facts, now).await?;
                 }
                 for report in reports {
-                    let (offer, state, reason) = (report.offer, report.state, report.reason);
+                    let (offer, component) = (&report.offer, report.component.as_deref());
+                    let (state, reason) = (report.state, report.reason);
                     self.service
-                        .report(scope, &endpoint, &offer, state, reason, now)
+                        .report(scope, &endpoint, offer, component, state, reason, now)
                         .await?;
                 }
                 if let Some(sha256) = request {

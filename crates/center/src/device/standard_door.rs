@@ -93,6 +93,7 @@ impl Step {
         self.send.extend(step.actions.into_iter().map(request));
         let report = |reached: sequence::Reached| StateReport {
             offer: offer.to_owned(),
+            component: None,
             state: reached.state,
             reason: reached.reason,
         };
@@ -205,6 +206,7 @@ impl Standard {
         let Some(part) = self.find(offer.component.as_str(), kind) else {
             let report = StateReport {
                 offer: name,
+                component: None,
                 state: State::Failure,
                 reason: Some(Reason::UnknownComponent.number()),
             };

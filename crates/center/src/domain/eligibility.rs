@@ -7,6 +7,9 @@ use super::{
     PlanDevice, PlanState, Problem, StepPlan, Time,
 };
 
+/// Most components that are offered together: what a device can have.
+const SET_LIMIT: usize = sota_lwm2m::objects::plan::COMPONENTS_MAX as usize;
+
 /// Everything the decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -20,24 +23,28 @@ pub struct Candidate<'a> {
     pub entry: Option<&'a PlanDevice>,
     /// The device in other plans.
     pub others: &'a [PlanDevice],
+    /// The device has the Plan object: components can be offered together.
+    pub together: bool,
     /// Devices of this plan in upgrade at present.
     pub in_upgrade: u64,
     /// Present time.
     pub now: Time,
 }
 
-/// The index of the step to be offered, or the rule that forbids it. The rules are asked in the order in which a
+/// The indices of the steps to be offered, in sequence, or the rule that forbids the first. Several only together: then
+/// the steps that follow the first, at most one of each component, up to one that a rule forbids. The rules are asked in the order in which a
 /// person would: plan, times, lists, history, other plans, version, conditions, limit.
 ///
 /// Battery, signal and space are compared only where the device told them: the device itself judges again when it
 /// confirms and before each piece.
-pub fn eligibility(candidate: Candidate<'_>) -> Result<usize, Problem> {
+pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     let Candidate {
         plan,
         steps,
         device,
         entry,
         others,
+        together,
         in_upgrade,
         now,
     } = candidate;
@@ -83,47 +90,66 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<usize, Problem> {
             format!("plan {}", other.plan),
         ));
     }
-    let index = next_step(steps, device, entry)?;
-    let step = steps.get(index).ok_or(CenterError::AlreadyUpgraded)?;
-    conditions(plan, step, device)?;
+    let mut set: Vec<usize> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let mut of_set = set.iter().filter_map(|i| steps.get(*i));
+        let full = match together {
+            // the next file of a package has its turn when the one before it is done, and what follows after that
+            true => of_set.any(|s| s.component == step.component) || set.len() == SET_LIMIT,
+            false => !set.is_empty(),
+        };
+        if full {
+            break;
+        }
+        let state = entry.and_then(|e| e.steps.get(index)).map(|s| s.state);
+        let fits = match needed(step, state, device) {
+            Ok(true) => conditions(plan, step, device).map(|()| true),
+            other => other,
+        };
+        match fits {
+            Ok(true) => set.push(index),
+            Ok(false) => {}
+            Err(rule) if set.is_empty() => return Err(rule),
+            Err(_) => break,
+        }
+    }
+    if set.is_empty() {
+        return Err(CenterError::AlreadyUpgraded.into());
+    }
     let counted = entry.is_some_and(|e| e.state == DeviceState::InUpgrade);
     if !counted && in_upgrade >= PLAN_LIST_LIMIT as u64 {
         return Err(CenterError::LimitReached.into());
     }
-    Ok(index)
+    Ok(set)
 }
 
-/// The first step that is neither done nor needless.
-fn next_step(
-    steps: &[StepPlan],
+/// Whether the step is neither done nor needless; an error when the component cannot start from what it runs.
+fn needed(
+    step: &StepPlan,
+    state: Option<ComponentState>,
     device: &Device,
-    entry: Option<&PlanDevice>,
-) -> Result<usize, Problem> {
-    for (index, step) in steps.iter().enumerate() {
-        let state = entry.and_then(|e| e.steps.get(index)).map(|s| s.state);
-        if state == Some(ComponentState::UpgradeSucceeded) {
-            continue;
-        }
-        let detail = || step.component.clone();
-        let version = device
-            .version(&step.component, step.kind)
-            .ok_or_else(|| Problem::new(CenterError::VersionNotSet, detail()))?;
-        if version == step.final_version {
-            continue;
-        }
-        // the second file of a package starts from what the first one left
-        let first = step.file_index == 0 && step.package_type == PackageType::Delta;
-        if first && !step.source_versions.iter().any(|s| s == version) {
-            let wanted = step.source_versions.join(", ");
-            let detail = format!(
-                "{} runs {version}, the delta starts from {wanted}",
-                detail()
-            );
-            return Err(Problem::new(CenterError::SourceMismatch, detail));
-        }
-        return Ok(index);
+) -> Result<bool, Problem> {
+    if state == Some(ComponentState::UpgradeSucceeded) {
+        return Ok(false);
     }
-    Err(CenterError::AlreadyUpgraded.into())
+    let detail = || step.component.clone();
+    let version = device
+        .version(&step.component, step.kind)
+        .ok_or_else(|| Problem::new(CenterError::VersionNotSet, detail()))?;
+    if version == step.final_version {
+        return Ok(false);
+    }
+    // the second file of a package starts from what the first one left
+    let first = step.file_index == 0 && step.package_type == PackageType::Delta;
+    if first && !step.source_versions.iter().any(|s| s == version) {
+        let wanted = step.source_versions.join(", ");
+        let detail = format!(
+            "{} runs {version}, the delta starts from {wanted}",
+            detail()
+        );
+        return Err(Problem::new(CenterError::SourceMismatch, detail));
+    }
+    Ok(true)
 }
 
 fn conditions(plan: &Plan, step: &StepPlan, device: &Device) -> Result<(), Problem> {

@@ -20,6 +20,8 @@ mod model;
 mod package;
 mod plan;
 #[cfg(test)]
+mod set_tests;
+#[cfg(test)]
 mod tests;
 mod upgrade;
 

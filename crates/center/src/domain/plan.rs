@@ -6,8 +6,8 @@
 //! | Activated | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Upgrading | - | Suspended | - | Terminated | Ended | Upgrading |
 //! | Suspended (no new starts) | - | - | Activated or Upgrading | Terminated | Ended | Suspended |
-//! | Terminated (waiting devices fail, running ones finish their component) | - | - | - | - | Terminated | Terminated |
-//! | Ended (running ones finish their component) | - | - | - | - | Ended | Ended |
+//! | Terminated (waiting devices fail, running ones finish what they were offered) | - | - | - | - | Terminated | Terminated |
+//! | Ended (running ones finish what they were offered) | - | - | - | - | Ended | Ended |
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ impl PlanState {
         matches!(self, PlanState::Activated | PlanState::Upgrading)
     }
 
-    /// Nothing of it begins any more, for good; what runs goes on to the end of its component.
+    /// Nothing of it begins any more, for good; what runs goes on to the end of what it was offered.
     pub fn over(self) -> bool {
         matches!(self, PlanState::Terminated | PlanState::Ended)
     }

@@ -31,7 +31,7 @@ const PLAN_STATES: [PlanState; 6] = [
     PlanState::Ended,
 ];
 
-fn two_steps() -> (Plan, Vec<StepPlan>) {
+pub(super) fn two_steps() -> (Plan, Vec<StepPlan>) {
     let components = ["STM32", "ESP"].into_iter().zip([4, 5]);
     let components = components
         .map(|(c, p)| PlanComponent {
@@ -52,7 +52,7 @@ fn two_steps() -> (Plan, Vec<StepPlan>) {
     (plan, steps)
 }
 
-fn running(device: &mut Device, versions: [&str; 2]) {
+pub(super) fn running(device: &mut Device, versions: [&str; 2]) {
     for (identifier, version) in ["STM32", "ESP"].into_iter().zip(versions) {
         let component = ReportedComponent {
             identifier: identifier.into(),
@@ -78,20 +78,21 @@ proptest! {
         key in "[abc]", whitelist in keys(), blacklist in keys(),
         start_at in 0i64..20, end_at in proptest::option::of(0i64..20), now in 0i64..20,
         battery in proptest::option::of(0u8..=100), rsrp in proptest::option::of(-140i16..-40),
-        version in "[12]", product in proptest::sample::select(vec!["pk", "other"]),
+        version in "[12]", second in "[AB]", together: bool, product in proptest::sample::select(vec!["pk", "other"]),
         in_upgrade in proptest::sample::select(vec![0u64, 9_999, 10_000]),
     ) {
         let (plan, steps) = two_steps();
         let plan = Plan { state, whitelist, blacklist, start_at, end_at, ..plan };
         let mut device = device(product, &key);
-        running(&mut device, [&version, "A"]);
+        running(&mut device, [&version, &second]);
         device.battery_percent = battery;
         device.rsrp_dbm = rsrp;
         let candidate = Candidate {
-            plan: &plan, steps: &steps, device: &device, entry: None, others: &[], in_upgrade, now,
+            plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together, in_upgrade,
+            now,
         };
         match eligibility(candidate) {
-            Ok(index) => {
+            Ok(set) => {
                 prop_assert!(matches!(state, PlanState::Activated | PlanState::Upgrading));
                 prop_assert!(product == "pk");
                 prop_assert!(start_at <= now && end_at.is_none_or(|end| now < end));
@@ -99,7 +100,11 @@ proptest! {
                 prop_assert!(plan.whitelist.is_empty() || plan.whitelist.contains(&key));
                 prop_assert!(battery.is_none_or(|b| b >= 30) && rsrp.is_none_or(|r| r >= -113));
                 prop_assert!(in_upgrade < 10_000);
-                prop_assert_eq!(index, if version == "2" { 1 } else { 0 });
+                let mut needed = Vec::new();
+                needed.extend((version != "2").then_some(0));
+                needed.extend((second != "B").then_some(1));
+                needed.truncate(if together { 2 } else { 1 });
+                prop_assert_eq!(set, needed);
             }
             Err(rule) => prop_assert!((1200..=1299).contains(&rule.error.number()), "{}", rule),
         }
@@ -107,7 +112,10 @@ proptest! {
 
     #[test]
     fn states_stay_legal_and_counters_equal_a_scan(
-        events in proptest::collection::vec((0usize..3, 0u8..9, 0usize..11, 0u32..3, 0usize..3), 1..120),
+        together: bool,
+        events in proptest::collection::vec(
+            (0usize..3, 0u8..9, 0usize..11, 0u32..3, 0usize..3, 0usize..2), 1..120,
+        ),
     ) {
         let (plan, steps) = two_steps();
         let deadlines = Deadlines::default();
@@ -118,26 +126,26 @@ proptest! {
         let mut counters = Counters::default();
         entries.iter().for_each(|e| counters.moved(None, e.state));
         let mut now = 0;
-        for (who, event, state, offer_back, version) in events {
+        for (who, event, state, offer_back, version, at) in events {
             now += 1000;
             let (device, entry) = (&mut devices[who], &mut entries[who]);
             let before = entry.clone();
             let number = entry.offer.wrapping_sub(offer_back);
-            let running_now = |d: &Device, e: &PlanDevice| {
-                let step = &steps[e.current];
+            let running_now = |d: &Device, i: usize| {
+                let step = &steps[i];
                 d.version(&step.component, step.kind).map(str::to_owned)
             };
             match event {
                 0..=3 => {
                     let report = Report { offer: number, state: STATES[state], reason: Some(6) };
-                    let version = running_now(device, entry);
+                    let version = running_now(device, at);
                     let version = version.as_deref();
-                    match entry.report(&report, version, 2, &deadlines, now) {
+                    match entry.report(at, &report, version, 2, &deadlines, now) {
                         Ok(_) => {
                             prop_assert_eq!(offer_back, 0);
                             let again = entry.clone();
-                            let twice = entry.report(&report, version, 2, &deadlines, now);
-                            if report.state != State::Success || !entry.open {
+                            let twice = entry.report(at, &report, version, 2, &deadlines, now);
+                            if report.state != State::Success || !entry.steps[at].offered {
                                 prop_assert!(twice.is_err(), "a duplicate was taken");
                             }
                             prop_assert_eq!(&again.steps, &entry.steps);
@@ -147,23 +155,27 @@ proptest! {
                 }
                 4 => {
                     running(device, [["1", "2", "3"][version], ["A", "B", "C"][version]]);
-                    let version = running_now(device, entry);
-                    entry.version_reported(version.as_deref(), now);
+                    let device = &*device;
+                    let version = |i: usize| device.version(&steps[i].component, steps[i].kind);
+                    entry.version_reported(version, 2, &deadlines, now);
                 }
                 5 => {
                     let candidate = Candidate {
                         plan: &plan, steps: &steps, device, entry: Some(entry), others: &[],
-                        in_upgrade: counters.in_upgrade, now,
+                        together, in_upgrade: counters.in_upgrade, now,
                     };
-                    if let Ok(index) = eligibility(candidate) {
+                    if let Ok(set) = eligibility(candidate) {
                         prop_assert!(!entry.open && !entry.state.over());
-                        entry.open_offer(index, "1", &deadlines, now);
+                        prop_assert!(together || set.len() == 1);
+                        let set: Vec<_> = set.into_iter().map(|i| (i, "1")).collect();
+                        entry.open_offer(&set, &deadlines, now);
                     }
                 }
                 6 => {
-                    let upgrading = entry.step().map(|s| s.state) == Some(ComponentState::Upgrading);
+                    let upgrading = |i: usize| entry.steps[i].state == ComponentState::Upgrading;
+                    let too_late = before.open && before.offered().all(upgrading);
                     match entry.cancel(now) {
-                        Ok(_) => prop_assert!(!(before.open && upgrading)),
+                        Ok(_) => prop_assert!(!too_late),
                         Err(_) => prop_assert_eq!(&before, &*entry),
                     }
                     entry.cancel_answered(number, state % 2 == 0, now);
@@ -186,6 +198,18 @@ proptest! {
             let (device, entry) = (&devices[who], &entries[who]);
             prop_assert!(entry.current < entry.steps.len());
             prop_assert_eq!(entry.open, entry.deadline.is_some(), "an open step has a deadline");
+            prop_assert_eq!(entry.open, entry.offered().next().is_some(), "a set has a step");
+            prop_assert!(!entry.open || entry.offered().next() == Some(entry.current), "in sequence");
+            let owed = entry.outstanding();
+            let downloads = owed.iter().filter(|(_, what)| *what == Outstanding::Download);
+            prop_assert!(downloads.clone().all(|(i, _)| *i == entry.current), "one after the other");
+            prop_assert!(
+                downloads.count() == 0 || owed.iter().all(|(_, what)| *what != Outstanding::Offer),
+                "no download before the host was asked for all"
+            );
+            for (i, _) in &owed {
+                prop_assert!(entry.steps[*i].offered, "nothing is owed outside the set");
+            }
             prop_assert!(!entry.open || !entry.state.over());
             prop_assert_eq!(entry.state.over(), entry.ended_at.is_some());
             for (i, (old, new)) in before.steps.iter().zip(&entry.steps).enumerate() {
@@ -530,11 +554,12 @@ fn every_rule_of_eligibility_has_its_name() {
             device,
             entry,
             others,
+            together: false,
             in_upgrade,
             now: 100,
         })
     };
-    assert_eq!(decide(&good(), 9_999), Ok(0));
+    assert_eq!(decide(&good(), 9_999), Ok(vec![0]));
     assert_eq!(
         decide(&good(), 10_000).expect_err("full").error,
         CenterError::LimitReached
@@ -547,5 +572,5 @@ fn every_rule_of_eligibility_has_its_name() {
     let mut fitting = good();
     fitting.steps[0].package_type = PackageType::Delta;
     fitting.steps[0].source_versions = vec!["0".into(), "1".into()];
-    assert_eq!(decide(&fitting, 0), Ok(0), "one of several sources");
+    assert_eq!(decide(&fitting, 0), Ok(vec![0]), "one of several sources");
 }

@@ -8,8 +8,8 @@ use super::offers::Occasion;
 use super::{ATTEMPTS, Expiry, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Device, DeviceFacts, DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem,
-    Registration, Report, Time,
+    Device, DeviceFacts, DeviceState, Endpoint, Outstanding, Plan, PlanAction, PlanDevice, Problem,
+    Registration, Report, StepPlan, Time,
 };
 use crate::store::{Change, Scope};
 
@@ -232,9 +232,16 @@ impl Service {
             }
             for mut entry in self.store.plans_of_device(scope, endpoint).await? {
                 let plan = self.plan_of(scope, &entry).await?;
-                let version = self.version_of(scope, &plan, &entry, &device).await?;
-                if let Some(text) = entry.version_reported(version.as_deref(), now) {
-                    changes.push(line(Some(plan.id), endpoint, now, None, text));
+                let steps = self.steps(scope, &plan).await?;
+                let version = |i: usize| {
+                    let step = steps.get(i)?;
+                    device.version(&step.component, step.kind)
+                };
+                let deadlines = &self.settings.deadlines;
+                let texts = entry.version_reported(version, plan.retries(), deadlines, now);
+                if !texts.is_empty() {
+                    let said = |text| line(Some(plan.id), endpoint, now, None, text);
+                    changes.extend(texts.into_iter().map(said));
                     changes.extend(began(&plan, &entry, now));
                     changes.push(Change::PlanDevice(entry.clone()));
                     after = Some(entry);
@@ -262,21 +269,6 @@ impl Service {
             .ok_or(CenterError::NoSuchPlan)?)
     }
 
-    /// The version that the component of the present step runs.
-    async fn version_of(
-        &self,
-        scope: &Scope,
-        plan: &Plan,
-        entry: &PlanDevice,
-        device: &Device,
-    ) -> Result<Option<String>, Problem> {
-        let steps = self.steps(scope, plan).await?;
-        let step = steps.get(entry.current);
-        Ok(step
-            .and_then(|s| device.version(&s.component, s.kind))
-            .map(str::to_owned))
-    }
-
     /// A device asks for a plan. `Err` with a line of 1200..=1299 names the rule that gives it none; it is logged.
     pub async fn request(
         &self,
@@ -298,13 +290,16 @@ impl Service {
         result
     }
 
-    /// A device reports a state of the offer of this name. Durable when the future is ready; late, repeated and
-    /// stale reports are harmless and `Ok`.
+    /// A device reports a state of the offer of this name: of this component as it calls it, without one of the
+    /// component whose turn it is. Durable when the future is ready; late, repeated and stale reports are harmless and
+    /// `Ok`.
+    #[allow(clippy::too_many_arguments)] // what one Send says
     pub async fn report(
         &self,
         scope: &Scope,
         endpoint: &Endpoint,
         offer: &str,
+        component: Option<&str>,
         state: State,
         reason: Option<u16>,
         now: Time,
@@ -325,11 +320,16 @@ impl Service {
                 return Ok(());
             };
             let plan = self.plan_of(scope, &entry).await?;
-            let version = self.version_of(scope, &plan, &entry, &device).await?;
+            let steps = self.steps(scope, &plan).await?;
+            let Some(index) = reported_step(&entry, &steps, &device, component) else {
+                tracing::info!(device = %endpoint, component, "report of a component that is not offered");
+                return Ok(());
+            };
+            let step = steps.get(index);
+            let version = step.and_then(|s| device.version(&s.component, s.kind));
             let retries = plan.retries();
             let deadlines = &self.settings.deadlines;
-            let version = version.as_deref();
-            let text = match entry.report(&report, version, retries, deadlines, now) {
+            let text = match entry.report(index, &report, version, retries, deadlines, now) {
                 Ok(text) => text,
                 Err(harmless) => {
                     tracing::info!(device = %endpoint, "{harmless}");
@@ -340,7 +340,8 @@ impl Service {
             changes.extend(began(&plan, &entry, now));
             changes.push(Change::PlanDevice(entry.clone()));
             if self.try_commit(scope, changes).await? {
-                if state == State::Success && entry.open {
+                let unsaid = entry.steps.get(index).is_some_and(|step| step.offered);
+                if state == State::Success && unsaid {
                     self.send(DeviceCommand::ReadVersions {
                         endpoint: endpoint.clone(),
                     });
@@ -420,7 +421,10 @@ impl Service {
         if entry.open {
             let device = self.store.device(scope, &entry.endpoint).await?;
             let device = device.ok_or(CenterError::NoSuchDevice)?;
-            return self.send_owed(scope, &device, entry).await;
+            // its offers are on their way; one that was lost is sent again at the next contact
+            let mut owed = entry.outstanding();
+            owed.retain(|(_, what)| *what != Outstanding::Offer);
+            return self.send_these(scope, &device, entry, owed).await;
         }
         let waits = entry.state == DeviceState::InUpgrade;
         let plan = self.plan_of(scope, entry).await?;
@@ -449,6 +453,25 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// The step that a report is about.
+fn reported_step(
+    entry: &PlanDevice,
+    steps: &[StepPlan],
+    device: &Device,
+    component: Option<&str>,
+) -> Option<usize> {
+    let Some(component) = component else {
+        return Some(entry.current);
+    };
+    // the device's own name of its firmware need not be the model's
+    let called = |step: &StepPlan| {
+        let reported = device.reported(&step.component, step.kind);
+        let name = reported.map_or(&step.component, |r| &r.identifier);
+        name == component
+    };
+    entry.offered().find(|i| steps.get(*i).is_some_and(called))
 }
 
 /// The plan's own change when its first device began.

@@ -16,6 +16,8 @@ mod manage;
 mod offers;
 mod plans;
 #[cfg(test)]
+mod set_tests;
+#[cfg(test)]
 mod tests;
 mod time;
 
@@ -40,6 +42,8 @@ const BATCH: usize = 200;
 pub struct Settings {
     /// Deadlines per step.
     pub deadlines: Deadlines,
+    /// Id of the Plan object: a device that has it is offered the components of a plan together.
+    pub plan_object: u16,
     /// The Center pushes to connected devices this often, in ms.
     pub push_interval: Time,
     /// Expiries of registrations are written this often, in ms.
@@ -52,6 +56,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             deadlines: Deadlines::default(),
+            plan_object: sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID,
             push_interval: 600_000,
             flush_interval: 60_000,
             secret: [0; 16],

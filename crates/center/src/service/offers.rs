@@ -5,12 +5,13 @@ use std::sync::Arc;
 use heapless::String as Text;
 use sota_errors::CenterError;
 use sota_lwm2m::objects::plan::{ComponentType, DownloadInfo, Offer};
+use sota_lwm2m::server::registration::Objects;
 
 use super::{ATTEMPTS, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
     Candidate, ComponentKind, ComponentState, Device, DeviceState, Endpoint, Outstanding, Plan,
-    PlanDevice, Problem, StepPlan, Time, eligibility,
+    PlanDevice, Problem, Step, StepPlan, Time, eligibility,
 };
 use crate::store::{Change, Scope};
 
@@ -91,7 +92,7 @@ impl Service {
                 Occasion::Asked { .. } => open.outstanding_when_asked(),
                 Occasion::Push => open.outstanding(),
             };
-            self.send_this(scope, &device, &open, owed).await?;
+            self.send_these(scope, &device, &open, owed).await?;
             return Ok(Some(Ok(())));
         }
         let mut plans = self
@@ -116,6 +117,7 @@ impl Service {
                 device: &device,
                 entry,
                 others: &entries,
+                together: self.has_plan_object(&device),
                 in_upgrade,
                 now,
             };
@@ -124,8 +126,8 @@ impl Service {
                 .cloned()
                 .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device));
             match verdict {
-                Ok(index) => {
-                    let changes = self.offer(&device, &mut entry, &steps, index, occasion, now);
+                Ok(set) => {
+                    let changes = self.offer(&device, &mut entry, &steps, &set, occasion, now);
                     if !self.try_commit(scope, changes).await? {
                         return Ok(None);
                     }
@@ -157,33 +159,37 @@ impl Service {
         Ok(Some(Err(why)))
     }
 
+    /// The device takes the offers of several components together.
+    pub(super) fn has_plan_object(&self, device: &Device) -> bool {
+        let links = device.registration.as_ref().map(|r| r.objects.as_str());
+        let mut paths = Objects(links.unwrap_or_default()).paths();
+        paths.any(|path| path.object_id() == Some(self.settings.plan_object))
+    }
+
     fn offer(
         &self,
         device: &Device,
         entry: &mut PlanDevice,
         steps: &[StepPlan],
-        index: usize,
+        set: &[usize],
         occasion: Occasion,
         now: Time,
     ) -> Vec<Change> {
-        let step = steps.get(index);
-        let version = step
-            .and_then(|s| device.version(&s.component, s.kind))
-            .unwrap_or_default();
-        entry.open_offer(index, version, &self.settings.deadlines, now);
+        let offered = set.iter().filter_map(|i| Some((*i, steps.get(*i)?)));
+        let version = |s: &StepPlan| device.version(&s.component, s.kind).unwrap_or_default();
+        let with_version: Vec<_> = offered.clone().map(|(i, s)| (i, version(s))).collect();
+        entry.open_offer(&with_version, &self.settings.deadlines, now);
         if let Occasion::Asked { sha256 } = occasion {
             entry.sha256_wanted = sha256;
         }
-        let text = step
-            .map(|s| {
-                format!(
-                    "{}: offered {} -> {}",
-                    s.component, version, s.final_version
-                )
-            })
-            .unwrap_or_default();
-        let log = line(Some(entry.plan), &device.endpoint, now, None, text);
-        vec![Change::PlanDevice(entry.clone()), log]
+        let log = |(_, s): (usize, &StepPlan)| {
+            let (from, to) = (version(s), &s.final_version);
+            let text = format!("{}: offered {from} -> {to}", s.component);
+            line(Some(entry.plan), &device.endpoint, now, None, text)
+        };
+        let mut changes: Vec<Change> = offered.map(log).collect();
+        changes.push(Change::PlanDevice(entry.clone()));
+        changes
     }
 
     /// Sends everything the device is owed by any plan.
@@ -205,32 +211,40 @@ impl Service {
         device: &Device,
         entry: &PlanDevice,
     ) -> Result<(), Problem> {
-        self.send_this(scope, device, entry, entry.outstanding())
+        self.send_these(scope, device, entry, entry.outstanding())
             .await
     }
 
-    async fn send_this(
+    /// Sends what these steps are owed, in the plan's sequence.
+    pub(super) async fn send_these(
         &self,
         scope: &Scope,
         device: &Device,
         entry: &PlanDevice,
-        owed: Option<Outstanding>,
+        mut owed: Vec<(usize, Outstanding)>,
     ) -> Result<(), Problem> {
-        let Some(owed) = owed else {
+        // a device that came back without the Plan object takes one component at a time
+        if !self.has_plan_object(device) {
+            owed.retain(|(index, _)| *index == entry.current);
+        }
+        if owed.is_empty() {
             return Ok(());
-        };
+        }
         let plan = self
             .store
             .plan(scope, entry.plan)
             .await?
             .ok_or(CenterError::NoSuchPlan)?;
         // an offer that nobody has taken is not made in a plan that is suspended or over
-        if owed == Outstanding::Offer && !plan.state.active() {
-            return Ok(());
+        if !plan.state.active() {
+            owed.retain(|(_, what)| *what != Outstanding::Offer);
         }
         let steps = self.steps(scope, &plan).await?;
-        let step = steps.get(entry.current).ok_or(CenterError::Internal)?;
-        self.send(command(&plan, device, entry, step, owed)?);
+        for (index, owed) in owed {
+            let step = steps.get(index).ok_or(CenterError::Internal)?;
+            let came = entry.steps.get(index).ok_or(CenterError::Internal)?;
+            self.send(command(&plan, device, entry, step, came, owed)?);
+        }
         Ok(())
     }
 }
@@ -256,6 +270,7 @@ fn command(
     device: &Device,
     entry: &PlanDevice,
     step: &StepPlan,
+    came: &Step,
     owed: Outstanding,
 ) -> Result<DeviceCommand, Problem> {
     let endpoint = device.endpoint.clone();
@@ -288,17 +303,14 @@ fn command(
                 source: if step.source_versions.is_empty() || step.file_index > 0 {
                     Text::new()
                 } else {
-                    text(
-                        &entry
-                            .step()
-                            .map(|s| s.source_version.clone())
-                            .unwrap_or_default(),
-                    )?
+                    text(&came.source_version)?
                 },
                 target: text(&step.target_version)?,
                 battery_limit_percent: plan.strategy.min_battery_percent,
                 min_signal_dbm: plan.strategy.min_rsrp_dbm,
                 use_space: length,
+                // of a set none is over before all are answered: the number stays the same
+                components: u8::try_from(entry.offered().count()).unwrap_or(u8::MAX),
             },
             info,
             sha256,
@@ -322,7 +334,7 @@ fn command(
             kind: step.kind,
             offer: name,
             target: step.target_version.clone(),
-            updating: entry.step().map(|s| s.state) == Some(ComponentState::Upgrading),
+            updating: came.state == ComponentState::Upgrading,
         },
     })
 }

@@ -400,6 +400,7 @@ impl Service {
                 device: &device,
                 entry: entries.iter().find(|e| e.plan == plan.id),
                 others: &entries,
+                together: self.has_plan_object(&device),
                 in_upgrade: self.store.counters(scope, plan.id).await?.in_upgrade,
                 now,
             });

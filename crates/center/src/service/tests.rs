@@ -14,22 +14,24 @@ use crate::domain::{
 use crate::store::MemoryStore;
 use crate::store::samples::{model, package, plan, product, project};
 
-const ME: Scope = Scope::OWNER;
+pub(super) const ME: Scope = Scope::OWNER;
 
-fn done<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn done<T>(future: impl Future<Output = T>) -> T {
     future
         .now_or_never()
         .expect("a future of the memory store waited")
 }
 
-struct World {
-    service: Service,
+pub(super) const PLAN_OBJECT: &str = "</5/0>,</9/0>,</42769/0>,</42769/1>,</42769/2>";
+
+pub(super) struct World {
+    pub(super) service: Service,
     sent: Arc<Mutex<Vec<DeviceCommand>>>,
 }
 
 impl World {
     /// One product, one model, packages for two MCUs; plan 5 brings them to versions 2 and B.
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let store = Arc::new(MemoryStore::new());
         let mut plan = plan(5, 1, "pk", 4);
         let second = PlanComponent {
@@ -55,7 +57,12 @@ impl World {
     }
 
     fn register(&self, key: &str, now: Time) -> Registered {
+        self.register_with(key, "", now)
+    }
+
+    pub(super) fn register_with(&self, key: &str, objects: &str, now: Time) -> Registered {
         let request = Register {
+            objects: objects.into(),
             endpoint: Endpoint::new("pk", key),
             address: format!("127.0.0.1:{now}"),
             lifetime_s: 1000,
@@ -64,7 +71,7 @@ impl World {
         done(self.service.register(&ME, &request, now)).expect("registered")
     }
 
-    fn tell(&self, key: &str, identifier: &str, version: &str, now: Time) {
+    pub(super) fn tell(&self, key: &str, identifier: &str, version: &str, now: Time) {
         let component = ReportedComponent {
             identifier: identifier.into(),
             kind: ComponentKind::Mcu,
@@ -81,7 +88,7 @@ impl World {
         .expect("told");
     }
 
-    fn request(&self, key: &str, now: Time) -> Result<(), Problem> {
+    pub(super) fn request(&self, key: &str, now: Time) -> Result<(), Problem> {
         let facts = DeviceFacts::default();
         done(
             self.service
@@ -89,37 +96,53 @@ impl World {
         )
     }
 
-    fn report(&self, key: &str, offer: &str, state: State, now: Time) {
+    pub(super) fn report(&self, key: &str, offer: &str, state: State, now: Time) {
+        self.report_of(key, offer, None, state, now);
+    }
+
+    /// Of this component; none: of the one whose turn it is.
+    pub(super) fn report_of(
+        &self,
+        key: &str,
+        offer: &str,
+        of: Option<&str>,
+        state: State,
+        now: Time,
+    ) {
         let reason = (state == State::Failure).then_some(Reason::DigestMismatch.number());
         let endpoint = Endpoint::new("pk", key);
         done(
             self.service
-                .report(&ME, &endpoint, offer, state, reason, now),
+                .report(&ME, &endpoint, offer, of, state, reason, now),
         )
         .expect("reported");
     }
 
-    fn act(&self, action: PlanAction, now: Time) -> PlanStatus {
+    pub(super) fn act(&self, action: PlanAction, now: Time) -> PlanStatus {
         done(self.service.plan_action(&ME, PlanId(5), action, now)).expect("done")
     }
 
-    fn entry(&self, key: &str) -> PlanDevice {
+    pub(super) fn entry(&self, key: &str) -> PlanDevice {
         let endpoint = Endpoint::new("pk", key);
         let entry = done(self.service.store().plan_device(&ME, PlanId(5), &endpoint));
         entry.expect("read").expect("in the plan")
     }
 
-    fn status(&self) -> PlanStatus {
+    pub(super) fn status(&self) -> PlanStatus {
         done(self.service.plan_status(&ME, PlanId(5))).expect("status")
     }
 
     /// The commands sent since the last call, in short.
-    fn sent(&self) -> Vec<String> {
+    pub(super) fn sent(&self) -> Vec<String> {
         let sent = core::mem::take(&mut *self.sent.lock().expect("queue"));
         let short = |c: DeviceCommand| match c {
             DeviceCommand::Offer { offer, .. } => {
+                let of = match offer.components {
+                    1 => String::new(),
+                    n => format!(" of {n}"),
+                };
                 format!(
-                    "offer {} {} -> {}",
+                    "offer {} {} -> {}{of}",
                     offer.plan, offer.component, offer.target
                 )
             }
@@ -128,7 +151,9 @@ impl World {
             } => {
                 format!("download {} {component} {}", info.plan, info.length)
             }
-            DeviceCommand::Cancel { offer, .. } => format!("cancel {offer}"),
+            DeviceCommand::Cancel {
+                offer, component, ..
+            } => format!("cancel {offer} {component}"),
             DeviceCommand::Resume {
                 offer, updating, ..
             } => format!("resume {offer} {updating}"),
@@ -137,7 +162,16 @@ impl World {
         sent.into_iter().map(short).collect()
     }
 
-    fn ready(key: &str) -> World {
+    /// As `ready`, and the device has the Plan object.
+    pub(super) fn ready_for_sets(key: &str) -> World {
+        let world = World::new();
+        world.register_with(key, PLAN_OBJECT, 1);
+        world.tell(key, "STM32", "1", 2);
+        world.tell(key, "ESP", "A", 2);
+        world
+    }
+
+    pub(super) fn ready(key: &str) -> World {
         let world = World::new();
         world.register(key, 1);
         world.tell(key, "STM32", "1", 2);
@@ -250,7 +284,7 @@ fn a_cancel_works_until_the_mcu_flashes() {
     world.sent();
     let cancel = |now| done(world.service.cancel(&ME, PlanId(5), "d", now));
     assert_eq!(cancel(6), Ok(CancelOutcome::Asked));
-    assert_eq!(world.sent(), ["cancel 5-1"]);
+    assert_eq!(world.sent(), ["cancel 5-1 STM32"]);
     // it was already flashing: the device says so, and so does the Center
     world.report("d", "5-1", State::Updating, 7);
     assert_eq!(

@@ -129,6 +129,11 @@ impl Service {
                 let Some(text) = entry.deadline_passed(retries, now) else {
                     continue;
                 };
+                // withdrawn, and nothing is offered any more
+                let waits = !entry.open && entry.state == DeviceState::InUpgrade;
+                if waits && plan.as_ref().is_some_and(|p| p.state.over()) {
+                    entry.stop(CenterError::PlanOver, now);
+                }
                 let error = CenterError::DeadlinePassed.number();
                 let log = line(Some(entry.plan), &entry.endpoint, now, Some(error), text);
                 // a conflict means that the device has moved on: then there is nothing to count

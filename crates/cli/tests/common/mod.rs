@@ -122,6 +122,7 @@ impl Center {
                 "components": [
                     { "identifier": "MODULE", "name": "Module", "type": "Firmware" },
                     { "identifier": "STM32", "name": "MCU", "type": "MCU" },
+                    { "identifier": "ESP32", "name": "Radio", "type": "MCU" },
                 ],
             }),
         );
@@ -146,12 +147,17 @@ impl Center {
 
     /// An MCU package of version 2; its id.
     pub(crate) fn upload(&self, content: &[u8]) -> i64 {
+        self.upload_as("to 2", content)
+    }
+
+    /// The same with a name of its own.
+    pub(crate) fn upload_as(&self, name: &str, content: &[u8]) -> i64 {
         let field = |name, value| {
             format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
         };
         let mut body = [
             field("project", "1"),
-            field("name", "to 2"),
+            field("name", name),
             field("component_type", "MCU"),
             field("target_version", "2"),
             "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"p.bin\"\r\n\r\n"

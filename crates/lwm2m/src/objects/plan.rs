@@ -26,9 +26,11 @@
 //! | 18 | Request | R | integer | sent when the host asks for a plan: 0 without, 1 with SHA-256 wanted |
 //! | 19 | Current Version | R | string | version this component runs, at most 64 bytes |
 //! | 20 | Progress | R | unsigned | bytes of the package that are durable on the device |
+//! | 21 | Components | W R | unsigned | 1..5 components that the plan offers together; 1 when it is missing |
 //!
-//! An **offer** is one Write of one instance with resources 0..=7, **download information** one Write with
-//! 0 and 8..=12: each is one CoAP request and so atomic.
+//! An **offer** is one Write of one instance with resources 0..=7 and 21, **download information** one Write with
+//! 0 and 8..=12: each is one CoAP request and so atomic. Offers of the same name (0) are one **set**: the host is
+//! asked once, when as many instances as 21 says have theirs.
 
 use heapless::String;
 
@@ -66,6 +68,7 @@ pub const RESOURCES: &[ResourceDef] = &[
     ResourceDef::optional(resource::REQUEST, Read, Integer),
     ResourceDef::mandatory(resource::CURRENT_VERSION, Read, Text),
     ResourceDef::optional(resource::PROGRESS, Read, Unsigned),
+    ResourceDef::optional(resource::COMPONENTS, ReadWrite, Unsigned),
 ];
 
 /// Default Object ID (the range for tests); `CONFIG_SOTA_PLAN_OBJECT_ID`, `--plan-object`.
@@ -95,6 +98,7 @@ pub mod resource {
     pub const REQUEST: u16 = 18;
     pub const CURRENT_VERSION: u16 = 19;
     pub const PROGRESS: u16 = 20;
+    pub const COMPONENTS: u16 = 21;
 }
 
 /// Greatest length of a plan's name on the wire, in bytes.
@@ -103,6 +107,8 @@ pub const PLAN_LEN: usize = 64;
 pub const COMPONENT_LEN: usize = 32;
 /// Greatest length of a version, in bytes (SetMcuVersion).
 pub const VERSION_LEN: usize = 64;
+/// Most components that a device has and a plan offers together: the module and four MCUs.
+pub const COMPONENTS_MAX: u8 = 5;
 /// Greatest length of a package's URI, in bytes.
 pub const URI_LEN: usize = 255;
 
@@ -180,10 +186,10 @@ impl State {
     }
 }
 
-/// What the Center offers for one component (resources 0..=7).
+/// What the Center offers for one component (resources 0..=7 and 21).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// The Center's name of this offer.
+    /// The Center's name of this offer, the same for every component of a set.
     pub plan: String<PLAN_LEN>,
     /// Component to be upgraded.
     pub component: ComponentName,
@@ -199,6 +205,8 @@ pub struct Offer {
     pub min_signal_dbm: i16,
     /// Bytes the package needs.
     pub use_space: u32,
+    /// Components offered together, this one counted; 0 and 1: this one alone.
+    pub components: u8,
 }
 
 /// Where the package is and what it must be (resources 0 and 8..=12).

@@ -230,6 +230,7 @@ fn offer(kind: ComponentType, component: &str) -> DeviceCommand {
         battery_limit_percent: 30,
         min_signal_dbm: -113,
         use_space: 27_954,
+        components: 1,
     };
     DeviceCommand::Offer {
         endpoint: device(),

@@ -17,7 +17,19 @@
 //! | 9 | Upgrading | a cancel has no effect any more |
 //! | 11 and the version is the target | UpgradeSucceeded | next step, or the device is Upgraded |
 //! | 12 | UpgradeFailed | offers again while retries are left, else the device is UpgradeFailed |
+//!
+//! To a device with the Plan object, components are offered together, as a **set** of one name: its host is asked
+//! once. Each step has its own state; the Center's part of it goes by the set, as on the device:
+//!
+//! | of one step of a set | the others |
+//! |---|---|
+//! | 2 or later | Confirmed: the host answered for all |
+//! | 3 | UpgradeFailed (refused) |
+//! | 4, 5, 6, 8, 9 | wait in Confirmed; the next gets its download information, and no other offer, after 11 |
+//! | 12, its deadline, a cancel | UpgradeFailed (26, another component failed); one in Upgrading goes on to its end first |
+//! | runs its target before the answer | offered again without it |
 
+mod ends;
 mod state;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +63,8 @@ pub struct Step {
     pub started_at: Option<Time>,
     /// When it succeeded or failed for good.
     pub ended_at: Option<Time>,
+    /// It is part of the set that is in force, and not over.
+    pub offered: bool,
 }
 
 /// A device in a plan.
@@ -69,11 +83,11 @@ pub struct PlanDevice {
     pub state: DeviceState,
     /// Steps in sequence.
     pub steps: Vec<Step>,
-    /// Index of the present step.
+    /// Index of the present step: of the set in force the first that is not over, else the first to be done.
     pub current: usize,
-    /// Number of the last offer; on the wire the offer is named `<plan>-<offer>`.
+    /// Number of the last set; on the wire each of its offers is named `<plan>-<offer>`.
     pub offer: u32,
-    /// The last offer is in force.
+    /// The last set is in force.
     pub open: bool,
     /// The device wants SHA-256 beside MD5 and CRC-32.
     pub sha256_wanted: bool,
@@ -93,20 +107,6 @@ pub struct PlanDevice {
     pub revision: u64,
 }
 
-/// Failures that another attempt cannot mend.
-fn final_failure(number: u16) -> bool {
-    [
-        Reason::RefusedByHost.number(),
-        Reason::NotEnoughSpace.number(),
-        Reason::Cancelled.number(),
-        Reason::PlanExpired.number(),
-        Reason::UnknownComponent.number(),
-        CenterError::CancelledByOperator.number(),
-        CenterError::PlanTerminated.number(),
-    ]
-    .contains(&number)
-}
-
 impl PlanDevice {
     /// A device that the plan includes and that has not begun.
     pub fn enrol(plan: &Plan, steps: &[StepPlan], device: &Device) -> PlanDevice {
@@ -119,6 +119,7 @@ impl PlanDevice {
             failure: None,
             started_at: None,
             ended_at: None,
+            offered: false,
         };
         PlanDevice {
             plan: plan.id,
@@ -146,7 +147,13 @@ impl PlanDevice {
         self.steps.get(self.current)
     }
 
-    /// Name of the present offer on the wire.
+    /// Steps of the set in force that are not over, in sequence.
+    pub fn offered(&self) -> impl Iterator<Item = usize> + '_ {
+        let steps = self.steps.iter().enumerate();
+        steps.filter(|(_, step)| step.offered).map(|(i, _)| i)
+    }
+
+    /// Name of the present set's offers on the wire.
     pub fn offer_name(&self) -> String {
         format!("{}-{}", self.plan, self.offer)
     }
@@ -157,71 +164,104 @@ impl PlanDevice {
         Some((PlanId(plan.parse().ok()?), offer.parse().ok()?))
     }
 
-    /// What the Center owes the device now.
-    pub fn outstanding(&self) -> Option<Outstanding> {
-        if !self.open {
-            return None;
+    /// What the Center owes the device now, by step in sequence.
+    pub fn outstanding(&self) -> Vec<(usize, Outstanding)> {
+        let owed = |index: usize| {
+            let owed = match self.state_of(index)? {
+                ComponentState::Upgrading => return None,
+                _ if self.cancel_requested => Outstanding::Cancel,
+                ComponentState::PlanNotReceived => Outstanding::Offer,
+                ComponentState::Confirmed | ComponentState::DownloadFailed
+                    if index == self.current =>
+                {
+                    Outstanding::Download
+                }
+                _ => return None,
+            };
+            Some((index, owed))
+        };
+        self.offered().filter_map(owed).collect()
+    }
+
+    /// What a device gets that asks for a plan: also the offers whose host has not answered yet, because a host
+    /// that restarted asks in order to hear them again, and [`Outstanding::Resume`] when its upgrade is under way.
+    pub fn outstanding_when_asked(&self) -> Vec<(usize, Outstanding)> {
+        let owed = self.outstanding();
+        if !owed.is_empty() || !self.open {
+            return owed;
         }
-        match self.step()?.state {
-            ComponentState::Upgrading => None,
-            _ if self.cancel_requested => Some(Outstanding::Cancel),
-            ComponentState::PlanNotReceived => Some(Outstanding::Offer),
-            ComponentState::Confirmed | ComponentState::DownloadFailed => {
-                Some(Outstanding::Download)
+        match self.state_of(self.current) {
+            Some(ComponentState::PlanReceived) => {
+                self.offered().map(|i| (i, Outstanding::Offer)).collect()
             }
-            _ => None,
+            Some(
+                ComponentState::ReadyToDownload
+                | ComponentState::Downloading
+                | ComponentState::DownloadSucceeded
+                | ComponentState::Upgrading,
+            ) => vec![(self.current, Outstanding::Resume)],
+            _ => owed,
         }
     }
 
-    /// What a device gets that asks for a plan: also the offer whose host has not answered yet, because a host
-    /// that restarted asks in order to hear it again, and [`Outstanding::Resume`] when its upgrade is under way.
-    pub fn outstanding_when_asked(&self) -> Option<Outstanding> {
-        let unanswered = self.open && step_state(self) == Some(ComponentState::PlanReceived);
-        let under_way = self.open
-            && matches!(
-                step_state(self),
-                Some(
-                    ComponentState::ReadyToDownload
-                        | ComponentState::Downloading
-                        | ComponentState::DownloadSucceeded
-                        | ComponentState::Upgrading
-                )
-            );
-        self.outstanding()
-            .or(unanswered.then_some(Outstanding::Offer))
-            .or(under_way.then_some(Outstanding::Resume))
-    }
-
-    /// Opens an offer of step `index`, found by [`eligibility`](super::eligibility). Steps before it that are not
-    /// done need no update: the device runs their version already.
-    pub fn open_offer(&mut self, index: usize, version: &str, deadlines: &Deadlines, now: Time) {
-        for step in self.steps.iter_mut().take(index) {
-            if step.state != ComponentState::UpgradeSucceeded {
-                step.state = ComponentState::NoUpdateRequired;
+    /// Offers these steps together, found by [`eligibility`](super::eligibility), each with the version that its
+    /// component runs. Steps before the last of them that are not done need no update: the device runs their
+    /// version already.
+    pub fn open_offer(&mut self, set: &[(usize, &str)], deadlines: &Deadlines, now: Time) {
+        let (Some((first, _)), Some((last, _))) = (set.first(), set.last()) else {
+            return;
+        };
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let version = set.iter().find(|(i, _)| *i == index).map(|(_, v)| *v);
+            step.offered = version.is_some();
+            match (version, step.state) {
+                (_, ComponentState::UpgradeSucceeded) => {}
+                (Some(version), _) => {
+                    step.state = ComponentState::PlanNotReceived;
+                    step.source_version = version.to_owned();
+                    step.started_at.get_or_insert(now);
+                }
+                (None, _) if index < *last => step.state = ComponentState::NoUpdateRequired,
+                // what failed in an older set has its turn after this one
+                (None, ComponentState::UpgradeFailed) => {
+                    step.state = ComponentState::PlanNotReceived;
+                }
+                (None, _) => {}
             }
         }
-        self.current = index;
+        self.current = *first;
         self.offer = self.offer.saturating_add(1);
         self.open = true;
         self.cancel_requested = false;
-        if let Some(step) = self.steps.get_mut(index) {
-            step.source_version = version.to_owned();
-            step.started_at.get_or_insert(now);
-        }
-        self.enter(ComponentState::PlanNotReceived, deadlines, now);
+        self.watch(deadlines, now);
     }
 
-    fn enter(&mut self, state: ComponentState, deadlines: &Deadlines, now: Time) {
-        if let Some(step) = self.steps.get_mut(self.current) {
-            step.state = state;
-        }
-        self.deadline = deadlines.of(state).map(|d| now.saturating_add(d));
+    fn state_of(&self, index: usize) -> Option<ComponentState> {
+        self.steps.get(index).map(|step| step.state)
     }
 
-    /// Takes a report. `version` is what the component runs as far as the Center knows; success needs it to be
-    /// the target. Says what to log; a report without effect says so and changes nothing.
+    /// Of the set, steps whose state is one of these.
+    fn any_offered(&self, states: &[ComponentState]) -> bool {
+        let mut offered = self.offered().filter_map(|i| self.state_of(i));
+        offered.any(|state| states.contains(&state))
+    }
+
+    /// The deadline follows the present step, or the offers as long as one is not acknowledged.
+    fn watch(&mut self, deadlines: &Deadlines, now: Time) {
+        let waits = ComponentState::PlanNotReceived;
+        let state = match self.any_offered(&[waits]) {
+            true => Some(waits),
+            false => self.state_of(self.current),
+        };
+        let limit = state.and_then(|state| deadlines.of(state));
+        self.deadline = limit.map(|d| now.saturating_add(d));
+    }
+
+    /// Takes a report of step `index`. `version` is what its component runs as far as the Center knows; success
+    /// needs it to be the target. Says what to log; a report without effect says so and changes nothing.
     pub fn report(
         &mut self,
+        index: usize,
         report: &Report,
         version: Option<&str>,
         retry_times: u8,
@@ -236,301 +276,126 @@ impl PlanDevice {
             let detail = format!("state {}", report.state.number());
             Problem::new(CenterError::OutOfOrderReport, detail)
         };
-        let step = self.step().ok_or_else(late)?;
+        let step = self.steps.get(index).ok_or_else(late)?;
         let from = step.state.reported().ok_or_else(late)?;
-        if !self.open || !reachable(from, report.state) {
+        if !self.open || !step.offered || !reachable(from, report.state) {
             return Err(late());
         }
-        let target = step.target_version.clone();
-        if report.state != State::Success && report.state != State::Failure {
-            self.begin(now);
-        }
-        let text = match report.state {
+        let (component, target) = (step.component.clone(), step.target_version.clone());
+        let (state, text) = match report.state {
             State::None => return Err(late()),
-            State::PlanReceived => self.say(
-                ComponentState::PlanReceived,
-                "plan received",
-                deadlines,
-                now,
+            State::PlanReceived => (ComponentState::PlanReceived, "plan received"),
+            State::Confirmed => (ComponentState::Confirmed, "confirmed"),
+            State::DownloadStarts => (ComponentState::ReadyToDownload, "download starts"),
+            State::Downloading => (ComponentState::Downloading, "downloading"),
+            State::DownloadError => (
+                ComponentState::DownloadFailed,
+                "download failed, to be sent again",
             ),
-            State::Confirmed => self.say(ComponentState::Confirmed, "confirmed", deadlines, now),
-            State::DownloadStarts => self.say(
-                ComponentState::ReadyToDownload,
-                "download starts",
-                deadlines,
-                now,
-            ),
-            State::Downloading => {
-                self.say(ComponentState::Downloading, "downloading", deadlines, now)
+            State::Downloaded => (ComponentState::DownloadSucceeded, "piece downloaded"),
+            State::Updating => (ComponentState::Upgrading, "updating"),
+            State::Refused => {
+                let number = Reason::RefusedByHost.number();
+                return Ok(self.fail(index, number, retry_times, now));
             }
-            State::DownloadError => {
-                if let Some(step) = self.steps.get_mut(self.current) {
-                    step.failure = report.reason;
-                }
-                self.say(
-                    ComponentState::DownloadFailed,
-                    "download failed, to be sent again",
-                    deadlines,
-                    now,
-                )
-            }
-            State::Downloaded => self.say(
-                ComponentState::DownloadSucceeded,
-                "piece downloaded",
-                deadlines,
-                now,
-            ),
-            State::Updating => {
-                let asked = core::mem::take(&mut self.cancel_requested);
-                let text = if asked {
-                    "updating; the cancel came too late"
-                } else {
-                    "updating"
-                };
-                self.say(ComponentState::Upgrading, text, deadlines, now)
-            }
-            State::Refused => self.fail(Reason::RefusedByHost.number(), retry_times, now),
             State::Failure => {
-                let reason = report.reason.unwrap_or(CenterError::OfferRefused.number());
-                self.fail(reason, retry_times, now)
+                let number = report.reason.unwrap_or(CenterError::OfferRefused.number());
+                return Ok(self.fail(index, number, retry_times, now));
             }
             State::Success => {
-                if !target.is_empty() && version != Some(target.as_str()) {
-                    // not a success until the version says so: the deadline of "updating" goes on
-                    self.begin(now);
-                    let runs = version.unwrap_or("unknown");
-                    let detail = format!("target {target}, reported {runs}");
-                    if step_state(self) != Some(ComponentState::Upgrading) {
-                        self.enter(ComponentState::Upgrading, deadlines, now);
-                    }
-                    return Ok(Problem::new(CenterError::TargetNotReported, detail).to_string());
+                self.confirm_all();
+                if target.is_empty() || version == Some(target.as_str()) {
+                    return Ok(self.succeed(index, retry_times, deadlines, now));
                 }
-                self.succeed(now)
+                // not a success until the version says so: the deadline of "updating" goes on
+                self.begin(now);
+                let runs = version.unwrap_or("unknown");
+                let detail = format!("target {target}, reported {runs}");
+                if self.state_of(index) != Some(ComponentState::Upgrading) {
+                    self.enter(index, ComponentState::Upgrading, deadlines, now);
+                }
+                return Ok(Problem::new(CenterError::TargetNotReported, detail).to_string());
             }
         };
-        Ok(text)
+        self.begin(now);
+        if state != ComponentState::PlanReceived {
+            self.confirm_all();
+        }
+        if state == ComponentState::DownloadFailed
+            && let Some(step) = self.steps.get_mut(index)
+        {
+            step.failure = report.reason;
+        }
+        self.enter(index, state, deadlines, now);
+        let stoppable = |i: usize| self.state_of(i) != Some(ComponentState::Upgrading);
+        if self.cancel_requested && !self.offered().any(stoppable) {
+            self.cancel_requested = false;
+            return Ok(format!("{component}: {text}; the cancel came too late"));
+        }
+        Ok(format!("{component}: {text}"))
     }
 
-    fn say(
-        &mut self,
-        state: ComponentState,
-        text: &str,
-        deadlines: &Deadlines,
-        now: Time,
-    ) -> String {
-        self.enter(state, deadlines, now);
-        self.step()
-            .map(|s| format!("{}: {text}", s.component))
-            .unwrap_or_default()
+    fn enter(&mut self, index: usize, state: ComponentState, deadlines: &Deadlines, now: Time) {
+        if let Some(step) = self.steps.get_mut(index) {
+            step.state = state;
+        }
+        self.watch(deadlines, now);
     }
 
-    /// Looks at the version a device reported: the truth, whatever states were lost.
-    pub fn version_reported(&mut self, version: Option<&str>, now: Time) -> Option<String> {
-        let step = self.step()?;
-        let reached = self.open
-            && !step.target_version.is_empty()
-            && version == Some(step.target_version.as_str());
-        match step.state {
-            _ if !reached => None,
-            ComponentState::PlanNotReceived | ComponentState::PlanReceived => {
-                // it came to the version by another way
-                let text = format!("{}: runs the target version already", step.component);
-                self.finish_step(ComponentState::NoUpdateRequired, now);
-                Some(text)
-            }
-            _ => {
-                self.begin(now);
-                Some(self.succeed(now))
+    /// The host answered for the whole set: a report of it may have been lost.
+    fn confirm_all(&mut self) {
+        let before = [
+            ComponentState::PlanNotReceived,
+            ComponentState::PlanReceived,
+        ];
+        for step in self.steps.iter_mut().filter(|step| step.offered) {
+            if before.contains(&step.state) {
+                step.state = ComponentState::Confirmed;
             }
         }
+    }
+
+    /// Looks at the versions a device reported: the truth, whatever states were lost. `version` gives what the
+    /// component of a step runs.
+    pub fn version_reported<'a>(
+        &mut self,
+        version: impl Fn(usize) -> Option<&'a str>,
+        retry_times: u8,
+        deadlines: &Deadlines,
+        now: Time,
+    ) -> Vec<String> {
+        let mut texts = Vec::new();
+        for index in self.offered().collect::<Vec<_>>() {
+            let Some(step) = self.steps.get(index).filter(|step| step.offered) else {
+                continue;
+            };
+            let target = step.target_version.as_str();
+            if target.is_empty() || version(index) != Some(target) {
+                continue;
+            }
+            texts.push(match step.state {
+                ComponentState::PlanNotReceived | ComponentState::PlanReceived => {
+                    // it came to the version by another way; the set is one less and made anew
+                    let text = format!("{}: runs the target version already", step.component);
+                    let state = ComponentState::NoUpdateRequired;
+                    self.over(index, state, None);
+                    if let Some(step) = self.steps.get_mut(index) {
+                        step.ended_at = Some(now);
+                    }
+                    self.withdraw();
+                    self.next(retry_times, deadlines, now);
+                    text
+                }
+                _ => self.succeed(index, retry_times, deadlines, now),
+            });
+        }
+        texts
     }
 
     fn begin(&mut self, now: Time) {
         self.state = DeviceState::InUpgrade;
         self.started_at.get_or_insert(now);
     }
-
-    fn succeed(&mut self, now: Time) -> String {
-        self.begin(now);
-        let text = self
-            .step()
-            .map(|s| format!("{}: success, runs {}", s.component, s.target_version))
-            .unwrap_or_default();
-        self.finish_step(ComponentState::UpgradeSucceeded, now);
-        text
-    }
-
-    fn finish_step(&mut self, state: ComponentState, now: Time) {
-        self.open = false;
-        self.deadline = None;
-        self.cancel_requested = false;
-        self.failures = 0;
-        if let Some(step) = self.steps.get_mut(self.current) {
-            step.state = state;
-            step.failure = None;
-            step.ended_at = Some(now);
-        }
-        if self.current + 1 < self.steps.len() {
-            self.current += 1;
-            return;
-        }
-        self.finish(now);
-    }
-
-    fn finish(&mut self, now: Time) {
-        let any = self
-            .steps
-            .iter()
-            .any(|s| s.state == ComponentState::UpgradeSucceeded);
-        self.state = if any {
-            DeviceState::Upgraded
-        } else {
-            DeviceState::NoUpdateRequired
-        };
-        self.ended_at = Some(now);
-        self.open = false;
-        self.deadline = None;
-    }
-
-    /// Every component still to be done runs its target already: nothing more to do.
-    pub fn nothing_left(&mut self, now: Time) {
-        for step in &mut self.steps {
-            if step.state != ComponentState::UpgradeSucceeded {
-                step.state = ComponentState::NoUpdateRequired;
-            }
-        }
-        self.finish(now);
-    }
-
-    /// Counts one failure. Another offer follows after a back-off while retries are left.
-    fn fail(&mut self, number: u16, retry_times: u8, now: Time) -> String {
-        self.begin(now);
-        self.open = false;
-        self.deadline = None;
-        self.failures = self.failures.saturating_add(1);
-        let over = final_failure(number) || self.cancel_requested || self.failures > retry_times;
-        self.cancel_requested = false;
-        let mut name = String::new();
-        if let Some(step) = self.steps.get_mut(self.current) {
-            step.state = ComponentState::UpgradeFailed;
-            step.failure = Some(number);
-            step.ended_at = over.then_some(now);
-            name = step.component.clone();
-        }
-        if over {
-            self.state = DeviceState::UpgradeFailed;
-            self.ended_at = Some(now);
-            return format!("{name}: failed: {}", describe(number));
-        }
-        let wait_s = 30 << (self.failures - 1).min(8);
-        self.not_before = now.saturating_add(wait_s * 1000);
-        format!(
-            "{name}: failed: {}; offered again in {wait_s} s or later",
-            describe(number)
-        )
-    }
-
-    /// The present step's deadline has passed.
-    pub fn deadline_passed(&mut self, retry_times: u8, now: Time) -> Option<String> {
-        if self.deadline.is_none_or(|d| d > now) {
-            return None;
-        }
-        let step = self.step()?;
-        if self.cancel_requested {
-            return Some(self.fail(CenterError::CancelledByOperator.number(), 0, now));
-        }
-        if step.state == ComponentState::PlanNotReceived {
-            // it never answered: not begun, so not failed; offered again when it comes
-            self.open = false;
-            self.deadline = None;
-            return Some("the offer was not acknowledged; it is withdrawn".into());
-        }
-        Some(self.fail(CenterError::DeadlinePassed.number(), retry_times, now))
-    }
-
-    /// The device answered an offer or download information with a refusal.
-    pub fn refused(
-        &mut self,
-        offer: u32,
-        number: u16,
-        retry_times: u8,
-        now: Time,
-    ) -> Option<String> {
-        if offer != self.offer || self.outstanding().is_none() {
-            return None;
-        }
-        Some(self.fail(number, retry_times, now))
-    }
-
-    /// A person cancels this device. After the MCU began to flash there is no way back.
-    pub fn cancel(&mut self, now: Time) -> Result<CancelOutcome, Problem> {
-        if self.state.over() {
-            return Err(Problem::new(
-                CenterError::CancelNotRunning,
-                self.state.name(),
-            ));
-        }
-        if !self.open {
-            self.stop(CenterError::CancelledByOperator, now);
-            return Ok(CancelOutcome::Cancelled);
-        }
-        if step_state(self) == Some(ComponentState::Upgrading) {
-            return Err(CenterError::CancelTooLate.into());
-        }
-        self.cancel_requested = true;
-        Ok(CancelOutcome::Asked)
-    }
-
-    /// The device answered Cancel.
-    pub fn cancel_answered(&mut self, offer: u32, accepted: bool, now: Time) -> Option<String> {
-        if offer != self.offer || !self.open || !self.cancel_requested {
-            return None;
-        }
-        // a device that never took the offer has nothing to cancel and refuses; it is cancelled all the same
-        if accepted || step_state(self) == Some(ComponentState::PlanNotReceived) {
-            return Some(self.fail(CenterError::CancelledByOperator.number(), 0, now));
-        }
-        self.cancel_requested = false;
-        Some(CenterError::CancelTooLate.to_string())
-    }
-
-    /// Ends a device that is not running: cancelled, or the plan is over. A running one goes on.
-    pub fn stop(&mut self, error: CenterError, now: Time) -> bool {
-        let running = self.open && step_state(self) != Some(ComponentState::PlanNotReceived);
-        if self.state.over() || running {
-            return false;
-        }
-        self.open = false;
-        self.deadline = None;
-        self.state = DeviceState::UpgradeFailed;
-        self.ended_at = Some(now);
-        if let Some(step) = self.steps.get_mut(self.current) {
-            step.state = ComponentState::UpgradeFailed;
-            step.failure = Some(error.number());
-            step.ended_at = Some(now);
-        }
-        true
-    }
-
-    /// A person asks for one more try of a failed device, with all its retries.
-    pub fn retry(&mut self) -> Result<(), Problem> {
-        if self.state != DeviceState::UpgradeFailed {
-            return Err(Problem::new(CenterError::RetryNotFailed, self.state.name()));
-        }
-        self.state = DeviceState::NotUpgraded;
-        self.failures = 0;
-        self.not_before = 0;
-        self.ended_at = None;
-        if let Some(step) = self.steps.get_mut(self.current) {
-            step.state = ComponentState::PlanNotReceived;
-            step.ended_at = None;
-        }
-        Ok(())
-    }
-}
-
-fn step_state(device: &PlanDevice) -> Option<ComponentState> {
-    device.step().map(|s| s.state)
 }
 
 /// The line of the catalogue with this number, in words.

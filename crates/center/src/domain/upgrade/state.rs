@@ -193,7 +193,7 @@ pub struct LogLine {
 /// What a device reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Number of the offer it belongs to.
+    /// Number of the set it belongs to.
     pub offer: u32,
     /// State reached.
     pub state: State,
@@ -205,7 +205,7 @@ pub struct Report {
 /// at the device's next contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outstanding {
-    /// Send the offer of the present step.
+    /// Send the step's offer.
     Offer,
     /// Send its download information.
     Download,

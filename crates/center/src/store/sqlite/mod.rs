@@ -220,8 +220,11 @@ async fn under_savepoint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Project, ProjectId};
+    use sqlx::Connection;
+
+    use crate::domain::{ComponentState, Endpoint, PlanId, Project, ProjectId};
     use crate::store::Store;
+    use crate::store::samples::enrolled;
 
     fn project(id: i64, name: String) -> Change {
         let (id, account) = (ProjectId(id), Scope::OWNER.account);
@@ -248,6 +251,52 @@ mod tests {
         let store = SqliteStore::open(&path).await.expect("opened again");
         assert_eq!(store.projects(&Scope::OWNER).await.expect("read").len(), 1);
         assert!(store.next_id(&Scope::OWNER).await.expect("id") > id);
+    }
+
+    /// A file of the first version, with a device in the middle of its second component.
+    #[tokio::test]
+    async fn an_offer_in_force_stays_in_force_in_the_new_form() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("center.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let mut old = options.connect().await.expect("made");
+        let first: Vec<_> = MIGRATIONS.iter().take(1).cloned().collect();
+        let first = sqlx::migrate::Migrator {
+            migrations: first.into(),
+            ..sqlx::migrate::Migrator::DEFAULT
+        };
+        first.run(&mut old).await.expect("the first version");
+        let rows = [("d", true, 1), ("e", false, 0)];
+        for (key, open, current) in rows {
+            let mut entry = enrolled(5, key);
+            entry.steps.push(entry.steps[0].clone());
+            (entry.open, entry.current, entry.offer) = (open, current, 2);
+            entry.steps[1].state = ComponentState::Downloading;
+            let mut body = serde_json::to_value(&entry).expect("JSON");
+            for step in body["steps"].as_array_mut().expect("steps") {
+                step.as_object_mut().expect("a step").remove("offered");
+            }
+            let insert = "INSERT INTO plan_device (plan, product_key, device_key, account, project, state, revision, \
+                          body) VALUES (5, 'pk', ?, 1, 1, 'InUpgrade', 1, ?)";
+            let insert = sqlx::query(insert).bind(key).bind(body.to_string());
+            insert.execute(&mut old).await.expect("inserted");
+        }
+        old.close().await.expect("closed");
+        let store = SqliteStore::open(&path).await.expect("the present version");
+        for (key, open, current) in rows {
+            let endpoint = Endpoint::new("pk", key);
+            let entry = store.plan_device(&Scope::OWNER, PlanId(5), &endpoint).await;
+            let entry = entry.expect("read").expect("there");
+            assert_eq!(
+                (entry.open, entry.current, entry.steps.len()),
+                (open, current, 2)
+            );
+            assert_eq!(entry.steps[1].state, ComponentState::Downloading);
+            let offered: Vec<usize> = entry.offered().collect();
+            assert_eq!(offered, if open { vec![1] } else { vec![] }, "{key}");
+        }
     }
 
     #[tokio::test]

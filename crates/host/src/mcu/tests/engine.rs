@@ -104,7 +104,15 @@ impl Module {
                     sha256: Some(Sha256::digest(&self.image).into()),
                     uri: "coap://127.0.0.1/package".try_into().unwrap(),
                 };
-                self.cloud(now, ToEngine::DownloadInfo { ticket: 2, info });
+                let (ticket, instance) = (2, 1);
+                self.cloud(
+                    now,
+                    ToEngine::DownloadInfo {
+                        ticket,
+                        instance,
+                        info,
+                    },
+                );
             }
             ToCloud::Fetch { from, to, .. } => {
                 self.fetch = Some((from as usize, to as usize));

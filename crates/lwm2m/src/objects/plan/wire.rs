@@ -3,17 +3,21 @@
 
 use heapless::String;
 
-use super::{ComponentType, DownloadInfo, Offer, State, resource};
+use super::{COMPONENTS_MAX, ComponentType, DownloadInfo, Offer, State, resource};
 use crate::{Encoder, Error, Path, RawValue, Record, Value};
 
 /// Weakest and strongest RSRP that a limit can name, in dBm (3GPP TS 36.133, NB-IoT); 0 = no limit.
 const RSRP_DBM: core::ops::RangeInclusive<i16> = -156..=-31;
 
-/// Reads an offer: resources 0..=7 of one instance. Battery, signal and space limits may be missing (0).
+/// Reads an offer: resources 0..=7 and 21 of one instance. Battery, signal and space limits may be missing (0), and
+/// the number of components (1).
 pub fn read_offer<'a>(
     records: impl Iterator<Item = Result<Record<'a>, Error>>,
 ) -> Result<Offer, Error> {
-    let mut offer = Offer::default();
+    let mut offer = Offer {
+        components: 1,
+        ..Offer::default()
+    };
     let mut seen = 0u32;
     for record in records {
         let (id, value) = field(record?, &mut seen)?;
@@ -42,6 +46,12 @@ pub fn read_offer<'a>(
                 }
             }
             resource::USE_SPACE => offer.use_space = unsigned(value)?,
+            resource::COMPONENTS => {
+                offer.components = unsigned(value)?;
+                if !(1..=COMPONENTS_MAX).contains(&offer.components) {
+                    return Err(Error::Malformed);
+                }
+            }
             _ => return Err(Error::Path),
         }
     }
@@ -163,7 +173,7 @@ pub fn reported<'a>(
     Ok(found.then_some(report))
 }
 
-/// Writes an offer as the content of one Write.
+/// Writes an offer as the content of one Write. Of one component alone it is what a device without resource 21 knows.
 #[cfg(feature = "server")]
 pub fn write_offer(
     encoder: &mut Encoder<'_>,
@@ -185,7 +195,14 @@ pub fn write_offer(
         resource::MINIMUM_SIGNAL,
         Value::Integer(offer.min_signal_dbm.into()),
     )?;
-    put(resource::USE_SPACE, Value::Unsigned(offer.use_space.into()))
+    put(resource::USE_SPACE, Value::Unsigned(offer.use_space.into()))?;
+    if offer.components > 1 {
+        put(
+            resource::COMPONENTS,
+            Value::Unsigned(offer.components.into()),
+        )?;
+    }
+    Ok(())
 }
 
 /// Writes download information as the content of one Write.

@@ -26,7 +26,7 @@ fn download(format: ContentFormat, bytes: &[u8]) -> Result<DownloadInfo, Error> 
     read_download_info(Records::new(format, AT, bytes)?)
 }
 
-const GOOD: [(u16, Value<'static>); 8] = [
+const GOOD: [(u16, Value<'static>); 9] = [
     (0, Value::String("p1")),
     (1, Value::String("STM32")),
     (2, Value::Integer(1)),
@@ -35,6 +35,7 @@ const GOOD: [(u16, Value<'static>); 8] = [
     (5, Value::Integer(30)),
     (6, Value::Integer(-113)),
     (7, Value::Unsigned(27954)),
+    (21, Value::Unsigned(2)),
 ];
 
 #[test]
@@ -43,6 +44,9 @@ fn one_bad_field_spoils_an_offer() {
     for format in FORMATS {
         let read = offer(format, &encode(format, &GOOD)).unwrap();
         assert_eq!((read.min_signal_dbm, read.use_space), (-113, 27954));
+        assert_eq!(read.components, 2);
+        let alone = offer(format, &encode(format, &GOOD[..8])).unwrap();
+        assert_eq!(alone.components, 1);
         for (id, value) in [
             (0, Value::String("")),
             (1, Value::String(&long[..33])),
@@ -54,9 +58,12 @@ fn one_bad_field_spoils_an_offer() {
             (6, Value::Integer(-157)),
             (6, Value::Integer(5)),
             (7, Value::Integer(1 << 32)),
+            (21, Value::Unsigned(0)),
+            (21, Value::Unsigned(6)),
         ] {
             let mut values = GOOD;
-            values[usize::from(id)] = (id, value);
+            let at = values.iter().position(|(other, _)| *other == id).unwrap();
+            values[at] = (id, value);
             let bytes = encode(format, &values);
             assert_eq!(
                 offer(format, &bytes),
@@ -262,7 +269,7 @@ proptest! {
     fn what_the_server_writes_the_client_reads(
         plan in "[a-z0-9]{1,64}", component in "\\PC{1,8}", source in "\\PC{0,16}", target in "\\PC{1,16}",
         battery in 0u8..=100, signal in -156i16..=-31, space: u32, length in 1u32.., crc: u32,
-        md5: Option<[u8; 16]>, sha: Option<[u8; 32]>, uri in "[ -~]{1,255}",
+        components in 1u8..=5, md5: Option<[u8; 16]>, sha: Option<[u8; 32]>, uri in "[ -~]{1,255}",
     ) {
         let offered = Offer {
             plan: plan.as_str().try_into().unwrap(),
@@ -273,6 +280,7 @@ proptest! {
             battery_limit_percent: battery,
             min_signal_dbm: signal,
             use_space: space,
+            components,
         };
         let info = DownloadInfo {
             plan: plan.as_str().try_into().unwrap(),

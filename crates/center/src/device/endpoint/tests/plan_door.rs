@@ -60,6 +60,7 @@ fn the_whole_conversation_of_the_plan_door() {
     let (_, reports, _) = world.told();
     let report = StateReport {
         offer: "7-1".into(),
+        component: Some("STM32".into()),
         state: State::Confirmed,
         reason: None,
     };
@@ -82,6 +83,7 @@ fn the_whole_conversation_of_the_plan_door() {
     let (_, reports, _) = world.told();
     let report = StateReport {
         offer: "7-1".into(),
+        component: Some("STM32".into()),
         state: State::Failure,
         reason: Some(9),
     };
