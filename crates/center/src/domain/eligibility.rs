@@ -32,8 +32,10 @@ pub struct Candidate<'a> {
 }
 
 /// The indices of the steps to be offered, in sequence, or the rule that forbids the first. Several only together: then
-/// the steps that follow the first, at most one of each component, up to one that a rule forbids. The rules are asked in the order in which a
-/// person would: plan, times, lists, history, other plans, version, conditions, limit.
+/// the steps that follow the first, at most one of each component, up to one that a rule forbids.
+///
+/// The rules are asked in the order in which a person would: plan, times, lists, history, other plans, version,
+/// conditions, limit.
 ///
 /// Battery, signal and space are compared only where the device told them: the device itself judges again when it
 /// confirms and before each piece.
