@@ -20,7 +20,10 @@
 //! A marginal page is a trap for a machine that looks whether a page is blank instead of erasing it:
 //! [`FlashStats::marginal_writes`] counts how often one went into it.
 
+mod faults;
 mod power;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,10 +38,6 @@ pub use power::{CutMoment, FlashPower};
 
 /// What an erased byte reads as.
 pub const ERASED: u8 = 0xFF;
-/// A torn erase decides per row of so many bytes what became of it.
-const ROW: usize = 32;
-/// Greatest number of bits that a marginal page loses at one power-up.
-const WEAK_BITS: u64 = 8;
 
 /// Why a flash operation was not done, or not wholly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +117,7 @@ pub struct SimFlash<const PAGE: usize, const WRITE: usize> {
     /// Per page the cells that read differently every time.
     unstable: BTreeMap<usize, Vec<u8>>,
     marginal: BTreeSet<usize>,
-    /// Bytes that lost a bit at rest: not 0xFF, though the machine did erase them.
+    /// Bytes that lost a bit at rest: not 0xFF, though erased and not written since.
     decayed: BTreeSet<usize>,
     failing_erase: BTreeSet<usize>,
     failing_write: BTreeSet<usize>,
@@ -194,7 +193,9 @@ impl<const PAGE: usize, const WRITE: usize> SimFlash<PAGE, WRITE> {
     /// The whole content, for the world to judge; works without power. A cell that reads differently every time
     /// has one of its values here.
     pub fn bytes(&mut self) -> &[u8] {
-        self.age();
+        if let Some(power_ups) = self.power.power_ups() {
+            self.age(power_ups);
+        }
         &self.cells
     }
 
@@ -218,54 +219,11 @@ impl<const PAGE: usize, const WRITE: usize> SimFlash<PAGE, WRITE> {
         self.marginal.iter().map(|&page| page as u32)
     }
 
-    /// Bit `bit` (0..=7) of the byte at `offset` is another from now on: the cell aged at rest.
-    ///
-    /// # Panics
-    /// There is no such bit.
-    pub fn bit_flip(&mut self, offset: u32, bit: u8) {
-        assert!(bit < 8, "a byte has no bit {bit}");
-        let at = offset as usize;
-        self.cells[at] ^= 1 << bit;
-        self.decayed.insert(at);
-    }
-
-    /// Page `page` cannot be erased any more.
-    pub fn fail_erase(&mut self, page: u32) {
-        self.failing_erase.insert(page as usize);
-    }
-
-    /// Page `page` cannot be written any more.
-    pub fn fail_write(&mut self, page: u32) {
-        self.failing_write.insert(page as usize);
-    }
-
     /// Reads and operations begin here.
     fn wake(&mut self) -> Result<(), FlashError> {
-        if self.power.is_off() {
-            return Err(FlashError::PowerOff);
-        }
-        self.age();
+        let power_ups = self.power.power_ups().ok_or(FlashError::PowerOff)?;
+        self.age(power_ups);
         Ok(())
-    }
-
-    /// What the power-ups since the last look did to marginal pages.
-    fn age(&mut self) {
-        let Some(now) = self.power.power_ups() else {
-            return;
-        };
-        while self.power_ups < now {
-            self.power_ups += 1;
-            for &page in &self.marginal {
-                // Every other time nothing: the trap must also be found by a machine that was restarted once.
-                if self.rng.below(2) == 0 {
-                    continue;
-                }
-                for _ in 0..self.rng.range(1..=WEAK_BITS) {
-                    let bit = self.rng.below(8 * PAGE as u64);
-                    self.cells[page * PAGE + (bit / 8) as usize] &= !(1 << (bit % 8));
-                }
-            }
-        }
     }
 
     /// Remembers a broken rule; its error.
@@ -311,18 +269,10 @@ impl<const PAGE: usize, const WRITE: usize> SimFlash<PAGE, WRITE> {
         for (cell, byte) in self.cells[at..].iter_mut().zip(bytes) {
             *cell &= byte;
         }
-        self.stats.bytes_written += bytes.len() as u64;
-    }
-
-    /// A write that was not finished.
-    fn tear_write(&mut self, at: usize, bytes: &[u8]) {
-        let torn = self.rng.below((bytes.len() / WRITE) as u64) as usize * WRITE;
-        self.program(at, &bytes[..torn]);
-        let share = self.rng.range(0..=8);
-        for (i, byte) in bytes.iter().enumerate().skip(torn).take(WRITE) {
-            // Only bits that are to become 0 can have changed.
-            self.cells[at + i] &= byte | !some_bits(&mut self.rng, share);
+        if !self.decayed.is_empty() {
+            self.decayed.retain(|i| !(at..at + bytes.len()).contains(i));
         }
+        self.stats.bytes_written += bytes.len() as u64;
     }
 
     fn erase_page(&mut self, page: usize) {
@@ -330,72 +280,6 @@ impl<const PAGE: usize, const WRITE: usize> SimFlash<PAGE, WRITE> {
         self.cells[from..to].fill(ERASED);
         self.forget_faults(page);
     }
-
-    /// What an erase, a torn one too, ends.
-    fn forget_faults(&mut self, page: usize) {
-        self.unstable.remove(&page);
-        self.marginal.remove(&page);
-        if !self.decayed.is_empty() {
-            self.decayed.retain(|at| at / PAGE != page);
-        }
-    }
-
-    /// An erase that was not finished. Only a power cut leaves a page marginal: a part that says "failed" has
-    /// looked at its cells.
-    fn tear_erase(&mut self, page: usize, cut: bool) {
-        self.forget_faults(page);
-        let unstable = match self.rng.below(if cut { 3 } else { 2 }) {
-            0 => false,
-            1 => true,
-            _ => {
-                self.cells[page * PAGE..(page + 1) * PAGE].fill(ERASED);
-                self.marginal.insert(page);
-                return;
-            }
-        };
-        let mut mask = vec![0; PAGE];
-        let rows = self.cells[page * PAGE..(page + 1) * PAGE].chunks_mut(ROW);
-        for (row, mask) in rows.zip(mask.chunks_mut(ROW)) {
-            match self.rng.below(4) {
-                0 => {}
-                1 => row.fill(ERASED),
-                2 => row.fill(0),
-                _ => {
-                    let share = self.rng.range(0..=8);
-                    for (cell, mask) in row.iter_mut().zip(mask) {
-                        let reached = some_bits(&mut self.rng, share);
-                        *mask = reached & !*cell;
-                        *cell |= reached;
-                    }
-                }
-            }
-        }
-        if unstable && mask.iter().any(|&bits| bits != 0) {
-            self.unstable.insert(page, mask);
-        }
-    }
-
-    /// Gives the unstable cells among `bytes`, read from `at` on, another value.
-    fn waver(&mut self, at: usize, bytes: &mut [u8]) {
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            let Some(mask) = self.unstable.get(&((at + i) / PAGE)) else {
-                continue;
-            };
-            let mask = mask[(at + i) % PAGE];
-            if mask != 0 {
-                *byte = *byte & !mask | self.rng.next_u32() as u8 & mask;
-            }
-        }
-    }
-}
-
-/// A byte in which each bit is set with a chance of `share` in 8.
-fn some_bits(rng: &mut Rng, share: u64) -> u8 {
-    let draw = rng.next_u64().to_le_bytes();
-    let bits = draw.iter().enumerate();
-    bits.fold(0, |byte, (i, &lane)| {
-        byte | u8::from(u64::from(lane) < share * 32) << i
-    })
 }
 
 impl<const PAGE: usize, const WRITE: usize> ErrorType for SimFlash<PAGE, WRITE> {

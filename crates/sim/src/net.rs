@@ -21,6 +21,8 @@
 mod link;
 mod nat;
 mod profile;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::cmp::Ordering;
