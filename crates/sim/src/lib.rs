@@ -1,23 +1,41 @@
 #![forbid(unsafe_code)]
-//! The deterministic world: what lies between and below the machines of the relay, on virtual time, from one seed.
+//! The deterministic world: Center, modules and MCUs in one process, on virtual time, from one seed.
 //!
-//! The same seed gives the same story, byte for byte, on any machine. So nothing here reads a clock, uses a
-//! floating-point number, walks a `HashMap`, or keeps state outside its own value. Every model has a stream of
-//! random numbers of its own: a fault more in one does not move the faults of another.
+//! What runs is the code of the field: the Center's device endpoint and service over its memory store, the module's
+//! three machines, the simulated MCU. Simulated are time, the network, the UART, the flash and the power.
 //!
-//! | module | what it is | faults |
-//! |---|---|---|
-//! | [`rng`] | the streams of random numbers | - |
-//! | [`flash`] | NOR flash with the rules of the real part; partitions share one power | power cut before, in and after an operation; flipped bits, failing pages, marginal pages |
-//! | [`net`] | datagrams between addresses | loss, bursts, duplicates, reordering, rate, MTU, NAT rebinding, a cut direction |
-//! | [`uart`] | one direction of a serial line, paced by its baud rate | bytes lost, doubled, flipped, inserted; silence, noise, power cut |
+//! | module | holds |
+//! |---|---|
+//! | [`rng`] | the seed's random streams |
+//! | [`flash`] | NOR flash that tears, flips and dies |
+//! | [`net`] | the network: delay, loss, bursts, copies, NAT |
+//! | [`uart`] | the UART: baud, noise, silence, babble |
+//! | [`node`] | the three processors |
+//! | [`setup`] | what a world is made with |
+//! | [`fault`] | what goes wrong |
+//! | [`draw`] | the setup and the faults that a seed stands for |
+//! | [`world`] | time and order |
+//! | [`rules`] | the invariants |
+//! | [`exhaustive`] | power cut at every place of a small upgrade |
+//! | [`story`] | datagrams as a person reads them |
+//! | [`run`] | one world, many, and shrinking |
+//!
+//! `docs/testing.md` tells how to add a case and how to read a story.
 
+pub mod draw;
+pub mod exhaustive;
+pub mod fault;
 pub mod flash;
+pub mod handle;
 pub mod net;
+pub mod node;
 pub mod rng;
+pub mod rules;
+pub mod run;
+pub mod setup;
+pub mod story;
 pub mod uart;
+pub mod world;
 
-pub use rng::Rng;
-
-/// Virtual time: microseconds since the world began.
+/// Virtual time in microseconds since the world's beginning.
 pub type Micros = u64;
