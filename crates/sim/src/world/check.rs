@@ -12,7 +12,7 @@ use crate::fault::clock;
 use crate::node::Node;
 use crate::node::center::{OWNER, done};
 use crate::node::module::Seen;
-use crate::rules::{self, Broken, Rule, broken};
+use crate::rules::{self, Rule, broken};
 use crate::setup::{PRODUCT, Setup, VERSIONS};
 
 impl World {
@@ -342,10 +342,7 @@ impl World {
                     || state == Some(DeviceState::NoUpdateRequired) && runs;
                 if included && !excused && !well && self.can_end_well() {
                     let seen = format!("nothing stands in the way and the Center says {state:?}");
-                    self.rule(Err(Broken {
-                        rule: Rule::Ends,
-                        seen,
-                    }));
+                    self.rule(broken(Rule::Ends, seen));
                 }
             }
         }
