@@ -42,7 +42,8 @@ use self::{
 use crate::{
     message::{
         COMPONENTS, Command, ComponentName, ComponentType, ComponentView, DownloadInfo, Etag,
-        Event, Millis, Offer, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version, View,
+        Event, Millis, Offer, Package, Piece, Reason, Reply, State, ToCloud, ToEngine, Version,
+        View,
     },
     platform::{Flash, Readings},
 };

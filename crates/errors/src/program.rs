@@ -24,5 +24,6 @@ crate::catalogue! {
         FlashDiffers = 2019, "the MCU's flash does not hold the package although the Center says success", "this is a defect of this program: please report it with the options used";
         BlocksTwice = 2020, "more blocks were fetched twice than were in flight when the module was killed", "this is a defect of this program: please report it with the options used";
         Interrupted = 2021, "the demo was interrupted before its end", "nothing to do: every part of the demo was ended";
+        RuleBroken = 2022, "the simulated world broke a rule", "this is a defect of this program: please report the seed or the list of faults";
     }
 }

@@ -11,9 +11,11 @@
 //! | [`addresses`] | which addresses are verified, Echo |
 //! | [`shared`] | what the UDP thread and the machine share |
 //! | [`socket`] | the UDP thread |
+//! | [`answers`] | what the service answers to the machine's calls |
 //! | [`server`] | all of it running, with the service |
 
 pub mod addresses;
+pub mod answers;
 pub mod blocks;
 pub mod border;
 pub mod endpoint;

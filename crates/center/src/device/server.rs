@@ -20,15 +20,15 @@ use sota_errors::CenterError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::blocks::{self, Served};
+use super::answers;
 use super::border::{Call, CallId, Reply};
 use super::endpoint::{self, Endpoint, Output};
 use super::packages::{CHUNK, PackageId};
 use super::shared::Shared;
-use super::socket::{Datagram, Fast, MAX_DATAGRAM, Port};
+use super::socket::{Datagram, Port};
 use crate::blobs::PackageSource;
 use crate::commands::DeviceCommand;
-use crate::domain::{self, Problem, Registration, Time};
+use crate::domain::{Problem, Time};
 use crate::service::Service;
 use crate::store::Scope;
 
@@ -182,26 +182,7 @@ fn start_port(
     let mut message_id = clock.now() as u16;
     let fast = move |peer: SocketAddr, bytes: &[u8], out: &mut [u8]| {
         message_id = message_id.wrapping_add(1);
-        let mut state = fast.lock();
-        let state = &mut *state;
-        if bytes.len() > MAX_DATAGRAM {
-            let text = format!("{peer}: longer than {MAX_DATAGRAM} bytes");
-            state.trouble(CenterError::MalformedDatagram, clock.now(), text);
-            return Fast::Drop;
-        }
-        let (packages, addresses) = (&mut state.packages, &mut state.addresses);
-        match blocks::serve(
-            packages,
-            addresses,
-            clock.now(),
-            message_id,
-            &peer,
-            bytes,
-            out,
-        ) {
-            Served::Answer(n) => Fast::Answer(n),
-            Served::Missing(..) | Served::NotMine => Fast::HandOn,
-        }
+        fast.lock().fast(clock.now(), message_id, peer, bytes, out)
     };
     let dropped = move || {
         drops
@@ -293,91 +274,10 @@ impl Worker {
     }
 
     async fn answer(&self, call: Call) -> Result<Reply, Problem> {
-        let (scope, now) = (&Scope::OWNER, self.clock.time());
         match call {
-            Call::Register(register) => {
-                let registered = self.service.register(scope, &register, now).await?;
-                self.stored(&registered.id).await
-            }
-            Call::Update { id, update } => {
-                self.service.update(scope, &id, &update, now).await?;
-                self.stored(&id).await
-            }
-            Call::Deregister { id } => {
-                self.service.deregister(scope, &id, now).await?;
-                Ok(Reply::Done)
-            }
-            Call::Told {
-                endpoint,
-                facts,
-                reports,
-                request,
-            } => {
-                if request.is_none() && facts != domain::DeviceFacts::default() {
-                    self.service.facts(scope, &endpoint, &facts, now).await?;
-                }
-                for report in reports {
-                    let (offer, component) = (&report.offer, report.component.as_deref());
-                    let (state, reason) = (report.state, report.reason);
-                    self.service
-                        .report(scope, &endpoint, offer, component, state, reason, now)
-                        .await?;
-                }
-                if let Some(sha256) = request {
-                    let result = self
-                        .service
-                        .request(scope, &endpoint, sha256, &facts, now)
-                        .await;
-                    // A rule that gives no plan is an answer, not a failure; the service has logged it.
-                    if let Err(problem) = result
-                        && !(1200..1300).contains(&problem.error.number())
-                    {
-                        return Err(problem);
-                    }
-                }
-                Ok(Reply::Done)
-            }
-            Call::CancelAnswered {
-                endpoint,
-                offer,
-                taken,
-            } => {
-                self.service
-                    .cancel_answered(scope, &endpoint, &offer, taken, now)
-                    .await?;
-                Ok(Reply::Done)
-            }
-            Call::Refused {
-                endpoint,
-                offer,
-                code,
-            } => {
-                let number = CenterError::OfferRefused.number();
-                tracing::info!(device = %endpoint, offer, "refused with {}.{:02}", code >> 5, code & 31);
-                self.service
-                    .refused(scope, &endpoint, &offer, number, now)
-                    .await?;
-                Ok(Reply::Done)
-            }
             Call::Load { package, chunk } => self.load(package, chunk).await,
+            call => answers::answer(&self.service, &Scope::OWNER, call, self.clock.time()).await,
         }
-    }
-
-    /// The registration as the store has it, with the newest expiry.
-    async fn stored(&self, id: &str) -> Result<Reply, Problem> {
-        let store = self.service.store();
-        let device = store.device_by_registration(&Scope::OWNER, id).await?;
-        let device = device.ok_or(CenterError::UnknownRegistration)?;
-        let registration = device
-            .registration
-            .ok_or(CenterError::UnknownRegistration)?;
-        let lifetime_ms = i64::from(registration.lifetime_s) * 1000;
-        let expires_at = self.clock.time().saturating_add(lifetime_ms);
-        let registration = Registration {
-            expires_at,
-            ..registration
-        };
-        Ok(Reply::Registered(device.endpoint, registration))
     }
 
     async fn load(&self, package: PackageId, chunk: u64) -> Result<Reply, Problem> {

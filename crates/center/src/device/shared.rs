@@ -1,12 +1,15 @@
 //! What the UDP thread and the endpoint share: packages, verified addresses, counters of trouble.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sota_errors::CenterError;
 
 use super::addresses::Addresses;
+use super::blocks::{self, Served};
 use super::packages::{PackageId, Packages};
-use crate::service::{DevicePort, Served, Trouble};
+use super::socket::{Fast, MAX_DATAGRAM};
+use crate::service::{DevicePort, Trouble};
 
 /// One line per kind of trouble in this time, in ms, however many datagrams cause it.
 const LOG_INTERVAL_MS: u64 = 10_000;
@@ -45,9 +48,9 @@ impl Shared {
 }
 
 impl DevicePort for Shared {
-    fn served(&self, package: &PackageId) -> Served {
+    fn served(&self, package: &PackageId) -> crate::service::Served {
         let counters = self.lock().packages.counters_of(package);
-        Served {
+        crate::service::Served {
             blocks: counters.served,
             again: counters.again,
             duplicates: counters.duplicates,
@@ -64,6 +67,28 @@ impl DevicePort for Shared {
 }
 
 impl State {
+    /// What the UDP thread does with a datagram before the endpoint sees it: a package block is answered from the cache
+    /// into `out`. `now` in ms; `mid` is the message id for an answer to a non-confirmable request.
+    pub fn fast(
+        &mut self,
+        now: u64,
+        mid: u16,
+        peer: SocketAddr,
+        bytes: &[u8],
+        out: &mut [u8],
+    ) -> Fast {
+        if bytes.len() > MAX_DATAGRAM {
+            let text = format!("{peer}: longer than {MAX_DATAGRAM} bytes");
+            self.trouble(CenterError::MalformedDatagram, now, text);
+            return Fast::Drop;
+        }
+        let (packages, addresses) = (&mut self.packages, &mut self.addresses);
+        match blocks::serve(packages, addresses, now, mid, &peer, bytes, out) {
+            Served::Answer(n) => Fast::Answer(n),
+            Served::Missing(..) | Served::NotMine => Fast::HandOn,
+        }
+    }
+
     /// Counts trouble and logs it, at most one line of each kind in ten seconds. `now` in ms.
     pub fn trouble(&mut self, error: CenterError, now: u64, detail: impl std::fmt::Display) {
         let (slot, count) = match error {

@@ -11,9 +11,13 @@
 //! | InFlight | waits for the answer | Ready on 2.xx, Pause on a time-out or 5.xx, Refused on 4.xx |
 //! | Pause | waits before it tries again | Ready in time or after an Update |
 //! | Refused | the server did not take it: does it still know our address? | Ready after an Update |
-//! | Unsupported | 4.04 or 4.05 twice with an Update between: this server has no Send | Ready after a new Register |
 //!
-//! An item that is refused twice with another 4.xx is dropped: it must not hold up those behind it.
+//! An item that is refused twice with another 4.xx than 4.04 and 4.05 is dropped: it must not hold up those behind it.
+//!
+//! 4.04 or 4.05 again after an Update: the server has no Send, or it does not find us, because the address translation
+//! on the path gave us another address in between, which can happen many times in a row. So nothing is given up: the
+//! items stay and are tried with a growing pause, up to an hour. As long as that goes on a full queue
+//! loses its oldest item instead of holding up those who tell, because such a server may never take one.
 
 use heapless::Deque;
 use sota_coap::after;
@@ -31,7 +35,6 @@ enum Phase {
     InFlight,
     Pause { until: u64 },
     Refused,
-    Unsupported,
 }
 
 /// At most `N` items of what is to be told.
@@ -54,8 +57,6 @@ pub enum Sent {
     UpdateFirst,
     /// The server refused the first item twice, it is dropped; the next may go.
     Refused,
-    /// The server has no Send: everything was dropped, nothing is taken until the next registration.
-    Unsupported,
 }
 
 impl<T, const N: usize> Default for SendQueue<T, N> {
@@ -70,13 +71,15 @@ impl<T, const N: usize> Default for SendQueue<T, N> {
 }
 
 impl<T, const N: usize> SendQueue<T, N> {
-    /// Queues an item; gives it back when the queue is full. With a server that has no Send the item
-    /// is taken and dropped.
+    /// Queues an item; gives it back when the queue is full. With a server that seems to have no Send the oldest item
+    /// makes room.
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        match self.phase {
-            Phase::Unsupported => Ok(()),
-            _ => self.items.push_back(item),
+        // Never the one on the air: its answer takes it away.
+        let on_air = self.phase == Phase::InFlight;
+        if self.refused_once && self.failures > 0 && self.items.is_full() && !on_air {
+            self.items.pop_front();
         }
+        self.items.push_back(item)
     }
 
     /// Room for another item.
@@ -132,12 +135,7 @@ impl<T, const N: usize> SendQueue<T, N> {
                 self.refused_once = false;
                 Sent::Refused
             }
-            Some(4) if self.refused_once => {
-                self.items.clear();
-                self.phase = Phase::Unsupported;
-                Sent::Unsupported
-            }
-            Some(4) => {
+            Some(4) if !self.refused_once => {
                 self.refused_once = true;
                 self.phase = Phase::Refused;
                 Sent::UpdateFirst
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_asks_for_an_update_and_a_second_means_there_is_no_send() {
+    fn a_refusal_asks_for_an_update_and_a_second_one_is_tried_for_ever() {
         let mut q: SendQueue<u8, 2> = SendQueue::default();
         q.push(1).unwrap();
         q.started();
@@ -208,12 +206,20 @@ mod tests {
         q.updated();
         assert_eq!(q.due(1), Some(&1));
         q.started();
-        assert_eq!(q.ended(2, Some(0x84), 0), Sent::Unsupported);
+        assert_eq!(q.ended(2, Some(0x84), 0), Sent::Later);
+        assert_eq!(q.due(5_001), None);
+        assert_eq!(q.due(5_002), Some(&1));
+        q.started();
+        assert_eq!(q.ended(6_000, Some(0x84), 0), Sent::Later);
         q.push(2).unwrap();
-        assert!(q.is_empty());
-        q.registered();
         q.push(3).unwrap();
-        assert_eq!(q.due(3), Some(&3));
+        assert!(q.iter().eq([&2, &3]), "the oldest made room");
+        q.registered();
+        assert_eq!(q.due(6_001), Some(&2));
+        q.started();
+        assert_eq!(q.ended(6_002, Some(0x44), 0), Sent::Acknowledged);
+        assert_eq!(q.push(4), Ok(()));
+        assert_eq!(q.push(5), Err(5), "back-pressure again");
     }
 
     #[test]

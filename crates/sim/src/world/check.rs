@@ -1,0 +1,358 @@
+//! Where the rules are looked at.
+
+use sota::message::{Event, State};
+use sota_center::commands::DeviceCommand;
+use sota_center::device::border::{Call, Reply};
+use sota_center::domain::{DeviceState, Endpoint, PlanDevice};
+use sota_center::store::Store as _;
+use sota_host::mcu::McuEvent;
+
+use super::{Later, QUIET, World};
+use crate::fault::clock;
+use crate::node::Node;
+use crate::node::center::{OWNER, done};
+use crate::node::module::Seen;
+use crate::rules::{self, Rule, broken};
+use crate::setup::{PRODUCT, Setup, VERSIONS};
+
+impl World {
+    /// Looks at what a module did in a step; `off`: its power went in it.
+    pub(super) fn look_at_module(&mut self, index: usize, off: bool) {
+        let excused = self.harmed || self.setup.strict;
+        let who = Node::Module(index).to_string();
+        for seen in std::mem::take(&mut self.devices[index].module.seen) {
+            match seen {
+                Seen::Datagram(to, bytes, durable) => {
+                    if off {
+                        // The radio was not keyed any more.
+                        continue;
+                    }
+                    let rewound = self.devices[index].book.rewound;
+                    let verdict =
+                        self.devices[index]
+                            .book
+                            .datagram(&bytes, durable, excused || rewound);
+                    self.rule(verdict);
+                    let from = self.devices[index].address;
+                    self.send(from, to, &bytes);
+                }
+                Seen::Event(event) => {
+                    self.tell(&who, || format!("event {event:?}"));
+                    let verdict = self.devices[index].book.event(&event);
+                    self.rule(verdict);
+                    self.check_downloaded(index, &event);
+                    self.lively = self.now;
+                }
+                Seen::Report(instance, state, reason) => {
+                    self.tell(&who, || {
+                        format!("reports {state:?} of instance {instance} {reason:?}")
+                    });
+                    let verdict = self.devices[index].book.report(state);
+                    self.rule(verdict);
+                }
+                Seen::Fetch(from, to) => {
+                    self.tell(&who, || format!("fetches {from}..{to}"));
+                }
+                Seen::State(state) => self.tell(&who, || format!("state {state:?}")),
+                Seen::Command(command, reply) => {
+                    self.tell(&who, || format!("{command:?} -> {reply:?}"));
+                    if matches!(command, sota::message::Command::Rewind(_)) {
+                        self.devices[index].book.rewound = true;
+                    }
+                }
+            }
+        }
+        let device = &mut self.devices[index];
+        let mail = device.module.mail;
+        if !off && mail.sent != mail.taken + mail.lost + device.module.inside() {
+            let seen = format!("{mail:?}, {} inside", device.module.inside());
+            self.rule(broken(Rule::Mail, seen));
+        }
+        let device = &mut self.devices[index];
+        if device.module.spins {
+            self.rule(broken(
+                Rule::Rest,
+                "the module's machines do not come to rest",
+            ));
+        }
+        let device = &mut self.devices[index];
+        if let Some(engine) = device.module.engine().filter(|_| !off) {
+            let durable = engine.progress().0;
+            if device
+                .book
+                .durable
+                .as_ref()
+                .is_none_or(|(_, bytes)| *bytes != durable)
+            {
+                device.book.durable = Some((engine.view().plan.to_string(), durable));
+            }
+        }
+        let violation = [&device.module.flash.staging, &device.module.flash.journal]
+            .into_iter()
+            .find_map(|f| f.violation());
+        if let Some(seen) = violation {
+            let seen = format!("module: {seen}");
+            self.rule(broken(Rule::Flash, seen));
+        }
+    }
+
+    /// What is announced is what the package has there, as far as the flash is sound.
+    fn check_downloaded(&mut self, index: usize, event: &Event) {
+        let Event::Downloaded(Some(piece)) = event else {
+            return;
+        };
+        let module = &mut self.devices[index].module;
+        let Some(staged) = module.staged(piece.piece_length as usize) else {
+            return;
+        };
+        let range = piece.start as usize..(piece.start + piece.piece_length) as usize;
+        let of = |file: &crate::node::center::File| file.bytes.get(range.clone()) == Some(&staged);
+        if !self.files.iter().any(of) && !self.harmed {
+            let seen = format!("staging does not hold {}..{}", range.start, range.end);
+            self.rule(broken(Rule::Downloaded, seen));
+        }
+    }
+
+    /// Looks at what an MCU did in a step.
+    pub(super) fn look_at_mcu(&mut self, index: usize) {
+        while let Some(event) = self.devices[index].mcu.next_event() {
+            self.tell(&Node::Mcu(index).to_string(), || format!("{event:?}"));
+            // An idle MCU says its version now and then.
+            if !matches!(event, McuEvent::Announced(_)) {
+                self.lively = self.now;
+            }
+            if matches!(event, McuEvent::Booted(_)) {
+                self.check_boot(index);
+            }
+        }
+        let operations = self.devices[index].mcu.power().operations();
+        if self.look_always && operations != self.looked {
+            self.looked = operations;
+            self.check_boot(index);
+        }
+        let violation = self.devices[index]
+            .mcu
+            .flash()
+            .with(|f| f.violation().map(str::to_owned));
+        if let Some(seen) = violation {
+            self.rule(broken(Rule::Flash, format!("MCU: {seen}")));
+        }
+    }
+
+    pub(super) fn check_boot(&mut self, index: usize) {
+        let would = self.devices[index].mcu.would_boot();
+        let mut images: Vec<(&str, &[u8])> = vec![(VERSIONS[0], &[])];
+        for (version, file) in VERSIONS.iter().skip(1).zip(&self.files) {
+            images.push((version, &file.bytes));
+        }
+        let verdict = rules::boots(would, &images);
+        if !self.harmed {
+            self.rule(verdict);
+        }
+    }
+
+    pub(super) fn check_restart(&mut self, index: usize) {
+        let excused = self.harmed || self.setup.strict;
+        let device = &mut self.devices[index];
+        device.book.rewound = false;
+        let Some(engine) = device.module.engine() else {
+            return;
+        };
+        let view = engine.view();
+        let verdict = device.book.restart(
+            &view.plan,
+            engine.progress().0,
+            engine.state(),
+            excused || device.book.rewound,
+        );
+        self.tell(&Node::Module(index).to_string(), || {
+            format!(
+                "goes on in {:?} at {} of {}",
+                view.state, view.progress, view.length
+            )
+        });
+        self.rule(verdict);
+    }
+
+    /// Looks at what the Center did in a step; `off`: its power went in it.
+    pub(crate) fn center_stepped(&mut self, off: bool) {
+        let now = self.center.time(self.now);
+        for command in std::mem::take(&mut self.center.commands) {
+            self.lively = self.now;
+            let endpoint = command.endpoint().clone();
+            match &command {
+                DeviceCommand::Offer { offer, .. } => {
+                    self.tell("center", || format!("offers {} to {endpoint}", offer.plan));
+                    let left_out = (0..self.setup.devices).any(|i| {
+                        endpoint.device_key == Setup::device_key(i) && self.setup.leaves_out(i)
+                    });
+                    let store = self.center.store();
+                    let verdict = rules::offered(store, &endpoint, &offer.plan, now, left_out);
+                    self.rule(verdict);
+                }
+                DeviceCommand::Download { .. } => {
+                    self.tell("center", || format!("download information for {endpoint}"));
+                }
+                DeviceCommand::Cancel { offer, .. } => {
+                    self.tell("center", || format!("cancels {offer} of {endpoint}"));
+                }
+                other => self.tell("center", || format!("{other:?}")),
+            }
+        }
+        for (call, reply) in std::mem::take(&mut self.center.answered) {
+            if let Call::Told {
+                endpoint, reports, ..
+            } = &call
+            {
+                for report in reports {
+                    self.tell("center", || {
+                        format!(
+                            "{endpoint} says {:?} of {}: {reply:?}",
+                            report.state, report.offer
+                        )
+                    });
+                    if reply == Reply::Done && !off {
+                        let store = self.center.store();
+                        let verdict =
+                            rules::acknowledged(store, endpoint, &report.offer, report.state);
+                        // A report of an offer that is over has no effect, and is acknowledged so that it
+                        // does not come again.
+                        if verdict.is_ok() {
+                            self.acknowledged.push((
+                                endpoint.clone(),
+                                report.offer.clone(),
+                                report.state,
+                            ));
+                        }
+                        self.rule(verdict);
+                    }
+                }
+            }
+        }
+        if self.center.commits() != self.commits_seen {
+            self.commits_seen = self.center.commits();
+            for plan in self.plans.clone() {
+                let verdict = rules::counters(self.center.store(), plan);
+                self.rule(verdict);
+            }
+        }
+        for (to, bytes) in self.center.take_out() {
+            let from = super::CENTER.parse().expect("an address");
+            self.send(from, to, &bytes);
+        }
+        if off {
+            self.went_off(Node::Center);
+        }
+    }
+
+    pub(super) fn check_acknowledged(&mut self) {
+        for (endpoint, offer, state) in std::mem::take(&mut self.acknowledged) {
+            let verdict = rules::acknowledged(self.center.store(), &endpoint, &offer, state);
+            self.rule(verdict);
+        }
+    }
+
+    fn entry(&self, index: usize, plan: usize) -> Option<PlanDevice> {
+        let endpoint = Endpoint::new(PRODUCT, Setup::device_key(index));
+        let plan = *self.plans.get(plan)?;
+        done(self.center.store().plan_device(&OWNER, plan, &endpoint))
+            .ok()
+            .flatten()
+    }
+
+    /// Every fault has happened, everyone has power, every device is done with its plan, and nothing has happened for
+    /// a while. A second plan begins when the first is over.
+    pub(super) fn is_over(&mut self) -> bool {
+        let waiting = !self.timed.is_empty()
+            || self.later.iter().any(|(.., l)| *l != Later::NetworkBack)
+            || !self.center.is_on()
+            || self.now < self.last_fault;
+        if waiting || self.now < self.lively + QUIET {
+            return false;
+        }
+        let last = self.plans.len() - 1;
+        for plan in 0..self.plans.len() {
+            let begun = done(self.center.store().plan(&OWNER, self.plans[plan]))
+                .ok()
+                .flatten()
+                .is_some_and(|p| p.activated_at.is_some());
+            if !begun {
+                self.after(self.now + 1, Later::Activate(plan));
+                return false;
+            }
+            let over = (0..self.devices.len()).all(|i| {
+                let on = self.devices[i].module.is_on() && self.devices[i].mcu.is_on();
+                let rests = self.devices[i].module.engine().is_some_and(|e| {
+                    matches!(
+                        e.state(),
+                        State::None | State::Refused | State::Success | State::Failure
+                    )
+                });
+                let entry = self.entry(i, plan);
+                let done = entry.as_ref().is_none_or(|e| e.state.over());
+                // In the plan, but the plan does not offer: waiting is right.
+                let held = entry.as_ref().is_some_and(|e| !e.open) && self.operated;
+                on && (rests || plan < last)
+                    && (done || held)
+                    && (entry.is_some() || self.stays_out(i))
+            });
+            if !over {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn stays_out(&self, index: usize) -> bool {
+        self.setup.leaves_out(index) || self.operated || self.setup.end_at.is_some()
+    }
+
+    pub(super) fn unfinished(&self) -> String {
+        let all = (0..self.devices.len()).map(|i| {
+            let entry = self.entry(i, self.plans.len() - 1);
+            let states = entry.map(|e| (e.state, e.open, e.steps.first().map(|s| s.state)));
+            let engine = self.devices[i].module.engine().map(|e| e.state());
+            format!("device {i}: Center {states:?}, module {engine:?}")
+        });
+        let all: Vec<String> = all.collect();
+        format!("not over at {}: {}", clock(self.now), all.join("; "))
+    }
+
+    /// At the end: what the Center says is what the MCU runs.
+    pub(super) fn check_end(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.check_acknowledged();
+        for index in 0..self.devices.len() {
+            self.check_boot(index);
+            let (version, _) = self.devices[index].mcu.would_boot().unwrap_or_default();
+            for plan in 0..self.plans.len() {
+                let target = VERSIONS[plan + 1];
+                let state = self.entry(index, plan).map(|e| e.state);
+                let runs = VERSIONS.iter().position(|v| *v == version) > Some(plan);
+                if state == Some(DeviceState::Upgraded) && !runs {
+                    let seen = format!("the Center says {target}, the MCU boots {version}");
+                    self.rule(broken(Rule::Truth, seen));
+                }
+                let excused = self.harmed || self.operated || self.setup.strict;
+                let included = !self.setup.leaves_out(index) && self.setup.end_at.is_none();
+                // The version is the truth: a Center that heard nothing but the version says "no update required".
+                let well = state == Some(DeviceState::Upgraded)
+                    || state == Some(DeviceState::NoUpdateRequired) && runs;
+                if included && !excused && !well && self.can_end_well() {
+                    let seen = format!("nothing stands in the way and the Center says {state:?}");
+                    self.rule(broken(Rule::Ends, seen));
+                }
+            }
+        }
+    }
+
+    /// Battery and signal allow it, and there were fewer faults than the Center has tries.
+    fn can_end_well(&self) -> bool {
+        let readings = self.devices[0].module.readings;
+        readings.battery_percent >= Some(30)
+            && readings.rsrp_dbm >= Some(-113)
+            && self.fault_count <= usize::from(self.setup.retries)
+    }
+}
