@@ -57,7 +57,8 @@ impl<V> Open<V> {
     }
 }
 
-/// Where exchanges lie: a map with a deadline of each entry. [`contract::table`] is what it must do.
+/// Where exchanges lie: a map with a deadline of each entry. `contract::table` (feature `contract`) is what it
+/// must do.
 pub trait Table {
     /// Names what may have one exchange at a time: a peer.
     type Key: Copy + PartialEq;
