@@ -119,6 +119,8 @@ pub struct World {
     pub(crate) lively: Micros,
     pub(crate) broken: Option<Broken>,
     pub(crate) harmed: bool,
+    /// A bit of the MCU's flash flipped: its running image may be the one that rots.
+    pub(crate) rotten: bool,
     pub(crate) operated: bool,
     pub(crate) acknowledged: Vec<(Endpoint, String, State)>,
     pub(crate) rng: Rng,
@@ -201,6 +203,7 @@ impl World {
             lively: 0,
             broken: None,
             harmed: false,
+            rotten: false,
             operated: false,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),

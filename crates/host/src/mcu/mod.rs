@@ -161,6 +161,8 @@ pub struct Mcu<F> {
     first_read: Option<Vec<u8>>,
     silent: u32,
     bad_images: u32,
+    /// Refusals of action 3 in a row.
+    refused: u32,
     status: Status,
     events: VecDeque<McuEvent>,
 }
@@ -182,6 +184,7 @@ impl<F: NorFlash> Mcu<F> {
             first_read: None,
             silent: 0,
             bad_images: 0,
+            refused: 0,
             status: Status::default(),
             events: VecDeque::new(),
         })
@@ -440,6 +443,7 @@ impl<F: NorFlash> Mcu<F> {
                 self.wait_until = now + 1_000;
             }
             (Step::Update, Heard::Ok(_)) => {
+                self.refused = 0;
                 self.device.swap()?;
                 self.status.upgrades += 1;
                 self.status.error = None;
@@ -449,8 +453,13 @@ impl<F: NorFlash> Mcu<F> {
                 self.open(now);
             }
             (Step::Update, _) => {
-                // The module is not at the last piece any more (it was restarted, or it gave up):
-                // its announcements tell.
+                // The module is not at the last piece any more: it was restarted, and its announcements tell, or it
+                // gave up, and the line garbled that. Then nothing will ever come of this package.
+                self.refused += 1;
+                if self.refused >= 3 {
+                    self.refused = 0;
+                    self.device.forget()?;
+                }
                 self.open(now + 1_000);
             }
         }

@@ -411,6 +411,10 @@ impl ModuleNode {
     }
 
     fn engine_sends(&mut self, r: &mut Running) -> bool {
+        if self.power.is_off() {
+            // What the machine makes of a flash without power never happened.
+            return true;
+        }
         let mut moved = false;
         if r.engine.state() != r.state {
             r.state = r.engine.state();

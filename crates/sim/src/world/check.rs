@@ -39,7 +39,9 @@ impl World {
                 Seen::Event(event) => {
                     self.tell(&who, || format!("event {event:?}"));
                     let verdict = self.devices[index].book.event(&event);
-                    self.rule(verdict);
+                    if !self.harmed {
+                        self.rule(verdict);
+                    }
                     self.check_downloaded(index, &event);
                     self.lively = self.now;
                 }
@@ -48,7 +50,10 @@ impl World {
                         format!("reports {state:?} of instance {instance} {reason:?}")
                     });
                     let verdict = self.devices[index].book.report(state);
-                    self.rule(verdict);
+                    // A journal that lost its newest record goes on from the one before.
+                    if !self.harmed {
+                        self.rule(verdict);
+                    }
                 }
                 Seen::Fetch(from, to) => {
                     self.tell(&who, || format!("fetches {from}..{to}"));
@@ -146,7 +151,7 @@ impl World {
             images.push((version, &file.bytes));
         }
         let verdict = rules::boots(would, &images);
-        if !self.harmed {
+        if !self.rotten {
             self.rule(verdict);
         }
     }
