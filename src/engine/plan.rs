@@ -7,6 +7,7 @@ use super::{
     record::{self, Flow, Slot},
     staging, strategy,
     transfer::Work,
+    versions::bad,
 };
 use crate::{
     message::{
@@ -35,6 +36,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         .ok_or(Reason::UnknownComponent)?;
+        // They stand in the lines for the host: a quote or a CR would make lines that we never sent.
+        if bad(&offer.component) || bad(&offer.source) || bad(&offer.target) {
+            return Err(Reason::BadOffer);
+        }
         let mut slot = Slot {
             any_source: offer.source.is_empty(),
             offer,
