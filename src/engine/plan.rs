@@ -9,6 +9,7 @@ use super::{
     state::Timer,
     strategy,
     transfer::Work,
+    versions::bad,
 };
 use crate::{
     message::{
@@ -39,6 +40,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         .ok_or(Reason::UnknownComponent)?;
+        // They stand in the lines for the host: a quote or a CR would make lines that we never sent.
+        if bad(&offer.component) || bad(&offer.source) || bad(&offer.target) {
+            return Err(Reason::BadOffer);
+        }
         let any_source = offer.source.is_empty();
         if any_source {
             offer.source = self.component(instance).1.clone();

@@ -422,7 +422,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         if self.flow.active.is_some() && self.active_slot().is_none()
-            || self.flow.active.is_none() && self.flow.live == 0 && self.flow.answer.is_none()
+            || self.flow.active.is_none() && self.flow.live == 0
         {
             self.flow = Flow::default();
             return;

@@ -19,6 +19,13 @@ struct Entry {
     version: Version,
 }
 
+/// Holds what parts the list or would end a string or a line for the host.
+#[inline(never)]
+pub(super) fn bad(text: &str) -> bool {
+    text.bytes()
+        .any(|b| matches!(b, b':' | b';' | b'"') || b < b' ')
+}
+
 /// The table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Versions {
@@ -31,10 +38,6 @@ pub(super) struct Versions {
 impl Versions {
     /// SetMcuVersion: gives whether something changed.
     pub(super) fn set(&mut self, name: &ComponentName, version: &Version) -> Result<bool, Reason> {
-        let bad = |text: &str| {
-            text.bytes()
-                .any(|b| matches!(b, b':' | b';' | b'"') || b < b' ')
-        };
         if name.is_empty() || bad(name) || bad(version) {
             return Err(Reason::NameTooLong);
         }

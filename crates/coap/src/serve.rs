@@ -6,7 +6,7 @@
 //! | GET of block 0 whose ETag is the present one | 2.03 with ETag |
 //! | SZX above the server's largest | the same place in the largest size, NUM scaled |
 //! | a block past the end, SZX 7 | 4.00 |
-//! | Block2 longer than 3 bytes, any unknown critical option | 4.02 |
+//! | Block2 longer than 3 bytes or twice (RFC 7252 section 5.4.5), any unknown critical option | 4.02 |
 //! | another method | 4.05 |
 //! | Accept of another format | 4.06 |
 //! | If-Match of another ETag, If-None-Match | 4.12 |
@@ -55,6 +55,7 @@ impl Asked {
         for (number, value) in request.options() {
             match number {
                 option::URI_PATH | option::URI_HOST | option::URI_PORT | option::URI_QUERY => {}
+                option::BLOCK2 if asked.block.is_some() => return Err(Code::BAD_OPTION),
                 option::BLOCK2 => match Block::decode(value) {
                     Ok(block) => asked.block = Some(block),
                     Err(BlockError::Szx) => return Err(Code::BAD_REQUEST),
@@ -299,6 +300,11 @@ mod tests {
             ),
             (&[(option::ETAG, b"old")], Code::CONTENT),
             (&[(9, b"")], Code::BAD_OPTION),
+            // Found by fuzzing: two places were asked for, and the last was served.
+            (
+                &[(option::BLOCK2, &[0x15]), (option::BLOCK2, b"")],
+                Code::BAD_OPTION,
+            ),
             (&[(10, b"")], Code::CONTENT),
         ] {
             assert_eq!(code_of(options), code, "{options:?}");

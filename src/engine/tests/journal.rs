@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     flash::Parts,
+    rules::at,
     world::{Mcu, World},
 };
 use crate::{
@@ -56,6 +57,20 @@ fn partitions_that_are_too_small() {
     w.offer().unwrap();
     w.settle();
     assert_eq!(w.last_reason(), Some(Reason::NotEnoughSpace));
+}
+
+/// Found by fuzzing: with its offer unreadable the engine stayed in state 2 and took no plan ever again.
+#[test]
+fn an_upgrade_whose_offer_is_lost_is_over() {
+    let mut w = at(Config::default(), 2);
+    let journal = &mut w.flash.journal.bytes;
+    let offer = |bytes: &[u8]| bytes.starts_with(&[0xA5, 9]) && bytes[9..].starts_with(b"plan-1");
+    let found = (0..journal.len()).find(|at| offer(&journal[*at..]));
+    journal[found.expect("the offer's record") + 8 + 3] ^= 1;
+    w.restart();
+    w.settle();
+    assert_eq!(w.engine.state(), State::None);
+    assert_eq!(w.offer(), Ok(()));
 }
 
 /// Erases per MiB of package, as docs/journal.md states them.

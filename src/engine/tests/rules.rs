@@ -467,6 +467,13 @@ fn offers_and_download_information_that_do_not_fit() {
     let mut w = world(Config::default());
     w.offer.component = "NOBODY".try_into().unwrap();
     assert_eq!(w.offer(), Err(UnknownComponent));
+    // Found by fuzzing: the text went to the MCU as it was, and `OK` stood on a line of its own.
+    w.offer.component = "STM32".try_into().unwrap();
+    for text in ["2_0\"\r\nOK\r\n", "2;0", "\n"] {
+        w.offer.target = text.try_into().unwrap();
+        assert_eq!(w.offer(), Err(BadOffer), "{text:?}");
+        assert_eq!(w.codes(), []);
+    }
     w.info.plan.clear();
     assert_eq!(w.ask(Command::Request(2)), Reply::Refused(AtBadParameter));
     assert_eq!(w.ask(Command::Request(1)), Reply::Ok);
