@@ -178,7 +178,9 @@ impl Book {
                 State::None | State::Refused | State::Success | State::Failure
             )
         };
-        let legal = state == State::PlanReceived && (over(from) || from == State::PlanReceived)
+        // 6 is 0 once it is reported, so a plan is taken then too: the Center may have withdrawn the one before.
+        let free = over(from) || matches!(from, State::PlanReceived | State::DownloadError);
+        let legal = state == State::PlanReceived && free
             || reachable(from, state)
             || restarted && (state == from || over(from));
         if legal {

@@ -40,7 +40,7 @@ pub const BOUND: Micros = 12 * 3_600 * 1_000_000;
 /// How long everything must be quiet before a world is over.
 const QUIET: Micros = 30_000_000;
 /// Datagrams a device causes at most: an MCU that asks for a plan every 30 s over the whole bound, on a bad network.
-const TALK: u64 = 40_000;
+const TALK: u64 = 20_000;
 /// Turns at one virtual time after which the world is said to stand still.
 const STANDSTILL: u32 = 100_000;
 
@@ -121,6 +121,10 @@ pub struct World {
     pub(crate) harmed: bool,
     /// A bit of the MCU's flash flipped: its running image may be the one that rots.
     pub(crate) rotten: bool,
+    /// A page of the MCU's flash died: it may never be able to take a plan.
+    pub(crate) worn: bool,
+    /// The latest time the Center's wall clock showed.
+    pub(crate) latest: i64,
     pub(crate) operated: bool,
     pub(crate) acknowledged: Vec<(Endpoint, String, State)>,
     pub(crate) rng: Rng,
@@ -204,6 +208,8 @@ impl World {
             broken: None,
             harmed: false,
             rotten: false,
+            worn: false,
+            latest: 0,
             operated: false,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),
@@ -291,6 +297,10 @@ impl World {
             if self.datagrams > TALK * self.setup.devices as u64 {
                 let seen = format!("{} datagrams by {}", self.datagrams, clock(self.now));
                 self.rule(broken(Rule::Rest, seen));
+            }
+            if self.now > self.last_fault.saturating_add(BOUND) && self.worn {
+                // The Center ends it in seven days: nobody confirms.
+                break;
             }
             if self.now > self.last_fault.saturating_add(BOUND) {
                 let seen = self.unfinished();

@@ -163,6 +163,8 @@ pub struct Mcu<F> {
     bad_images: u32,
     /// Refusals of action 3 in a row.
     refused: u32,
+    /// Failures since the last step that went well on its flash.
+    failures: u32,
     status: Status,
     events: VecDeque<McuEvent>,
 }
@@ -185,6 +187,7 @@ impl<F: NorFlash> Mcu<F> {
             silent: 0,
             bad_images: 0,
             refused: 0,
+            failures: 0,
             status: Status::default(),
             events: VecDeque::new(),
         })
@@ -277,14 +280,16 @@ impl<F: NorFlash> Mcu<F> {
         self.events.push_back(McuEvent::Error(error));
     }
 
-    /// The flash failed, or a package cannot be taken: from the beginning after a pause.
+    /// The flash failed, or a package cannot be taken: from the beginning after a pause that grows up to 17 minutes,
+    /// because a part that is worn out never gets better and each try costs the module a message on the air.
     fn failed(&mut self, now: u64, error: McuError) {
         self.error(error);
         if error == McuError::McuFlash {
             // A flash that cannot even be read keeps the error; the next step meets it again.
             let _ = self.device.reload();
         }
-        self.open(now + 1_000);
+        self.open(now + (1_000 << self.failures.min(10)));
+        self.failures += 1;
     }
 
     fn open(&mut self, at: u64) {
@@ -445,6 +450,7 @@ impl<F: NorFlash> Mcu<F> {
             (Step::Update, Heard::Ok(_)) => {
                 self.refused = 0;
                 self.device.swap()?;
+                self.failures = 0;
                 self.status.upgrades += 1;
                 self.status.error = None;
                 self.bad_images = 0;

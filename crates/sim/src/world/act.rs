@@ -107,6 +107,7 @@ impl World {
         self.tell("fault", || fault.to_string());
         self.lively = self.now;
         self.harmed |= fault.harms_flash();
+        self.worn |= matches!(fault.what, What::McuSectorDies(_));
         self.rotten |= matches!(fault.what, What::FlipMcu { .. });
         self.operated |= fault.is_operator();
         let until = fault.lasts_until(self.now);

@@ -9,6 +9,7 @@ use sota_host::mcu::McuEvent;
 
 use super::{Later, QUIET, World};
 use crate::fault::clock;
+use crate::net::Profile;
 use crate::node::Node;
 use crate::node::center::{OWNER, done};
 use crate::node::module::Seen;
@@ -181,7 +182,9 @@ impl World {
 
     /// Looks at what the Center did in a step; `off`: its power went in it.
     pub(crate) fn center_stepped(&mut self, off: bool) {
-        let now = self.center.time(self.now);
+        // A wall clock that was set back does not undo that the plan had begun.
+        self.latest = self.latest.max(self.center.time(self.now));
+        let now = self.latest;
         for command in std::mem::take(&mut self.center.commands) {
             self.lively = self.now;
             let endpoint = command.endpoint().clone();
@@ -336,7 +339,7 @@ impl World {
                 let target = VERSIONS[plan + 1];
                 let state = self.entry(index, plan).map(|e| e.state);
                 let runs = VERSIONS.iter().position(|v| *v == version) > Some(plan);
-                if state == Some(DeviceState::Upgraded) && !runs {
+                if state == Some(DeviceState::Upgraded) && !runs && !self.rotten {
                     let seen = format!("the Center says {target}, the MCU boots {version}");
                     self.rule(broken(Rule::Truth, seen));
                 }
@@ -353,10 +356,11 @@ impl World {
         }
     }
 
-    /// Battery and signal allow it, and there were fewer faults than the Center has tries.
+    /// Battery, signal and network allow it, and there were fewer faults than the Center has tries.
     fn can_end_well(&self) -> bool {
         let readings = self.devices[0].module.readings;
-        readings.battery_percent >= Some(30)
+        self.setup.network != Profile::BAD
+            && readings.battery_percent >= Some(30)
             && readings.rsrp_dbm >= Some(-113)
             && self.fault_count <= usize::from(self.setup.retries)
     }
