@@ -30,7 +30,7 @@ use crate::rng::Rng;
 use crate::rules::{Book, Broken, Rule, Verdict, broken};
 use crate::setup::{self, PRODUCT, Setup};
 use crate::story;
-use crate::uart::Line;
+use crate::uart::{Line, LineFaults};
 
 /// The Center's address.
 pub const CENTER: &str = "10.0.0.1:5683";
@@ -120,6 +120,8 @@ pub struct World {
     pub(crate) broken: Option<Broken>,
     pub(crate) harmed: bool,
     pub(crate) operated: bool,
+    /// The UART changed bytes.
+    pub(crate) garbled: bool,
     pub(crate) acknowledged: Vec<(Endpoint, String, State)>,
     pub(crate) rng: Rng,
     /// Every flash operation is followed by a look at what the MCU would boot.
@@ -202,6 +204,7 @@ impl World {
             broken: None,
             harmed: false,
             operated: false,
+            garbled: setup.noise != LineFaults::NONE,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),
             look_always: false,

@@ -108,6 +108,7 @@ impl World {
         self.lively = self.now;
         self.harmed |= fault.harms_flash();
         self.operated |= fault.is_operator();
+        self.garbled |= matches!(fault.what, What::Uart(..) | What::Babble(..));
         let until = fault.lasts_until(self.now);
         self.last_fault = self.last_fault.max(until);
         let device = &mut self.devices[0];

@@ -49,6 +49,9 @@ impl World {
                     });
                     let verdict = self.devices[index].book.report(state);
                     self.rule(verdict);
+                    if let Some(reason) = reason.filter(|_| !self.harmed) {
+                        self.rule(rules::sound(reason.number()));
+                    }
                 }
                 Seen::Fetch(from, to) => {
                     self.tell(&who, || format!("fetches {from}..{to}"));
@@ -123,6 +126,13 @@ impl World {
             }
             if matches!(event, McuEvent::Booted(_)) {
                 self.check_boot(index);
+            }
+            // The UART has no check of its own for what is read: there the digests are for.
+            if let McuEvent::Error(error) = event
+                && !self.harmed
+                && !self.garbled
+            {
+                self.rule(rules::sound(error.number()));
             }
         }
         let operations = self.devices[index].mcu.power().operations();
