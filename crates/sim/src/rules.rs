@@ -153,7 +153,7 @@ impl Book {
         if self.gets.len() > 8 {
             self.gets.remove(0);
         }
-        let size = block.szx.bytes() as u32;
+        let size = block.szx.bytes();
         let end = block.num.saturating_add(1).saturating_mul(size);
         *self.blocks.entry(block.num).or_default() += 1;
         if end <= durable && !excused {
