@@ -22,6 +22,7 @@ use sota_coap::{Builder, Code, Message, Step, Szx, TransferError, after, option}
 use sota_errors::Reason;
 use sota_lwm2m::client::registration::back_off;
 use sota_lwm2m::objects::plan::URI_LEN;
+use sota_mutants::{Mutant, active};
 
 use super::uri::Uri;
 use crate::message::{Etag, Millis};
@@ -291,6 +292,12 @@ impl Download {
     fn pause(&mut self, now: Millis, random: u32) {
         let pause = back_off(RETRY_FIRST_MS, RETRY_CAP_MS, self.failures, random);
         self.failures = self.failures.saturating_add(1);
+        if active(Mutant::FetchFromZero)
+            && let Ok(blocks) =
+                sota_coap::Download::new(0, None, self.blocks.szx(), self.blocks.etag())
+        {
+            self.blocks = blocks;
+        }
         if self.failures.is_multiple_of(LOOKUP_AFTER) {
             self.resolved = false;
         }

@@ -16,6 +16,7 @@
 //! Strict: 2, 4, 5, 8 -> 6 and from 0; 9 -> 9 with a new 20 min. Every state is reported again once.
 
 use sota_coap::after;
+use sota_mutants::{Mutant, active};
 
 use super::{
     Engine, Fetch,
@@ -101,6 +102,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// Journals the state machine.
     pub(super) fn save<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+        if active(Mutant::JournalAfterActing) && self.timers.save == Timer::OFF {
+            self.timers.save = Timer::after(self.now, 1_000);
+            return Ok(());
+        }
         if self.flow.state == State::Updating {
             self.flow.remaining_ms = left_ms(self.now, self.timers.state.at());
             self.flow.grace_ms = self.timers.grace.at().map(|at| left_ms(self.now, Some(at)));

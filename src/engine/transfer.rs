@@ -11,6 +11,8 @@
 //! Each step can be cut and is done again from its start: Save before its record is only a copy, Restore
 //! after its record takes everything from the scratch page.
 
+use sota_mutants::{Mutant, active};
+
 use super::{
     Engine, Fetch,
     journal::Key,
@@ -238,6 +240,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             staging::make_blank(flash.staging(), self.erased_to)?;
             self.erased_to += page;
         }
+        if active(Mutant::ProgressBeforeBlock)
+            && let Some(journal) = self.journal.as_mut()
+        {
+            journal.progress(flash.journal(), end)?;
+        }
         staging::write(flash.staging(), at, bytes)?;
         match self.journal.as_mut() {
             Some(journal) => journal.progress(flash.journal(), end),
@@ -304,7 +311,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.begin_hash(flash);
                 } else if at == start {
                     self.page_is_good(at);
-                } else if staging::blank(flash.staging(), at, start + page)? {
+                } else if active(Mutant::TornPageTrusted)
+                    || staging::blank(flash.staging(), at, start + page)?
+                {
                     self.page_is_good(start + page);
                 } else {
                     self.work = Work::Save;
@@ -343,7 +352,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     fn begin_hash<F: Flash>(&mut self, flash: &mut F) {
         match self.boundary(flash, self.flow.piece_start) {
             Some(digests) => {
-                self.digests = digests;
+                if !active(Mutant::DigestsNotCarried) || self.flow.piece_start == 0 {
+                    self.digests = digests;
+                }
                 self.work = Work::Hash {
                     at: self.flow.piece_start,
                 };

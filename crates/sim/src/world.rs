@@ -30,12 +30,13 @@ use crate::rng::Rng;
 use crate::rules::{Book, Broken, Rule, Verdict, broken};
 use crate::setup::{self, PRODUCT, Setup};
 use crate::story;
-use crate::uart::Line;
+use crate::uart::{Line, LineFaults};
 
 /// The Center's address.
 pub const CENTER: &str = "10.0.0.1:5683";
 /// After the last fault an upgrade has this long to end. The longest legal wait is the MCU's 20 minutes of flashing and
-/// the Center's back-off between two offers; a device that was away is found by the push every 10 minutes.
+/// the Center's back-off between two offers; a device that was away is found by the push every 10 minutes. Two lifetimes
+/// come on top: behind a NAT that forgets, a device with nothing to say is reached again when it updates its registration.
 pub const BOUND: Micros = 12 * 3_600 * 1_000_000;
 /// How long everything must be quiet before a world is over.
 const QUIET: Micros = 30_000_000;
@@ -126,6 +127,8 @@ pub struct World {
     /// The latest time the Center's wall clock showed.
     pub(crate) latest: i64,
     pub(crate) operated: bool,
+    /// The UART changed bytes.
+    pub(crate) garbled: bool,
     pub(crate) acknowledged: Vec<(Endpoint, String, State)>,
     pub(crate) rng: Rng,
     /// Every flash operation is followed by a look at what the MCU would boot.
@@ -211,6 +214,7 @@ impl World {
             worn: false,
             latest: 0,
             operated: false,
+            garbled: setup.noise != LineFaults::NONE,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),
             look_always: false,
@@ -298,11 +302,12 @@ impl World {
                 let seen = format!("{} datagrams by {}", self.datagrams, clock(self.now));
                 self.rule(broken(Rule::Rest, seen));
             }
-            if self.now > self.last_fault.saturating_add(BOUND) && self.worn {
+            let bound = BOUND + 2 * u64::from(self.setup.lifetime_s) * 1_000_000;
+            if self.now > self.last_fault.saturating_add(bound) && self.worn {
                 // The Center ends it in seven days: nobody confirms.
                 break;
             }
-            if self.now > self.last_fault.saturating_add(BOUND) {
+            if self.now > self.last_fault.saturating_add(bound) {
                 let seen = self.unfinished();
                 self.rule(broken(Rule::Ends, seen));
             }

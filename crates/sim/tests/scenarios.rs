@@ -116,6 +116,9 @@ scenarios! {
 
     // A person.
     cancelled_before_it_begins: {} [at(ms(5_010), What::Operator(Operator::Cancel))] => Either;
+    cancelled_in_download: { package: 8 * 1024, piece: 4 * 1024, baud: 9_600 } [
+        at(s(8), What::Operator(Operator::Cancel)),
+    ] => Failed;
     terminated: {} [at(s(6), What::Operator(Operator::Terminate))] => Either;
 
     // Who gets a plan.

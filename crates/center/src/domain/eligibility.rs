@@ -1,6 +1,7 @@
 //! Is this device offered this plan now, and if not, which rule forbids it.
 
 use sota_errors::CenterError;
+use sota_mutants::{Mutant, active};
 
 use super::{
     ComponentKind, ComponentState, Device, DeviceState, PLAN_LIST_LIMIT, PackageType, Plan,
@@ -65,7 +66,9 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if plan.end_at.is_some_and(|end| end <= now) {
         return Err(CenterError::PlanOver.into());
     }
-    plan.includes(&device.endpoint.device_key)?;
+    if !active(Mutant::BlacklistAfterOffer) {
+        plan.includes(&device.endpoint.device_key)?;
+    }
     if let Some(entry) = entry {
         match entry.state {
             DeviceState::Upgraded | DeviceState::NoUpdateRequired => {

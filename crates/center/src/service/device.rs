@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 use sota_errors::CenterError;
 use sota_lwm2m::objects::plan::State;
+use sota_mutants::{Mutant, active};
 
 use super::offers::Occasion;
 use super::{ATTEMPTS, Expiry, Service, line};
@@ -336,6 +337,9 @@ impl Service {
                     return Ok(());
                 }
             };
+            if active(Mutant::ReportNotStored) {
+                return Ok(());
+            }
             let mut changes = vec![line(Some(plan.id), endpoint, now, reason, text)];
             changes.extend(began(&plan, &entry, now));
             changes.push(Change::PlanDevice(entry.clone()));

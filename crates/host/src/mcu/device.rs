@@ -19,6 +19,7 @@ use embedded_storage::nor_flash::NorFlash;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sota_errors::McuError;
+use sota_mutants::{Mutant, active};
 
 const RECORD: u32 = 256;
 const MARK: u32 = 16;
@@ -266,10 +267,14 @@ impl<F: NorFlash> Device<F> {
                 self.tail.resize(whole, 0xff);
             }
             let whole = self.tail.len() - self.tail.len() % F::WRITE_SIZE;
+            let page_ends = end == length || end.is_multiple_of(Self::PAGE);
+            if page_ends && active(Mutant::MarkBeforePage) {
+                self.mark()?;
+            }
             flash(self.flash.write(at, &self.tail[..whole]))?;
             self.tail.drain(..whole);
             self.place = end;
-            if end == length || end.is_multiple_of(Self::PAGE) {
+            if page_ends && !active(Mutant::MarkBeforePage) {
                 self.mark()?;
             }
         }

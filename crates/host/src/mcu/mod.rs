@@ -27,6 +27,7 @@ use at_client::{AtClient, Heard, fields};
 use device::{Device, Package};
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
+use sota_mutants::{Mutant, active};
 use std::collections::VecDeque;
 
 /// What an MCU is made with.
@@ -364,7 +365,7 @@ impl<F: NorFlash> Mcu<F> {
 
     /// Every byte is in the flash.
     fn finish(&mut self, now: u64) -> Result<(), McuError> {
-        if self.device.verify()? {
+        if self.device.verify()? || active(Mutant::BootUnverified) {
             self.events.push_back(McuEvent::Verified);
             self.command(now, Step::Update, "AT+QIOTUPDATE=3");
             return Ok(());

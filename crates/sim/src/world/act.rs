@@ -110,6 +110,7 @@ impl World {
         self.worn |= matches!(fault.what, What::McuSectorDies(_));
         self.rotten |= matches!(fault.what, What::FlipMcu { .. });
         self.operated |= fault.is_operator();
+        self.garbled |= matches!(fault.what, What::Uart(..) | What::Babble(..));
         let until = fault.lasts_until(self.now);
         self.last_fault = self.last_fault.max(until);
         let device = &mut self.devices[0];

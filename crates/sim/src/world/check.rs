@@ -54,6 +54,9 @@ impl World {
                     // A journal that lost its newest record goes on from the one before.
                     if !self.harmed {
                         self.rule(verdict);
+                        if let Some(reason) = reason {
+                            self.rule(rules::sound(reason.number()));
+                        }
                     }
                 }
                 Seen::Fetch(from, to) => {
@@ -130,6 +133,13 @@ impl World {
             if matches!(event, McuEvent::Booted(_)) {
                 self.check_boot(index);
             }
+            // The UART has no check of its own for what is read: there the digests are for.
+            if let McuEvent::Error(error) = event
+                && !self.harmed
+                && !self.garbled
+            {
+                self.rule(rules::sound(error.number()));
+            }
         }
         let operations = self.devices[index].mcu.power().operations();
         if self.look_always && operations != self.looked {
@@ -151,7 +161,7 @@ impl World {
         for (version, file) in VERSIONS.iter().skip(1).zip(&self.files) {
             images.push((version, &file.bytes));
         }
-        let verdict = rules::boots(would, &images);
+        let verdict = rules::boots(would, &images, self.garbled);
         if !self.rotten {
             self.rule(verdict);
         }

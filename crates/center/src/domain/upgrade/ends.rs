@@ -1,6 +1,7 @@
 //! How a step, a set and a device's part in the plan end.
 
 use sota_errors::{CenterError, Reason};
+use sota_mutants::{Mutant, active};
 
 use super::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, Outstanding, PlanDevice, describe,
@@ -159,7 +160,8 @@ impl PlanDevice {
             .iter()
             .filter(|s| s.state == ComponentState::UpgradeFailed)
             .any(|s| s.failure.is_some_and(final_failure));
-        let over = beyond_mending || self.cancel_requested || self.failures > retry_times;
+        let spent = self.failures > retry_times && !active(Mutant::RetriesNotCounted);
+        let over = beyond_mending || self.cancel_requested || spent;
         self.cancel_requested = false;
         self.turn();
         if over {
