@@ -427,7 +427,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         if self.flow.active.is_some() && self.active_slot().is_none()
-            || self.flow.active.is_none() && self.flow.live == 0
+            || self.flow.active.is_none()
+                && (self.flow.live == 0 || self.flow.state > State::Refused)
         {
             self.flow = Flow::default();
             return;

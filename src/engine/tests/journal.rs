@@ -73,6 +73,22 @@ fn an_upgrade_whose_offer_is_lost_is_over() {
     assert_eq!(w.offer(), Ok(()));
 }
 
+/// Found by fuzzing: states from 4 on are those of one component; without it the offsets meant nothing, and staging
+/// was read behind its end.
+#[test]
+fn a_download_of_no_component_is_over() {
+    for state in [State::DownloadStarts, State::Downloaded, State::Updating] {
+        let mut w = at(Config::default(), 2);
+        w.engine.flow.state = state;
+        (w.engine.flow.piece_start, w.engine.flow.progress) = (7_000_000, 1 << 30);
+        w.engine.save(w.now, &mut w.flash).unwrap();
+        w.restart();
+        w.settle();
+        assert_eq!(w.engine.state(), State::None);
+        assert_eq!(w.offer(), Ok(()));
+    }
+}
+
 /// Erases per MiB of package, as docs/journal.md states them.
 #[test]
 fn wear() {
