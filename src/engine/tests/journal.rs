@@ -81,7 +81,7 @@ fn a_download_of_no_component_is_over() {
         let mut w = at(Config::default(), 2);
         w.engine.flow.state = state;
         (w.engine.flow.piece_start, w.engine.flow.progress) = (7_000_000, 1 << 30);
-        w.engine.save(w.now, &mut w.flash).unwrap();
+        w.engine.save(&mut w.flash).unwrap();
         w.restart();
         w.settle();
         assert_eq!(w.engine.state(), State::None);
