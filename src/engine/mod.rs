@@ -7,12 +7,14 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod` | the public API |
+//! | `config` | what a product sets |
 //! | `state` | the state machine: what each state does on entry, its timers, restarts, the ends |
 //! | `plan` | offers, the host's answer, download information, versions announced |
 //! | `transfer` | pieces: blocks, digests, rescue of a torn page, reads, rewind |
 //! | `queue` | what waits for cloud and for the host |
 //! | `versions`, `strategy`, `digest`, `staging`, `journal`, `record` | what their names say |
 
+mod config;
 mod digest;
 mod journal;
 mod plan;
@@ -29,6 +31,7 @@ mod versions;
 use embedded_storage::nor_flash::NorFlash;
 use heapless::{String, Vec};
 
+pub use self::config::Config;
 pub use self::versions::LIST_LEN;
 use self::{
     digest::Digests,
@@ -47,70 +50,6 @@ use crate::{
     },
     platform::{Flash, Readings},
 };
-
-/// What a product sets. Times in milliseconds.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// QuecThing to the letter: its timers, restarts and version rule.
-    pub strict: bool,
-    /// Offers are confirmed without the host.
-    pub auto_confirm: bool,
-    /// Greatest piece in bytes; rounded down to a multiple of 1024. `None`: what staging holds.
-    pub piece_limit: Option<u32>,
-    /// Identifier of the module's own component.
-    pub own_component: ComponentName,
-    /// Version the module runs.
-    pub own_version: Version,
-    /// Bytes of the module's firmware slot; `None`: the module cannot be upgraded.
-    pub firmware_slot: Option<u32>,
-    /// State 2: longest wait for the download information.
-    pub info_wait_ms: u32,
-    /// State 4: longest wait for the first block.
-    pub start_ms: u32,
-    /// State 5: time between two events 10702; also how often a suspended download is judged again.
-    pub tick_ms: u32,
-    /// State 8: longest time between two reads of the MCU.
-    pub read_ms: u32,
-    /// State 9: longest time until the MCU reports its new version.
-    pub update_ms: u32,
-    /// State 9: how long an MCU that announced its source version may still come with the target.
-    pub revert_grace_ms: u32,
-    /// Download errors in a row that are forgiven.
-    pub failures_max: u8,
-}
-
-impl Default for Config {
-    /// Not strict, times for NB-IoT.
-    fn default() -> Self {
-        Config {
-            strict: false,
-            auto_confirm: false,
-            piece_limit: None,
-            own_component: ComponentName::new(),
-            own_version: Version::new(),
-            firmware_slot: None,
-            info_wait_ms: 697_500,
-            start_ms: 552_500,
-            tick_ms: 5_000,
-            read_ms: 60_000,
-            update_ms: 1_200_000,
-            revert_grace_ms: 180_000,
-            failures_max: 5,
-        }
-    }
-}
-
-impl Config {
-    /// QuecThing to the letter.
-    pub fn strict() -> Self {
-        Config {
-            strict: true,
-            info_wait_ms: 30_000,
-            start_ms: 5_000,
-            ..Config::default()
-        }
-    }
-}
 
 /// The engine. `BLOCK` is the greatest block in bytes, a power of two from 16 to 1024.
 // The small and often used first: a small processor reaches the first 32 bytes, and words in the first 128, with

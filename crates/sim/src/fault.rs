@@ -65,6 +65,8 @@ pub enum Operator {
     Request,
     /// The host refuses (action 0).
     Refuse,
+    /// The host announces this version of the MCU (SetMcuVersion).
+    Announce(&'static str),
 }
 
 /// What goes wrong.

@@ -58,6 +58,8 @@ pub struct Setup {
     pub noise: LineFaults,
     /// Baud of the UART.
     pub baud: u32,
+    /// Most bytes of one read of the MCU, 1..=1024.
+    pub read_size: usize,
     /// A NAT before the module that forgets after this time.
     pub nat_idle: Option<Micros>,
     /// QuecThing to the letter.
@@ -91,6 +93,7 @@ impl Default for Setup {
             network: Profile::LAN,
             noise: LineFaults::NONE,
             baud: 921_600,
+            read_size: 1024,
             nat_idle: None,
             strict: false,
             queue_mode: false,
@@ -156,7 +159,10 @@ impl Setup {
 
     /// The MCU of a device.
     pub fn mcu(&self) -> mcu::Config {
-        mcu::Config::new(COMPONENT, VERSIONS[0], self.package.next_multiple_of(1024))
+        mcu::Config {
+            read_size: self.read_size,
+            ..mcu::Config::new(COMPONENT, VERSIONS[0], self.package.next_multiple_of(1024))
+        }
     }
 
     /// Battery and signal.

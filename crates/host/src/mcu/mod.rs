@@ -164,7 +164,7 @@ pub struct Mcu<F> {
     bad_images: u32,
     /// Refusals of action 3 in a row.
     refused: u32,
-    /// Failures since the last step that went well on its flash.
+    /// Failures since the last image was booted.
     failures: u32,
     status: Status,
     events: VecDeque<McuEvent>,

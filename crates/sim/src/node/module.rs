@@ -334,6 +334,7 @@ impl ModuleNode {
             moved = true;
             self.tell_engine(r);
         }
+        r.cloud.on_readings(self.readings);
         let random = self.rng.next_u32();
         let room = r.to_engine.is_empty() && r.held_to_engine.is_none() && r.room;
         r.cloud.poll(ms, random, room);

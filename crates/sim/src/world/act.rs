@@ -11,7 +11,7 @@ use crate::fault::{Edge, Fault, Operator, Way, What, When};
 use crate::flash::{CutMoment, SimFlash};
 use crate::node::Node;
 use crate::node::center::{OWNER, done};
-use crate::setup::{self, Setup};
+use crate::setup::{self, COMPONENT, Setup};
 use crate::uart::LineFaults;
 
 /// A machine that lost power by a flash operation or commit without a fault of the list naming the time gets it back
@@ -210,9 +210,13 @@ impl World {
                 });
                 return self.center_stepped(off);
             }
-            Operator::Request | Operator::Refuse => {
+            Operator::Request | Operator::Refuse | Operator::Announce(_) => {
                 let command = match act {
                     Operator::Request => Command::Request(1),
+                    Operator::Announce(version) => Command::SetMcuVersion(
+                        COMPONENT.try_into().unwrap_or_default(),
+                        version.try_into().unwrap_or_default(),
+                    ),
                     _ => Command::Action(0),
                 };
                 self.devices[0].module.command(self.now, command);

@@ -175,12 +175,10 @@ impl World {
             return;
         };
         let view = engine.view();
-        let verdict = device.book.restart(
-            &view.plan,
-            engine.progress().0,
-            engine.state(),
-            excused || device.book.rewound,
-        );
+        let durable = engine.progress().0;
+        let verdict = device
+            .book
+            .restart(&view.plan, durable, engine.state(), excused);
         self.tell(&Node::Module(index).to_string(), || {
             format!(
                 "goes on in {:?} at {} of {}",
@@ -293,9 +291,10 @@ impl World {
             let begun = done(self.center.store().plan(&OWNER, self.plans[plan]))
                 .ok()
                 .flatten()
-                .is_some_and(|p| p.activated_at.is_some());
+                // One that was over before it was activated never will be.
+                .is_some_and(|p| p.activated_at.is_some() || p.state.over());
             if !begun {
-                self.after(self.now + 1, Later::Activate(plan));
+                self.after(self.now + 1_000_000, Later::Activate(plan));
                 return false;
             }
             let over = (0..self.devices.len()).all(|i| {
@@ -309,7 +308,8 @@ impl World {
                 let entry = self.entry(i, plan);
                 let done = entry.as_ref().is_none_or(|e| e.state.over());
                 // In the plan, but the plan does not offer: waiting is right.
-                let held = entry.as_ref().is_some_and(|e| !e.open) && self.operated;
+                let held = entry.as_ref().is_some_and(|e| !e.open)
+                    && (self.operated || self.setup.end_at.is_some());
                 on && (rests || plan < last)
                     && (done || held)
                     && (entry.is_some() || self.stays_out(i))
