@@ -223,6 +223,7 @@ impl World {
                     ..
                 } => self.engine.tell(ToEngine::DownloadInfo {
                     ticket: 2,
+                    instance: self.engine.shown(),
                     info: info("plan", package(LENGTH)),
                 }),
                 _ => {}

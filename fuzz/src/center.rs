@@ -262,6 +262,7 @@ impl World {
                     battery_limit_percent: 30,
                     min_signal_dbm: -113,
                     use_space: LENGTH as u32,
+                    components: what >> 4 & 3,
                 },
                 info,
                 sha256,

@@ -211,7 +211,7 @@ impl Checked {
             if !wanted.started || wanted.to == u32::MAX && end == length {
                 self.tell(ToEngine::FetchStarted {
                     total: Some(length),
-                    etag: heapless::Vec::from_slice(b"v1").expect("short"),
+                    etag: sota_coap::Etag::new(b"v1").expect("short"),
                 });
             }
             self.tell(ToEngine::Block {
@@ -259,6 +259,11 @@ impl Checked {
             ToCloud::View(_) | ToCloud::Connect(_) | ToCloud::Request { .. } => {}
         }
         self.to_cloud.push(message);
+    }
+
+    /// Instance of the component that is shown: the one under upgrade, or the first that was offered.
+    pub fn shown(&self) -> u8 {
+        self.engine.view().active.unwrap_or(1)
     }
 
     fn check_report(&mut self, instance: u8, state: State) {
@@ -403,6 +408,7 @@ impl Checked {
         assert_eq!(self.ask(Command::Action(1), &mut []), Reply::Ok);
         self.tell(ToEngine::DownloadInfo {
             ticket: 3,
+            instance: self.shown(),
             info: info("good", bytes),
         });
         assert_eq!(self.verdicts.pop(), Some((3, Ok(()))), "good information");

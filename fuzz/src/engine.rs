@@ -70,7 +70,16 @@ pub fn step(engine: &mut Checked, input: &mut Input<'_>) {
         1 => offer(engine, input),
         2 => {
             let info = download_info(input);
-            engine.tell(ToEngine::DownloadInfo { ticket: 2, info });
+            // Now and then of a component that has no offer.
+            let instance = match info.length % 8 {
+                7 => 3,
+                _ => engine.shown(),
+            };
+            engine.tell(ToEngine::DownloadInfo {
+                ticket: 2,
+                instance,
+                info,
+            });
         }
         3 => engine.tell(ToEngine::Cancel {
             ticket: 3,
@@ -88,7 +97,7 @@ pub fn step(engine: &mut Checked, input: &mut Input<'_>) {
                 1 => Some(input.u32()),
                 _ => Some(LENGTHS[usize::from(choice >> 4) % LENGTHS.len()] as u32),
             };
-            let etag = heapless::Vec::from_slice(etag).expect("short");
+            let etag = sota_coap::Etag::new(etag).unwrap_or_default();
             engine.tell(ToEngine::FetchStarted { total, etag });
         }
         6 => block(engine, input),
@@ -185,6 +194,8 @@ fn offer(engine: &mut Checked, input: &mut Input<'_>) {
         battery_limit_percent: input.of(&[0, 0, 30, 100]),
         min_signal_dbm: input.of(&[0, 0, -113]),
         use_space: input.of(&[0, 5_000, 2_000, u32::MAX]),
+        // One of two that are offered together.
+        components: choice >> 7 << 1,
     };
     let door = match choice & 0x40 {
         0 => Door::Plan,

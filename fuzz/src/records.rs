@@ -82,6 +82,7 @@ fn typed<'a>(value: &RawValue<'a>) -> Option<Value<'a>> {
     match *value {
         RawValue::Tlv(bytes) => Some(Value::Opaque(bytes)),
         RawValue::Typed(value) => Some(value),
+        RawValue::Single(value) => Some(Value::Float(value.into())),
         RawValue::Text(_) | RawValue::Absent => None,
     }
 }

@@ -434,6 +434,18 @@ async fn a_plan_goes_with_everything_about_it(store: &dyn Store) {
         texts(store.log(&ME, &endpoint, None, 2).await.expect("read")),
         ["y", "z"]
     );
+    for stale in [
+        Change::DeletePlan(PlanId(5), 99),
+        Change::DeleteModel(ModelId(3), 99),
+    ] {
+        let refused = store.commit(&ME, vec![log(None, "lost"), stale]).await;
+        assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+        assert_eq!(
+            texts(store.log(&ME, &endpoint, None, 9).await.expect("read")),
+            ["x", "y", "z"],
+            "a commit that fails leaves the log as it was"
+        );
+    }
     let of_plan = store
         .log(&ME, &endpoint, Some(PlanId(5)), 9)
         .await

@@ -230,9 +230,23 @@ impl Store for MemoryStore {
         self.goes_on(Cut::Before)?;
         {
             let mut tables = self.tables();
+            // The log only grows, but for a deleted plan: copied at each commit it would make a long life quadratic. What a
+            // commit that fails has put at its end is cut off again.
+            let shrinks = |change: &Change| matches!(change, Change::DeletePlan(..));
+            let kept = match changes.iter().any(shrinks) {
+                true => None,
+                false => Some(std::mem::take(&mut tables.log)),
+            };
             let mut next = tables.clone();
-            for change in changes {
-                next.apply(scope, change)?;
+            let lines = kept.as_ref().map(Vec::len);
+            next.log = kept.unwrap_or(next.log);
+            let mut changes = changes.into_iter();
+            if let Err(error) = changes.try_for_each(|change| next.apply(scope, change)) {
+                if let Some(lines) = lines {
+                    next.log.truncate(lines);
+                    tables.log = next.log;
+                }
+                return Err(error);
             }
             *tables = next;
         }
