@@ -24,6 +24,8 @@ const HEADER: u32 = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"SOTJ");
 const LONG: u8 = 0xA5;
 const SHORT: u8 = 0x5A;
+/// The next sector could not be erased ahead of time.
+const UNPREPARED: u32 = u32::MAX;
 /// Greatest payload of a record, in bytes.
 pub(super) const PAYLOAD_MAX: usize = 640;
 
@@ -54,7 +56,9 @@ impl Key {
     pub(super) const fn for_test(key: u8) -> Key {
         Key(key)
     }
-    const COUNT: usize = 8 + crate::message::COMPONENTS;
+    /// The next sector is erased, whole.
+    const READY: Key = Key::offer(crate::message::COMPONENTS as u8);
+    const COUNT: usize = 9 + crate::message::COMPONENTS;
 }
 
 /// What was in flash.
@@ -78,8 +82,8 @@ pub(super) struct Journal {
     end: u32,
     /// Address of the last record per key, 0 = none (0 is always a header).
     live: [u32; Key::COUNT],
-    /// The next sector is known to be erased.
-    next_ready: bool,
+    /// Bytes of the next sector that were erased, or [`UNPREPARED`].
+    prepared: u32,
 }
 
 /// Records begin at multiples of this.
@@ -118,7 +122,7 @@ impl Journal {
             sequence: 0,
             end: 0,
             live: [0; Key::COUNT],
-            next_ready: false,
+            prepared: 0,
         };
         let mut found = Found::Nothing;
         for sector in 0..sectors {
@@ -150,6 +154,11 @@ impl Journal {
         self.current * self.sector_size
     }
 
+    /// Address of the next sector.
+    fn next(&self) -> u32 {
+        (self.current + 1) % self.sectors * self.sector_size
+    }
+
     fn limit(&self) -> u32 {
         self.base() + self.sector_size
     }
@@ -177,6 +186,12 @@ impl Journal {
                 (8 + len).next_multiple_of(slot)
             };
             self.end = at;
+        }
+        // That a sector reads blank does not say that its erase was finished, and the record does not say that nothing
+        // was copied there since.
+        let next = self.next();
+        if self.has(Key::READY) && staging::blank(flash, next, next + self.sector_size)? {
+            self.prepared = self.sector_size;
         }
         Ok(())
     }
@@ -307,15 +322,18 @@ impl Journal {
 
     /// Copies the live records to the next sector and goes on there.
     fn move_on<N: NorFlash>(&mut self, flash: &mut N) -> Result<(), Reason> {
-        let next = (self.current + 1) % self.sectors;
-        let base = next * self.sector_size;
-        self.next_ready = false;
-        let mut page = base;
-        while page < base + self.sector_size {
-            staging::make_blank(flash, page)?;
-            page += staging::page::<N>();
+        let base = self.next();
+        let mut prepared = self.prepared;
+        self.prepared = 0;
+        if prepared > self.sector_size {
+            prepared = 0;
+        }
+        while prepared < self.sector_size {
+            staging::erase(flash, base + prepared)?;
+            prepared += staging::page::<N>();
         }
         let mut live = self.live;
+        live[usize::from(Key::READY.0)] = 0;
         let mut end = base + HEADER;
         // In the order of the keys: FLOW before PROGRESS, which it would make void.
         for (key, at) in live.iter_mut().enumerate().filter(|(_, at)| **at != 0) {
@@ -345,39 +363,34 @@ impl Journal {
         flash
             .write(base, &header)
             .map_err(|_| Reason::FlashWriteFailed)?;
-        self.current = next;
+        self.current = base / self.sector_size;
         self.sequence = sequence;
         self.end = end;
         self.live = live;
         Ok(())
     }
 
-    /// Erases at most one page of the next sector ahead of time, so that moving on takes no erase.
-    /// Gives whether it is done.
-    pub(super) fn prepare<N: NorFlash>(&mut self, flash: &mut N) -> Result<bool, Reason> {
-        if self.next_ready {
-            return Ok(true);
+    /// Erases one page of the next sector ahead of time, so that moving on takes no erase.
+    pub(super) fn prepare<N: NorFlash>(&mut self, flash: &mut N) -> Result<(), Reason> {
+        if !self.wants_prepare() {
+            return Ok(());
         }
-        let base = (self.current + 1) % self.sectors * self.sector_size;
-        let mut page = base;
-        while page < base + self.sector_size {
-            if !staging::blank(flash, page, page + staging::page::<N>())? {
-                staging::make_blank(flash, page)?;
-                return Ok(false);
-            }
-            page += staging::page::<N>();
+        staging::erase(flash, self.next() + self.prepared)?;
+        self.prepared += staging::page::<N>();
+        // Without room for the record the sector is erased once more after a restart.
+        if !self.wants_prepare() && self.end + 16.max(slot::<N>()) <= self.limit() {
+            self.append(flash, Key::READY, &[1])?;
         }
-        self.next_ready = true;
-        Ok(true)
+        Ok(())
     }
 
     /// Gives up preparing: moving on tries again.
     pub(super) fn leave_unprepared(&mut self) {
-        self.next_ready = true;
+        self.prepared = UNPREPARED;
     }
 
     /// Whether [`Journal::prepare`] has work.
     pub(super) fn wants_prepare(&self) -> bool {
-        !self.next_ready
+        self.prepared < self.sector_size
     }
 }

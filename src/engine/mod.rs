@@ -227,6 +227,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             Command::Rewind(offset) => self.rewind(readings, flash, offset),
             Command::Announce => {
+                self.announce_plan();
                 self.announce();
                 Ok(())
             }

@@ -57,6 +57,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             {
                 return Ok(());
             }
+            // It did not hear how that ended either: the next try has another name.
+            State::None
+                if door == Door::Plan
+                    && !self.flow.standard
+                    && self.slot(instance) == Some(&offer) =>
+            {
+                self.report_end(instance);
+                return Ok(());
+            }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
             State::PlanReceived if self.is_of_set(&offer) => {}
             State::None | State::PlanReceived => {
@@ -108,6 +117,21 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         Ok(())
+    }
+
+    /// 3, 6, 11 or 12 once more.
+    fn report_end(&mut self, instance: u8) {
+        let last = self.versions.last.get(usize::from(instance));
+        let (state, reason) = match (self.flow.state, last) {
+            (state @ (State::Refused | State::DownloadError), _) => (state, self.flow.reason),
+            (_, Some(Some(Err(reason)))) => (State::Failure, Some(*reason)),
+            _ => (State::Success, None),
+        };
+        self.queue.report(Report {
+            instance,
+            state,
+            reason,
+        });
     }
 
     /// Whether an offer belongs to the set that waits for the host's answer.

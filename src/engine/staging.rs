@@ -74,12 +74,10 @@ pub(super) fn blank<N: ReadNorFlash>(flash: &mut N, from: u32, to: u32) -> Resul
     Ok(true)
 }
 
-/// Erases the page at `from`, unless it is erased already: erases are what wears the part.
-pub(super) fn make_blank<N: NorFlash>(flash: &mut N, from: u32) -> Result<(), Reason> {
+/// Erases the page at `from`, also when it reads blank: after an erase that power cut short a page may do so and
+/// lose bits later.
+pub(super) fn erase<N: NorFlash>(flash: &mut N, from: u32) -> Result<(), Reason> {
     let to = from + page::<N>();
-    if blank(flash, from, to)? {
-        return Ok(());
-    }
     flash
         .erase(from, to)
         .map_err(|_| Reason::FlashEraseFailed)?;

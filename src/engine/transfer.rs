@@ -3,8 +3,8 @@
 //!
 //! | work | one step |
 //! |---|---|
-//! | Check | after a start: is the rest of the page behind the last durable block erased? |
-//! | Save | no: its good bytes go to the scratch page, and the journal says so |
+//! | Check | after a start: does the last durable block end within a page? |
+//! | Save | yes: the page's good bytes go to the scratch page, and the journal says so; what follows them may read erased and be half written |
 //! | Restore | the page is erased and its good bytes come back; the journal forgets |
 //! | Hash | some KiB of the complete piece go through the digests |
 //!
@@ -237,7 +237,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let page = staging::page::<F::Staging>();
         let to = at + bytes.len() as u32;
         while self.erased_to < to {
-            staging::make_blank(flash.staging(), self.erased_to)?;
+            staging::erase(flash.staging(), self.erased_to)?;
             self.erased_to += page;
         }
         if active(Mutant::ProgressBeforeBlock)
@@ -277,7 +277,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.give_up(flash, reason);
             }
         } else if self.wants_erase() {
-            match staging::make_blank(flash.staging(), self.erased_to) {
+            match staging::erase(flash.staging(), self.erased_to) {
                 Ok(()) => self.erased_to += staging::page::<F::Staging>(),
                 Err(reason) => self.give_up(flash, reason),
             }
@@ -311,9 +311,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     self.begin_hash(flash);
                 } else if at == start {
                     self.page_is_good(at);
-                } else if active(Mutant::TornPageTrusted)
-                    || staging::blank(flash.staging(), at, start + page)?
-                {
+                } else if active(Mutant::TornPageTrusted) {
                     self.page_is_good(start + page);
                 } else {
                     self.work = Work::Save;
@@ -321,7 +319,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             Work::Save => {
                 let scratch = staging::usable(flash.staging());
-                staging::make_blank(flash.staging(), scratch)?;
+                staging::erase(flash.staging(), scratch)?;
                 staging::copy(flash.staging(), start, scratch, at - start)?;
                 let rescue = Rescue {
                     page: start,
@@ -334,7 +332,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             Work::Restore(rescue) => {
                 let scratch = staging::usable(flash.staging());
-                staging::make_blank(flash.staging(), rescue.page)?;
+                staging::erase(flash.staging(), rescue.page)?;
                 staging::copy(flash.staging(), scratch, rescue.page, rescue.len)?;
                 self.append(flash.journal(), Key::RESCUE, &[])?;
                 self.page_is_good(rescue.page + page);

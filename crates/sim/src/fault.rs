@@ -144,23 +144,6 @@ impl Fault {
             _ => now,
         }
     }
-
-    /// It may change what a flash holds, so that a package can be refused rightly.
-    pub fn harms_flash(&self) -> bool {
-        matches!(
-            self.what,
-            What::FlipStaging { .. }
-                | What::FlipJournal { .. }
-                | What::FlipMcu { .. }
-                | What::StagingSectorDies(_)
-                | What::McuSectorDies(_)
-        )
-    }
-
-    /// A person's act.
-    pub fn is_operator(&self) -> bool {
-        matches!(self.what, What::Operator(_))
-    }
 }
 
 /// Virtual time as people read it.

@@ -185,7 +185,9 @@ impl Book {
         let free = over(from) || matches!(from, State::PlanReceived | State::DownloadError);
         let legal = state == State::PlanReceived && free
             || reachable(from, state)
-            || restarted && (state == from || over(from));
+            || restarted && (state == from || over(from))
+            // The Center did not hear it, and offered the same again.
+            || state == from && (over(from) || from == State::DownloadError);
         if legal {
             Ok(())
         } else {
@@ -250,15 +252,14 @@ impl Book {
     }
 }
 
-/// The MCU boots one of these images, whole. `noisy`: the UART harmed bytes, and the simulated MCU takes its version's
-/// name from a line that carries no checksum (10700); a real one has the name in its image, so only the image counts.
-pub fn boots(would: Option<(String, Vec<u8>)>, images: &[(&str, &[u8])], noisy: bool) -> Verdict {
+/// The MCU boots one of these images, whole.
+pub fn boots(would: Option<(String, Vec<u8>)>, images: &[(&str, &[u8])]) -> Verdict {
     let Some((version, image)) = would else {
         return broken(Rule::Boots, "the MCU boots no image");
     };
     if images
         .iter()
-        .any(|(known, bytes)| (noisy || *known == version) && *bytes == image.as_slice())
+        .any(|(known, bytes)| *known == version && *bytes == image.as_slice())
     {
         return Ok(());
     }

@@ -11,6 +11,7 @@
 
 mod act;
 mod check;
+mod excuses;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ use crate::rules::{Book, Broken, Rule, Verdict, broken};
 use crate::setup::{self, PRODUCT, Setup};
 use crate::story;
 use crate::uart::{Line, LineFaults};
+use excuses::Excuses;
 
 /// The Center's address.
 pub const CENTER: &str = "10.0.0.1:5683";
@@ -40,7 +42,7 @@ pub const CENTER: &str = "10.0.0.1:5683";
 pub const BOUND: Micros = 12 * 3_600 * 1_000_000;
 /// How long everything must be quiet before a world is over.
 const QUIET: Micros = 30_000_000;
-/// Datagrams a device causes at most: an MCU that asks for a plan every 30 s over the whole bound, on a bad network.
+/// Datagrams a device causes at most in [`BOUND`]: an MCU that asks for a plan every 30 s, on a bad network.
 const TALK: u64 = 20_000;
 /// Turns at one virtual time after which the world is said to stand still.
 const STANDSTILL: u32 = 100_000;
@@ -119,16 +121,9 @@ pub struct World {
     /// The last time anything but time happened.
     pub(crate) lively: Micros,
     pub(crate) broken: Option<Broken>,
-    pub(crate) harmed: bool,
-    /// A bit of the MCU's flash flipped: its running image may be the one that rots.
-    pub(crate) rotten: bool,
-    /// A page of the MCU's flash died: it may never be able to take a plan.
-    pub(crate) worn: bool,
+    pub(crate) excuses: Excuses,
     /// The latest time the Center's wall clock showed.
     pub(crate) latest: i64,
-    pub(crate) operated: bool,
-    /// The UART changed bytes.
-    pub(crate) garbled: bool,
     pub(crate) acknowledged: Vec<(Endpoint, String, State)>,
     pub(crate) rng: Rng,
     /// Every flash operation is followed by a look at what the MCU would boot.
@@ -209,12 +204,8 @@ impl World {
             last_fault: setup.activate_at,
             lively: 0,
             broken: None,
-            harmed: false,
-            rotten: false,
-            worn: false,
+            excuses: Excuses::new(setup.noise != LineFaults::NONE),
             latest: 0,
-            operated: false,
-            garbled: setup.noise != LineFaults::NONE,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),
             look_always: false,
@@ -298,12 +289,13 @@ impl World {
             if self.is_over() {
                 break;
             }
-            if self.datagrams > TALK * self.setup.devices as u64 {
+            let talk = TALK * (self.now / BOUND).max(1);
+            if self.datagrams > talk * self.setup.devices as u64 {
                 let seen = format!("{} datagrams by {}", self.datagrams, clock(self.now));
                 self.rule(broken(Rule::Rest, seen));
             }
             let bound = BOUND + 2 * u64::from(self.setup.lifetime_s) * 1_000_000;
-            if self.now > self.last_fault.saturating_add(bound) && self.worn {
+            if self.now > self.last_fault.saturating_add(bound) && self.excuses.never_answers() {
                 // The Center ends it in seven days: nobody confirms.
                 break;
             }

@@ -197,7 +197,23 @@ fn another_set_or_a_cancel_takes_the_place_of_one_that_was_not_answered() {
         assert_eq!(w.reports, expected);
         assert_eq!(w.codes().len(), expected.len());
         assert_eq!(w.engine.state(), State::None);
+        // The server writes it again because it did not hear how it ended: it is told, and nothing begins.
+        w.forget();
+        let mut again = vec![(2, State::Failure, Some(Reason::Cancelled))];
         assert_eq!(tell(&mut w, 0), Ok(()));
+        if both {
+            assert_eq!(tell(&mut w, 1), Ok(()));
+            again.push(other);
+        }
+        w.settle();
+        assert_eq!(w.reports, again);
+        assert_eq!(w.codes(), []);
+        assert_eq!(w.engine.state(), State::None);
+        for (offer, _) in &mut w.set {
+            offer.plan = "7-2".try_into().unwrap();
+        }
+        assert_eq!(tell(&mut w, 0), Ok(()));
+        assert_eq!(w.engine.state(), State::PlanReceived);
         // what came through one door waits for the other no longer than it takes to cancel
         w.door = Door::Standard;
         assert_eq!(tell(&mut w, 1), Err(Reason::UpgradeBusy));

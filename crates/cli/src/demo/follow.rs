@@ -8,6 +8,7 @@ use crate::out::Out;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use sota_errors::ProgramError;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ pub(super) struct Follow {
     state: u64,
     /// The last event of the module.
     event: String,
+    /// Events of a plan or a piece that were shown.
+    shown: BTreeSet<String>,
 }
 
 impl Follow {
@@ -66,6 +69,7 @@ impl Follow {
             center_version: String::new(),
             state: 0,
             event: String::new(),
+            shown: BTreeSet::new(),
         }
     }
 
@@ -172,6 +176,7 @@ impl Follow {
         let number = |name: &str| line[name].as_u64();
         if let Some(count) = number("restarted") {
             self.retransmissions = (self.retransmissions(), 0);
+            self.shown.clear();
             self.say(format_args!(
                 "the module was killed; started again ({count})"
             ));
@@ -193,8 +198,15 @@ impl Follow {
             }
         }
         if let (Some(code), Some(payload)) = (line["event"].as_str(), line["payload"].as_str()) {
-            // 10702 comes again every 5 s: shown once, until the module says something else.
-            let repeated = code == "7,10702" && self.event == code;
+            // 10702 comes again every 5 s: shown once, until the module says something else. 10700, 10701 and 10703 come
+            // again when the MCU asks for them, which it does because they have no checksum.
+            let repeated = match code {
+                "7,10702" => self.event == code,
+                "7,10700" | "7,10701" | "7,10703" => {
+                    !self.shown.insert(format!("{code} {payload}"))
+                }
+                _ => false,
+            };
             if !repeated {
                 self.say(format_args!("module: event {code} {payload}"));
             }

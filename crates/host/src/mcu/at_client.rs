@@ -34,6 +34,7 @@ pub struct AtClient {
     tx: VecDeque<u8>,
     /// When the answer of the command in flight is lost.
     until: Option<u64>,
+    timeout_ms: u64,
     read: Option<(u32, usize)>,
     quiet_until: u64,
 }
@@ -46,6 +47,7 @@ impl Default for AtClient {
             data: None,
             tx: VecDeque::new(),
             until: None,
+            timeout_ms: 0,
             read: None,
             quiet_until: 0,
         }
@@ -72,6 +74,7 @@ impl AtClient {
     pub fn send(&mut self, now: u64, command: &str, timeout_ms: u64) {
         self.tx.extend(command.bytes().chain([b'\r']));
         self.until = Some(now + timeout_ms);
+        self.timeout_ms = timeout_ms;
         self.data = None;
         self.read = None;
     }
@@ -119,6 +122,8 @@ impl AtClient {
                 if let Some(data) = &mut self.data {
                     data.push(*byte);
                 }
+                // On a slow line the data alone may take longer than an answer.
+                self.until = Some(now + self.timeout_ms);
                 *left -= 1;
                 if *left == 0 {
                     self.parse = Parse::Line;

@@ -8,7 +8,8 @@
 //! | Hello | `AT` | Announce |
 //! | Announce | `AT+QIOTMCUVER="c","v"` | Request |
 //! | Request | `AT+QIOTOTAREQ=1` | Online |
-//! | Online, 10700 heard | plan into flash, `AT+QIOTUPDATE=1` | waits for 10701 |
+//! | Online, 10700 heard once | `AT+QIOTOTARD=?` | 10700 again |
+//! | Online, 10700 heard twice | plan into flash, `AT+QIOTUPDATE=1` | waits for 10701 |
 //! | Online, package known, no piece | `AT+QIOTOTARD=?` now and then | 10701, 10703 |
 //! | place before the piece | `AT+SOTAREWIND=place` | waits for 10703 |
 //! | place in the piece | `AT+QIOTOTARD=place,n` | flash, again |
@@ -16,19 +17,25 @@
 //! | place at the end | digests over the flash, `AT+QIOTUPDATE=3` | swap, reset: Hello |
 //!
 //! An unanswered command is not simply sent again where that could do harm: after a lost answer to
-//! action 2 the present piece is asked for first.
+//! action 2 the present piece is asked for first. 10700 and 10701 have no checksum, and what they say decides what the
+//! MCU calls itself and which image it takes: two of them must say the same.
 
 pub mod at_client;
 pub mod device;
+mod doubt;
 #[cfg(test)]
 mod tests;
 
 use at_client::{AtClient, Heard, fields};
 use device::{Device, Package};
+use doubt::Doubt;
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
 use sota_mutants::{Mutant, active};
 use std::collections::VecDeque;
+
+/// How long a line that was asked for may take, ms: its line at 9600 baud, twice.
+const SAY_AGAIN_MS: u64 = 500;
 
 /// What an MCU is made with.
 #[derive(Clone, Debug)]
@@ -158,6 +165,10 @@ pub struct Mcu<F> {
     next_request: u64,
     /// A plan that waits for its answer.
     offer: Option<(String, Option<bool>)>,
+    /// Targets and sizes of 10700s that were heard once.
+    plans: Doubt<(String, u32)>,
+    /// The same for 10701.
+    packages: Doubt<Package>,
     piece: Option<(u32, u32)>,
     first_read: Option<Vec<u8>>,
     silent: u32,
@@ -183,6 +194,8 @@ impl<F: NorFlash> Mcu<F> {
             wait_until: 0,
             next_request: 0,
             offer: None,
+            plans: Doubt::default(),
+            packages: Doubt::default(),
             piece: None,
             first_read: None,
             silent: 0,
@@ -295,6 +308,8 @@ impl<F: NorFlash> Mcu<F> {
 
     fn open(&mut self, at: u64) {
         self.opening = Some(Step::Hello);
+        self.plans.clear();
+        self.packages.clear();
         self.piece = None;
         self.first_read = None;
         self.wait_until = at;
@@ -335,6 +350,19 @@ impl<F: NorFlash> Mcu<F> {
             }
             return Ok(());
         }
+        if self.plans.wants_asking() || self.packages.wants_asking() {
+            self.command(now, Step::Ask, "AT+QIOTOTARD=?");
+            return Ok(());
+        }
+        // A module that does not say it again.
+        if let Some((target, space)) = self.plans.newest() {
+            self.plan(now, target, space);
+            return self.next_step(now);
+        }
+        if let Some(package) = self.packages.newest() {
+            self.announced(now, package)?;
+            return self.next_step(now);
+        }
         if now >= self.next_request && self.device.package().is_none() {
             self.open(now);
             return self.next_step(now);
@@ -346,6 +374,10 @@ impl<F: NorFlash> Mcu<F> {
         let length = self.device.package().map(|package| package.length);
         let place = self.device.place();
         match (length, self.piece) {
+            // An earlier try brought all of it, and the module verifies it piece by piece before it lets it be booted.
+            (Some(length), Some((start, piece))) if place == length && start + piece < length => {
+                self.command(now, Step::Next, "AT+QIOTUPDATE=2");
+            }
             (Some(length), _) if place == length => self.finish(now)?,
             (Some(_), Some((start, _))) if place < start => {
                 self.events.push_back(McuEvent::Rewind(place));
@@ -427,7 +459,9 @@ impl<F: NorFlash> Mcu<F> {
                 self.wait_until = now + self.config.ask_ms;
             }
             (Step::Ask, _) => {
-                if self.piece.is_none() {
+                if self.plans.asked() | self.packages.asked() {
+                    self.wait_until = now + SAY_AGAIN_MS;
+                } else if self.offer.is_none() && self.piece.is_none() {
                     self.wait_until = now + self.config.ask_ms;
                 }
             }
@@ -473,6 +507,33 @@ impl<F: NorFlash> Mcu<F> {
         Ok(())
     }
 
+    /// What 10700 says is to be answered.
+    fn plan(&mut self, now: u64, target: String, space: u32) {
+        self.plans.clear();
+        let fits = space <= self.device.slot_size();
+        if !fits {
+            self.error(McuError::SlotTooSmall);
+        }
+        let answer = match (fits, self.config.auto_confirm) {
+            (false, _) => Some(false),
+            (true, auto) => auto.then_some(true),
+        };
+        self.events.push_back(McuEvent::Plan(target.clone()));
+        self.offer = Some((target, answer));
+        self.wait_until = now;
+    }
+
+    /// What 10701 says counts.
+    fn announced(&mut self, now: u64, package: Package) -> Result<(), McuError> {
+        self.packages.clear();
+        let length = package.length;
+        self.device.announce(package)?;
+        let from = self.device.place();
+        self.events.push_back(McuEvent::Download { length, from });
+        self.wait_until = now + self.config.ask_ms;
+        Ok(())
+    }
+
     fn on_line(&mut self, now: u64, line: &str) -> Result<(), McuError> {
         let Some(event) = line.strip_prefix("+QIOTEVT: ") else {
             return Ok(());
@@ -486,26 +547,24 @@ impl<F: NorFlash> Mcu<F> {
                 let Ok(space) = space.parse::<u32>() else {
                     return Ok(());
                 };
-                let fits = space <= self.device.slot_size();
-                if !fits {
-                    self.error(McuError::SlotTooSmall);
+                if self.plans.hear(((*target).into(), space)) {
+                    self.plan(now, (*target).into(), space);
+                } else {
+                    self.wait_until = now;
                 }
-                let answer = match (fits, self.config.auto_confirm) {
-                    (false, _) => Some(false),
-                    (true, auto) => auto.then_some(true),
-                };
-                self.events.push_back(McuEvent::Plan((*target).into()));
-                self.offer = Some(((*target).into(), answer));
-                self.wait_until = now;
             }
             (["7", "10701", _, length, digests @ ..], true) => {
-                if let Some(package) = package(length, digests) {
-                    self.device.announce(package.clone())?;
-                    self.events.push_back(McuEvent::Download {
-                        length: package.length,
-                        from: self.device.place(),
-                    });
-                    self.wait_until = now + self.config.ask_ms;
+                let Some(package) = package(length, digests) else {
+                    return Ok(());
+                };
+                let known = self.device.package() == Some(&package);
+                if self.device.pending().is_none() {
+                    return Ok(());
+                }
+                if known || self.packages.hear(package.clone()) {
+                    self.announced(now, package)?;
+                } else {
+                    self.wait_until = now;
                 }
             }
             (["7", "10703", _, length, start, piece], true) => {

@@ -106,11 +106,7 @@ impl World {
     pub(super) fn happen(&mut self, fault: Fault) {
         self.tell("fault", || fault.to_string());
         self.lively = self.now;
-        self.harmed |= fault.harms_flash();
-        self.worn |= matches!(fault.what, What::McuSectorDies(_));
-        self.rotten |= matches!(fault.what, What::FlipMcu { .. });
-        self.operated |= fault.is_operator();
-        self.garbled |= matches!(fault.what, What::Uart(..) | What::Babble(..));
+        self.excuses.note(&fault);
         let until = fault.lasts_until(self.now);
         self.last_fault = self.last_fault.max(until);
         let device = &mut self.devices[0];

@@ -9,17 +9,17 @@ use sota_host::mcu::McuEvent;
 
 use super::{Later, QUIET, World};
 use crate::fault::clock;
-use crate::net::Profile;
 use crate::node::Node;
 use crate::node::center::{OWNER, done};
 use crate::node::module::Seen;
 use crate::rules::{self, Rule, broken};
 use crate::setup::{PRODUCT, Setup, VERSIONS};
+use crate::uart::LineFaults;
 
 impl World {
     /// Looks at what a module did in a step; `off`: its power went in it.
     pub(super) fn look_at_module(&mut self, index: usize, off: bool) {
-        let excused = self.harmed || self.setup.strict;
+        let excused = self.excuses.forgets(index) || self.setup.strict;
         let who = Node::Module(index).to_string();
         for seen in std::mem::take(&mut self.devices[index].module.seen) {
             match seen {
@@ -40,7 +40,8 @@ impl World {
                 Seen::Event(event) => {
                     self.tell(&who, || format!("event {event:?}"));
                     let verdict = self.devices[index].book.event(&event);
-                    if !self.harmed {
+                    // A journal that lost its newest record goes on from the one before.
+                    if !self.excuses.forgets(index) {
                         self.rule(verdict);
                     }
                     self.check_downloaded(index, &event);
@@ -51,12 +52,13 @@ impl World {
                         format!("reports {state:?} of instance {instance} {reason:?}")
                     });
                     let verdict = self.devices[index].book.report(state);
-                    // A journal that lost its newest record goes on from the one before.
-                    if !self.harmed {
+                    if !self.excuses.forgets(index) {
                         self.rule(verdict);
-                        if let Some(reason) = reason {
-                            self.rule(rules::sound(reason.number()));
-                        }
+                    }
+                    if let Some(reason) = reason
+                        && !self.excuses.staging_rots(index)
+                    {
+                        self.rule(rules::sound(reason.number()));
                     }
                 }
                 Seen::Fetch(from, to) => {
@@ -116,7 +118,7 @@ impl World {
         };
         let range = piece.start as usize..(piece.start + piece.piece_length) as usize;
         let of = |file: &crate::node::center::File| file.bytes.get(range.clone()) == Some(&staged);
-        if !self.files.iter().any(of) && !self.harmed {
+        if !self.files.iter().any(of) && !self.excuses.staging_rots(index) {
             let seen = format!("staging does not hold {}..{}", range.start, range.end);
             self.rule(broken(Rule::Downloaded, seen));
         }
@@ -135,8 +137,9 @@ impl World {
             }
             // The UART has no check of its own for what is read: there the digests are for.
             if let McuEvent::Error(error) = event
-                && !self.harmed
-                && !self.garbled
+                && !self
+                    .excuses
+                    .mcu_finds_damage(index, self.setup.noise != LineFaults::NONE)
             {
                 self.rule(rules::sound(error.number()));
             }
@@ -161,14 +164,14 @@ impl World {
         for (version, file) in VERSIONS.iter().skip(1).zip(&self.files) {
             images.push((version, &file.bytes));
         }
-        let verdict = rules::boots(would, &images, self.garbled);
-        if !self.rotten {
+        let verdict = rules::boots(would, &images);
+        if !self.excuses.image_rots(index) {
             self.rule(verdict);
         }
     }
 
     pub(super) fn check_restart(&mut self, index: usize) {
-        let excused = self.harmed || self.setup.strict;
+        let excused = self.excuses.forgets(index) || self.setup.strict;
         let device = &mut self.devices[index];
         device.book.rewound = false;
         let Some(engine) = device.module.engine() else {
@@ -309,7 +312,7 @@ impl World {
                 let done = entry.as_ref().is_none_or(|e| e.state.over());
                 // In the plan, but the plan does not offer: waiting is right.
                 let held = entry.as_ref().is_some_and(|e| !e.open)
-                    && (self.operated || self.setup.end_at.is_some());
+                    && (self.excuses.stopped() || self.setup.end_at.is_some());
                 on && (rests || plan < last)
                     && (done || held)
                     && (entry.is_some() || self.stays_out(i))
@@ -322,7 +325,7 @@ impl World {
     }
 
     fn stays_out(&self, index: usize) -> bool {
-        self.setup.leaves_out(index) || self.operated || self.setup.end_at.is_some()
+        self.setup.leaves_out(index) || self.excuses.stopped() || self.setup.end_at.is_some()
     }
 
     pub(super) fn unfinished(&self) -> String {
@@ -348,12 +351,17 @@ impl World {
             for plan in 0..self.plans.len() {
                 let target = VERSIONS[plan + 1];
                 let state = self.entry(index, plan).map(|e| e.state);
+                if state.is_none() && plan > 0 && self.excuses.never_answers() {
+                    // The plan before never ended, so this one did not begin.
+                    continue;
+                }
                 let runs = VERSIONS.iter().position(|v| *v == version) > Some(plan);
-                if state == Some(DeviceState::Upgraded) && !runs && !self.rotten {
+                if state == Some(DeviceState::Upgraded) && !runs && !self.excuses.image_rots(index)
+                {
                     let seen = format!("the Center says {target}, the MCU boots {version}");
                     self.rule(broken(Rule::Truth, seen));
                 }
-                let excused = self.harmed || self.operated || self.setup.strict;
+                let excused = self.excuses.may_fail(index) || self.setup.strict;
                 let included = !self.setup.leaves_out(index) && self.setup.end_at.is_none();
                 // The version is the truth: a Center that heard nothing but the version says "no update required".
                 let well = state == Some(DeviceState::Upgraded)
@@ -369,8 +377,7 @@ impl World {
     /// Battery, signal and network allow it, and there were fewer faults than the Center has tries.
     fn can_end_well(&self) -> bool {
         let readings = self.devices[0].module.readings;
-        self.setup.network != Profile::BAD
-            && readings.battery_percent >= Some(30)
+        readings.battery_percent >= Some(30)
             && readings.rsrp_dbm >= Some(-113)
             && self.fault_count <= usize::from(self.setup.retries)
     }

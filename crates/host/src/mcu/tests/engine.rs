@@ -31,6 +31,8 @@ struct Module {
     target: &'static str,
     source: &'static str,
     offers: u32,
+    /// Tries that ended badly: the next has another name.
+    tries: u32,
 }
 
 fn engine_config() -> EngineConfig {
@@ -56,6 +58,7 @@ impl Module {
             target,
             source,
             offers: 0,
+            tries: 0,
         }
     }
 
@@ -70,12 +73,16 @@ impl Module {
             .on_cloud(now, Readings::default(), &mut self.flash, message);
     }
 
+    fn plan(&self) -> String {
+        format!("plan-{}", self.tries)
+    }
+
     fn center(&mut self, now: u64, message: ToCloud) {
         match message {
             ToCloud::Request { .. } if self.engine.version("STM32") == Some(self.source) => {
                 self.offers += 1;
                 let offer = Offer {
-                    plan: "plan".try_into().unwrap(),
+                    plan: self.plan().as_str().try_into().unwrap(),
                     component: "STM32".try_into().unwrap(),
                     kind: ComponentType::Mcu,
                     target: self.target.try_into().unwrap(),
@@ -93,11 +100,15 @@ impl Module {
                 );
             }
             ToCloud::Report {
+                state: State::Refused | State::Failure,
+                ..
+            } => self.tries += 1,
+            ToCloud::Report {
                 state: State::Confirmed | State::DownloadError,
                 ..
             } => {
                 let info = DownloadInfo {
-                    plan: "plan".try_into().unwrap(),
+                    plan: self.plan().as_str().try_into().unwrap(),
                     length: self.image.len() as u32,
                     md5: Some(md5::Md5::digest(&self.image).into()),
                     crc32: Some(crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&self.image)),

@@ -1,0 +1,91 @@
+//! What went wrong so far and which rule that excuses. All of it is about device 0; the others are held to every rule.
+//!
+//! | fault | may rightly be seen afterwards |
+//! |---|---|
+//! | a bit of staging flips | a piece with other bytes, a package called damaged |
+//! | a bit of the journal flips | the newest record is lost: progress, states and events go back to the one before |
+//! | a page of staging dies | the upgrade fails |
+//! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
+//! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan |
+//! | the UART harms bytes | a package called damaged by the MCU |
+//! | a person stops it | it ends as the person wanted |
+
+use crate::fault::{Fault, Operator, What};
+
+/// See the module's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Excuses {
+    staging_flipped: bool,
+    journal_flipped: bool,
+    staging_died: bool,
+    mcu_flipped: bool,
+    mcu_died: bool,
+    garbled: bool,
+    stopped: bool,
+}
+
+impl Excuses {
+    /// A world whose UARTs are noisy from the beginning, or not.
+    pub(crate) fn new(noisy: bool) -> Excuses {
+        Excuses {
+            garbled: noisy,
+            ..Excuses::default()
+        }
+    }
+
+    /// A fault happens.
+    pub(crate) fn note(&mut self, fault: &Fault) {
+        match fault.what {
+            What::FlipStaging { .. } => self.staging_flipped = true,
+            What::FlipJournal { .. } => self.journal_flipped = true,
+            What::StagingSectorDies(_) => self.staging_died = true,
+            What::FlipMcu { .. } => self.mcu_flipped = true,
+            What::McuSectorDies(_) => self.mcu_died = true,
+            What::Uart(..) | What::Babble(..) => self.garbled = true,
+            What::Operator(
+                Operator::Cancel
+                | Operator::Terminate
+                | Operator::Suspend
+                | Operator::Refuse
+                | Operator::Announce(_),
+            ) => self.stopped = true,
+            _ => {}
+        }
+    }
+
+    /// The module's journal may have lost its newest record.
+    pub(crate) fn forgets(&self, index: usize) -> bool {
+        index == 0 && self.journal_flipped
+    }
+
+    /// Staging may hold other bytes than the package.
+    pub(crate) fn staging_rots(&self, index: usize) -> bool {
+        index == 0 && self.staging_flipped
+    }
+
+    /// The MCU may find the package damaged; `noisy`: all UARTs are.
+    pub(crate) fn mcu_finds_damage(&self, index: usize, noisy: bool) -> bool {
+        noisy || index == 0 && (self.garbled || self.staging_flipped || self.mcu_flipped)
+    }
+
+    /// The MCU's running image may be another.
+    pub(crate) fn image_rots(&self, index: usize) -> bool {
+        index == 0 && self.mcu_flipped
+    }
+
+    /// The MCU may never be able to take a plan.
+    pub(crate) fn never_answers(&self) -> bool {
+        self.mcu_died
+    }
+
+    /// A person stopped the plan, or the device's part in it.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The upgrade may end otherwise than well.
+    pub(crate) fn may_fail(&self, index: usize) -> bool {
+        // A person's act is about the plan.
+        self.stopped || index == 0 && (self.staging_died || self.mcu_died || self.mcu_flipped)
+    }
+}
