@@ -129,7 +129,11 @@ impl Download {
         szx: Szx,
         etag: Etag,
     ) -> Result<Download, TooManyBlocks> {
-        let to = to.unwrap_or(OPEN);
+        let to = match to {
+            // Behind every block number, and not the same as "to the end".
+            Some(OPEN) => return Err(TooManyBlocks),
+            to => to.unwrap_or(OPEN),
+        };
         let download = Download {
             next: from,
             to,
@@ -482,6 +486,7 @@ mod tests {
         assert_eq!(make(1 << 24, Szx::S16), None);
         assert_eq!(make((1 << 24) + 1, Szx::S16), Some(TooManyBlocks));
         assert_eq!(make(1 << 30, Szx::S1024), None);
+        assert_eq!(make(u32::MAX, Szx::S1024), Some(TooManyBlocks));
         // fits at 1024; the server's 16 would not
         let mut d = download(0, Some(1 << 25), 1024);
         let many = Err(Some(TransferError::TooManyBlocks));

@@ -265,14 +265,9 @@ pub(super) fn verdict_code(result: Result<(), Reason>) -> Code {
     match result {
         Ok(()) => Code::CHANGED,
         Err(Reason::UnknownComponent) => Code::NOT_FOUND,
-        Err(
-            Reason::BadOffer
-            | Reason::NoDigest
-            | Reason::BadPackageUri
-            | Reason::UnsupportedProtocol
-            | Reason::NameTooLong,
-        ) => Code::BAD_REQUEST,
-        Err(_) => Code::METHOD_NOT_ALLOWED,
+        // It passes: the server waits and does not count it as a failure.
+        Err(Reason::UpgradeBusy) => Code::METHOD_NOT_ALLOWED,
+        Err(_) => Code::BAD_REQUEST,
     }
 }
 

@@ -80,6 +80,10 @@ pub async fn answer(
                 .await?;
             Ok(Reply::Done)
         }
+        Call::Busy { endpoint, offer } => {
+            service.busy(scope, &endpoint, &offer, now).await?;
+            Ok(Reply::Done)
+        }
         Call::Load { .. } => Err(CenterError::NoSuchPackage.into()),
     }
 }

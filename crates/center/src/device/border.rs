@@ -74,6 +74,13 @@ pub enum Call {
         /// CoAP code, `class << 5 | detail`.
         code: u8,
     },
+    /// The device does not take an offer because it has another upgrade (4.05).
+    Busy {
+        /// Which device.
+        endpoint: Endpoint,
+        /// Name of the offer.
+        offer: String,
+    },
     /// A chunk of a package is wanted: [`Reply::Chunk`], or `NoSuchPackage`.
     Load {
         /// Which package.

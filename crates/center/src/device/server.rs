@@ -247,7 +247,8 @@ fn worker_of(call: &Call) -> usize {
         Call::Update { id, .. } | Call::Deregister { id } => hash(&|h| id.hash(h)),
         Call::Told { endpoint, .. }
         | Call::CancelAnswered { endpoint, .. }
-        | Call::Refused { endpoint, .. } => hash(&|h| endpoint.hash(h)),
+        | Call::Refused { endpoint, .. }
+        | Call::Busy { endpoint, .. } => hash(&|h| endpoint.hash(h)),
         Call::Load { package, chunk } => hash(&|h| (package, chunk).hash(h)),
     };
     (hash % WORKERS as u64) as usize

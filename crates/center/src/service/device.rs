@@ -386,6 +386,20 @@ impl Service {
         .await
     }
 
+    /// The device has another upgrade under way and takes no offer.
+    pub async fn busy(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        offer: &str,
+        now: Time,
+    ) -> Result<(), Problem> {
+        self.answered(scope, endpoint, offer, now, |entry, offer, _| {
+            entry.busy(offer, now)
+        })
+        .await
+    }
+
     async fn answered(
         &self,
         scope: &Scope,

@@ -226,6 +226,13 @@ impl Service {
         // a device that came back without the Plan object takes one component at a time
         if !self.has_plan_object(device) {
             owed.retain(|(index, _)| *index == entry.current);
+        } else if owed.iter().any(|(_, what)| *what == Outstanding::Resume) {
+            // A device that has the offer ignores it; one that lost all it knew begins anew.
+            let written = |i: &usize| entry.steps.get(*i).map(|s| s.state);
+            let lost = entry
+                .offered()
+                .filter(|i| written(i) != Some(ComponentState::Upgrading));
+            owed = lost.map(|i| (i, Outstanding::Offer)).collect();
         }
         if owed.is_empty() {
             return Ok(());

@@ -37,6 +37,9 @@ use std::collections::VecDeque;
 /// How long a line that was asked for may take, ms: its line at 9600 baud, twice.
 const SAY_AGAIN_MS: u64 = 500;
 
+/// Questions for the present piece that no event followed before it asks for a plan again.
+const UNHEARD: u32 = 6;
+
 /// What an MCU is made with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -172,6 +175,8 @@ pub struct Mcu<F> {
     piece: Option<(u32, u32)>,
     first_read: Option<Vec<u8>>,
     silent: u32,
+    /// Questions for the present piece since the last event.
+    unheard: u32,
     bad_images: u32,
     /// Refusals of action 3 in a row.
     refused: u32,
@@ -199,6 +204,7 @@ impl<F: NorFlash> Mcu<F> {
             piece: None,
             first_read: None,
             silent: 0,
+            unheard: 0,
             bad_images: 0,
             refused: 0,
             failures: 0,
@@ -310,6 +316,7 @@ impl<F: NorFlash> Mcu<F> {
         self.opening = Some(Step::Hello);
         self.plans.clear();
         self.packages.clear();
+        self.unheard = 0;
         self.piece = None;
         self.first_read = None;
         self.wait_until = at;
@@ -463,6 +470,11 @@ impl<F: NorFlash> Mcu<F> {
                     self.wait_until = now + SAY_AGAIN_MS;
                 } else if self.offer.is_none() && self.piece.is_none() {
                     self.wait_until = now + self.config.ask_ms;
+                    self.unheard += 1;
+                    if self.unheard >= UNHEARD {
+                        // The module knows nothing of a package: the Center may.
+                        self.open(now);
+                    }
                 }
             }
             (Step::Next | Step::Rewind, _) => {
@@ -538,6 +550,7 @@ impl<F: NorFlash> Mcu<F> {
         let Some(event) = line.strip_prefix("+QIOTEVT: ") else {
             return Ok(());
         };
+        self.unheard = 0;
         let fields = fields(event);
         let mine = fields
             .get(2)

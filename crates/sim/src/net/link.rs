@@ -13,6 +13,9 @@ const HEADERS_V6: u64 = 48;
 /// A datagram out of its place comes at least so much later, also where the delay is 0.
 const APART_US: Micros = 1_000;
 
+/// Silence that ends a burst of losses.
+const BURST_US: Micros = 60_000_000;
+
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     rng: Rng,
@@ -69,6 +72,8 @@ impl Link {
             Some(rate) => begins + (packet * 1_000_000).div_ceil(u64::from(rate.max(1))),
             None => begins,
         };
+        // Bad reception passes with time too, not only with datagrams: else a device that sends one an hour stays in it.
+        self.in_burst &= begins - self.busy_until < BURST_US;
         self.busy_until = sent;
 
         // Every number is drawn, needed or not: see the module's text.

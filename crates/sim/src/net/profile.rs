@@ -21,7 +21,7 @@ pub struct Profile {
     pub mtu: u32,
 }
 
-/// Gilbert-Elliott losses: a link is in a burst or not, and may change at every datagram.
+/// Gilbert-Elliott losses: a link is in a burst or not, and may change at every datagram; a minute's silence ends a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burst {
     /// A burst begins.

@@ -55,6 +55,7 @@ impl World {
                     if !self.excuses.forgets(index) {
                         self.rule(verdict);
                     }
+                    self.excuses.heard(index, state);
                     if let Some(reason) = reason
                         && !self.excuses.staging_rots(index)
                     {
@@ -128,6 +129,10 @@ impl World {
     pub(super) fn look_at_mcu(&mut self, index: usize) {
         while let Some(event) = self.devices[index].mcu.next_event() {
             self.tell(&Node::Mcu(index).to_string(), || format!("{event:?}"));
+            if matches!(event, McuEvent::Rewind(_)) {
+                // Also when the module's power goes in the step that takes it.
+                self.devices[index].book.rewound = true;
+            }
             // An idle MCU says its version now and then.
             if !matches!(event, McuEvent::Announced(_)) {
                 self.lively = self.now;
@@ -171,9 +176,10 @@ impl World {
     }
 
     pub(super) fn check_restart(&mut self, index: usize) {
-        let excused = self.excuses.forgets(index) || self.setup.strict;
         let device = &mut self.devices[index];
-        device.book.rewound = false;
+        // Power went in the step that took the MCU's rewind.
+        let rewound = std::mem::take(&mut device.book.rewound);
+        let excused = self.excuses.forgets(index) || self.setup.strict || rewound;
         let Some(engine) = device.module.engine() else {
             return;
         };

@@ -7,8 +7,10 @@
 //! | a page of staging dies | the upgrade fails |
 //! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
 //! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan |
-//! | the UART harms bytes | a package called damaged by the MCU |
+//! | the UART harms bytes | a package called damaged by the MCU; a plan refused: `=1` and `=0` differ by one bit |
 //! | a person stops it | it ends as the person wanted |
+
+use sota::message::State;
 
 use crate::fault::{Fault, Operator, What};
 
@@ -51,6 +53,12 @@ impl Excuses {
             ) => self.stopped = true,
             _ => {}
         }
+    }
+
+    /// A module reports a state.
+    pub(crate) fn heard(&mut self, index: usize, state: State) {
+        // One flipped bit makes a refusal of the answer.
+        self.stopped |= index == 0 && self.garbled && state == State::Refused;
     }
 
     /// The module's journal may have lost its newest record.

@@ -90,6 +90,9 @@ impl Endpoint {
             return self.step(id, now, step);
         }
         match what.purpose {
+            Purpose::Offer { offer } if code == Code::METHOD_NOT_ALLOWED => {
+                self.call(Pending::Quiet, Call::Busy { endpoint, offer });
+            }
             Purpose::Offer { offer } | Purpose::Download { offer } => {
                 // 5.xx is the device's own trouble and passes: the rules send it again.
                 if code.class() == 4 {

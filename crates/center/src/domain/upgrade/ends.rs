@@ -30,6 +30,9 @@ fn done(state: ComponentState) -> bool {
     )
 }
 
+/// How long a device that was busy is left alone, in ms.
+const BUSY_WAIT: Time = 10 * 60 * 1000;
+
 impl PlanDevice {
     pub(super) fn succeed(
         &mut self,
@@ -113,10 +116,13 @@ impl PlanDevice {
 
     /// Every component still to be done runs its target already: nothing more to do.
     pub fn nothing_left(&mut self, now: Time) {
-        for step in &mut self.steps {
-            if step.state != ComponentState::UpgradeSucceeded {
-                step.state = ComponentState::NoUpdateRequired;
-            }
+        for step in self.steps.iter_mut().filter(|s| !done(s.state)) {
+            // A try of this plan that was given up here may have come to its end.
+            step.state = match self.state == DeviceState::InUpgrade && step.started_at.is_some() {
+                true => ComponentState::UpgradeSucceeded,
+                false => ComponentState::NoUpdateRequired,
+            };
+            step.ended_at = Some(now);
         }
         self.finish(now);
     }
@@ -221,6 +227,48 @@ impl PlanDevice {
         let offered = owed.iter().find(|(_, what)| *what == Outstanding::Offer);
         let index = offered.map_or(self.current, |(index, _)| *index);
         Some(self.fail(index, number, retry_times, now))
+    }
+
+    /// The device answered an offer with "busy": it has not ended another upgrade, perhaps an earlier try of this plan
+    /// that was given up here. That is no failure; it is offered again after a while.
+    pub fn busy(&mut self, offer: u32, now: Time) -> Option<String> {
+        let taken = |i: usize| self.state_of(i) != Some(ComponentState::PlanNotReceived);
+        if offer != self.offer || !self.open || self.offered().any(taken) {
+            return None;
+        }
+        self.open = false;
+        self.deadline = None;
+        self.withdraw();
+        self.not_before = now.saturating_add(BUSY_WAIT);
+        Some("the device is busy with another upgrade; the offer is withdrawn".into())
+    }
+
+    /// A device that was given up runs the target versions after all. A person's word stands.
+    pub(super) fn came_late<'a>(
+        &mut self,
+        version: impl Fn(usize) -> Option<&'a str>,
+        now: Time,
+    ) -> Option<String> {
+        let by_person = [
+            CenterError::CancelledByOperator.number(),
+            CenterError::PlanTerminated.number(),
+        ];
+        let runs = |(index, step): (usize, &super::Step)| {
+            done(step.state)
+                || !step.target_version.is_empty()
+                    && version(index) == Some(step.target_version.as_str())
+                    && !step.failure.is_some_and(|f| by_person.contains(&f))
+        };
+        if self.state != DeviceState::UpgradeFailed || !self.steps.iter().enumerate().all(runs) {
+            return None;
+        }
+        for step in self.steps.iter_mut().filter(|s| !done(s.state)) {
+            step.state = ComponentState::UpgradeSucceeded;
+            step.failure = None;
+            step.ended_at = Some(now);
+        }
+        self.finish(now);
+        Some("runs the target versions after all".into())
     }
 
     /// A person cancels this device. After the MCU began to flash there is no way back; what waits for its turn

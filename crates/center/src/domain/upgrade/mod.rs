@@ -17,6 +17,8 @@
 //! | 9 | Upgrading | a cancel has no effect any more |
 //! | 11 and the version is the target | UpgradeSucceeded | next step, or the device is Upgraded |
 //! | 12 | UpgradeFailed | offers again while retries are left, else the device is UpgradeFailed |
+//! | (4.05 to an offer) | PlanNotReceived | the device has another upgrade: offers again after 10 minutes, no failure |
+//! | (target versions, after UpgradeFailed) | UpgradeSucceeded | the device is Upgraded, unless a person stopped it |
 //!
 //! To a device with the Plan object, components are offered together, as a **set** of one name: its host is asked
 //! once. Each step has its own state; the Center's part of it goes by the set, as on the device:
@@ -391,6 +393,7 @@ impl PlanDevice {
                 _ => self.succeed(index, retry_times, deadlines, now),
             });
         }
+        texts.extend(self.came_late(version, now));
         texts
     }
 
