@@ -555,7 +555,7 @@ fn nonsense_of_any_length_is_counted_where_the_operator_sees_it() {
 #[test]
 fn a_disabled_device_is_refused_and_comes_back_when_it_is_enabled() {
     let folder = tempfile::tempdir().expect("folder");
-    let center = run(&folder, None);
+    let center = run(folder.path(), None);
     center.furnish();
     let mut module = Module::new(center.coap);
     let (code, location) = module.register("pk:d1");

@@ -590,5 +590,6 @@ fn a_device_is_disabled_and_enabled() {
         let address = format!("/api/v1/devices/{{product_key}}/{{device_key}}/{action}");
         assert!(description["paths"][address]["post"].is_object());
     }
-    assert!(description["components"]["schemas"]["Device"]["properties"]["disabled"].is_object());
+    let device = description["components"]["schemas"]["Device"].to_string();
+    assert!(device.contains("\"disabled\":{"), "{device}");
 }
