@@ -570,6 +570,8 @@ fn a_disabled_device_gets_no_download_information() {
     world.disable("d", 6);
     world.report("d", "5-1", State::Confirmed, 7);
     assert_eq!(world.entry("d").steps[0].state, ComponentState::Confirmed);
+    let asked = world.request("d", 8).expect_err("disabled");
+    assert_eq!(asked.error, CenterError::DeviceDisabled);
     done(world.service.cancel(&ME, PlanId(5), "d", 8)).expect("asked");
     assert_eq!(world.sent(), ["disabled"], "not even the cancel is sent");
     world.enable("d", 9);

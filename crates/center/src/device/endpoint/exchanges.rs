@@ -206,7 +206,7 @@ impl Endpoint {
         };
         let endpoint = peer.endpoint.clone();
         let active = matches!(&peer.door, Door::Standard(standard) if standard.active());
-        let poll = active.then(|| now.saturating_add(self.config.poll_ms));
+        let poll = (active && !peer.disabled).then(|| now.saturating_add(self.config.poll_ms));
         self.peers.arm(id, Timer::Poll, poll);
         let Step {
             send,
