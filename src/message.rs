@@ -46,6 +46,8 @@ pub type Ticket = u8;
 pub enum ToEngine<const BLOCK: usize> {
     /// Registered with the server, or no longer.
     Link(bool),
+    /// The server refused the registration (4.03): it does not want this device. Tried again after a pause that grows.
+    Refused,
     /// A plan; answered by [`ToCloud::Verdict`].
     Offer {
         /// Whose answer waits.

@@ -247,7 +247,7 @@ impl World {
             _ => ComponentKind::Firmware,
         };
         let (component, offer) = ("A".to_owned(), "plan".to_owned());
-        let command = match what % 5 {
+        let command = match what % 7 {
             0 => DeviceCommand::Offer {
                 endpoint,
                 offer: Offer {
@@ -288,6 +288,8 @@ impl World {
                 target: "2_0".into(),
                 updating: what & 16 != 0,
             },
+            4 => DeviceCommand::Disabled { endpoint },
+            5 => DeviceCommand::Enabled { endpoint },
             _ => DeviceCommand::ReadVersions { endpoint },
         };
         self.endpoint.command(self.now, command);

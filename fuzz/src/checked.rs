@@ -444,7 +444,8 @@ fn follows(before: State, after: State) -> bool {
         PlanReceived => matches!(after, PlanReceived | Confirmed | Refused | Failure),
         // With several components the others wait in 2 for their turn.
         Confirmed => matches!(after, Confirmed | DownloadStarts | Success | Failure),
-        Refused | Success | Failure => after == PlanReceived,
+        // The same end again: its offer came again.
+        Refused | Success | Failure => after == PlanReceived || after == before,
         // A rewind, or a lost digest state, fetches again.
         DownloadStarts => matches!(
             after,
@@ -454,7 +455,10 @@ fn follows(before: State, after: State) -> bool {
             after,
             DownloadStarts | Downloading | DownloadError | Downloaded | Success | Failure
         ),
-        DownloadError => matches!(after, DownloadStarts | PlanReceived | Success | Failure),
+        DownloadError => matches!(
+            after,
+            DownloadError | DownloadStarts | PlanReceived | Success | Failure
+        ),
         Downloaded => matches!(after, DownloadStarts | Updating | Success | Failure),
         Updating => matches!(after, Success | Failure),
     }

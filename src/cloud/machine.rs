@@ -63,6 +63,8 @@ pub struct Cloud<const BLOCK: usize> {
     asked: bool,
     ticket: u8,
     pub(super) link: Option<bool>,
+    /// The engine is to hear that the server refuses this device.
+    pub(super) refused: bool,
     pub(super) failed: Option<Reason>,
     pub(super) last_error: Option<Reason>,
     message_id: u16,
@@ -122,6 +124,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             ticket: 0,
             asked: false,
             link: None,
+            refused: false,
             started: false,
             block: BlockSlot::default(),
             failed: None,
@@ -355,6 +358,9 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         if let Some(link) = self.link.take() {
             return Some(ToEngine::Link(link));
         }
+        if core::mem::take(&mut self.refused) {
+            return Some(ToEngine::Refused);
+        }
         if let (Some(ask), false) = (&self.device.ask, self.asked) {
             self.asked = true;
             return Some(ask.message(self.ticket));
@@ -377,6 +383,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     /// Whether [`next_to_engine`](Self::next_to_engine) has something.
     pub fn has_to_engine(&self) -> bool {
         self.link.is_some()
+            || self.refused
             || (self.device.ask.is_some() && !self.asked)
             || self.started
             || !self.block.data.is_empty()

@@ -229,6 +229,10 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             self.last_error = reason;
         }
         self.link = Some(false);
+        if reason == Some(Reason::UnknownProduct) {
+            self.refused = true;
+            self.reports.refused();
+        }
     }
 
     /// Writes the next datagram into `out` (`BLOCK + OVERHEAD` bytes): to whom, and its length.

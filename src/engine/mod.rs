@@ -143,6 +143,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.now = now;
         match message {
             ToEngine::Link(up) => self.on_link(up),
+            ToEngine::Refused => self.queue.event(Tag::Access(10431)),
             ToEngine::Offer {
                 ticket,
                 door,

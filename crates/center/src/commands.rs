@@ -6,7 +6,7 @@
 //!
 //! | from the device | call | what follows |
 //! |---|---|---|
-//! | `POST /rd` | `register` | the Location id; [`DeviceCommand`]s still owed; 4.03 for [`UnknownProductKey`](sota_errors::CenterError::UnknownProductKey), 4.00 for a bad name |
+//! | `POST /rd` | `register` | the Location id; [`DeviceCommand`]s still owed; 4.03 for [`UnknownProductKey`](sota_errors::CenterError::UnknownProductKey) and [`DeviceDisabled`](sota_errors::CenterError::DeviceDisabled), 4.00 for a bad name |
 //! | `POST /rd/<id>` | `update` | commands still owed; 4.04 for `UnknownRegistration` |
 //! | `DELETE /rd/<id>` | `deregister` | |
 //! | `POST /dp` with a request | `request` | an offer, or the rule that forbids it in the log |
@@ -79,6 +79,17 @@ pub enum DeviceCommand {
         /// It had begun to update.
         updating: bool,
     },
+    /// An operator disabled the device: it is sent nothing more and its Updates are refused (4.03). What it tells until
+    /// its registration ends is taken.
+    Disabled {
+        /// Which device.
+        endpoint: Endpoint,
+    },
+    /// An operator enabled the device: it is to register again.
+    Enabled {
+        /// Which device.
+        endpoint: Endpoint,
+    },
     /// Read the components' versions and give them to `facts`: the device says success but the target was not reported.
     ReadVersions {
         /// Which device.
@@ -94,6 +105,8 @@ impl DeviceCommand {
             | DeviceCommand::Download { endpoint, .. }
             | DeviceCommand::Cancel { endpoint, .. }
             | DeviceCommand::Resume { endpoint, .. }
+            | DeviceCommand::Disabled { endpoint }
+            | DeviceCommand::Enabled { endpoint }
             | DeviceCommand::ReadVersions { endpoint } => endpoint,
         }
     }

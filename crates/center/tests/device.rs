@@ -551,3 +551,43 @@ fn nonsense_of_any_length_is_counted_where_the_operator_sees_it() {
     module.send(&[(resource::REQUEST, Value::Integer(1))]);
     assert_eq!(module.register("pk:d2").0, Code::CREATED);
 }
+
+#[test]
+fn a_disabled_device_is_refused_and_comes_back_when_it_is_enabled() {
+    let folder = tempfile::tempdir().expect("folder");
+    let center = run(folder.path(), None);
+    center.furnish();
+    let mut module = Module::new(center.coap);
+    let (code, location) = module.register("pk:d1");
+    assert_eq!(code, Code::CREATED);
+    let path = "/api/v1/devices/pk/d1";
+    assert_eq!(center.get(path)["disabled"], false);
+    let disabled = center.post(&format!("{path}/disable"), json!({}));
+    assert_eq!(
+        (&disabled["disabled"], &disabled["registration"]),
+        (&json!(true), &Json::Null)
+    );
+    let update = module.ask(Code::POST, &location, |_| {});
+    let update = Message::new_checked(&update).expect("CoAP");
+    assert_eq!(
+        (update.code(), update.payload()),
+        (Code::FORBIDDEN, &b"1220 DeviceDisabled"[..])
+    );
+    assert_eq!(module.register("pk:d1").0, Code::FORBIDDEN);
+    // what it tells counts as long as its registration would have
+    let version = [
+        (resource::COMPONENT, Value::String("STM32")),
+        (resource::CURRENT_VERSION, Value::String("1_0")),
+    ];
+    module.send(&version);
+    assert_eq!(center.get(path)["components"][0]["version"], "1_0");
+    let enabled = center.post(&format!("{path}/enable"), json!({}));
+    assert_eq!(enabled["disabled"], false);
+    let update = module.ask(Code::POST, &location, |_| {});
+    assert_eq!(
+        Message::new_checked(&update).expect("CoAP").code(),
+        Code::NOT_FOUND
+    );
+    assert_eq!(module.register("pk:d1").0, Code::CREATED);
+    module.send(&version);
+}

@@ -538,3 +538,58 @@ fn what_cannot_be_opened_says_why() {
     assert_eq!(broken.error.name(), "StoreUnusable");
     assert!(broken.detail.contains("center.db"), "{broken}");
 }
+
+#[test]
+fn a_device_is_disabled_and_enabled() {
+    let server = Server::start();
+    let package = server.furnish();
+    server.device("d1");
+    let id = server.made("/api/v1/plans", plan(package));
+    let path = "/api/v1/devices/pk/d1";
+    for _ in 0..2 {
+        let (status, device) = server.post(&format!("{path}/disable"), json!({}));
+        assert_eq!(
+            (status, &device["disabled"]),
+            (200, &json!(true)),
+            "{device}"
+        );
+        assert_eq!(device["registration"], Value::Null);
+    }
+    assert_eq!(server.get(path).1["disabled"], true);
+    assert_eq!(
+        server.get("/api/v1/devices?product_key=pk").1[0]["disabled"],
+        true
+    );
+    server.post(&format!("/api/v1/plans/{id}/activate"), json!({}));
+    let why = || server.get(&format!("{path}/why")).1[0].clone();
+    assert_eq!(
+        (why()["rule"].clone(), why()["number"].clone()),
+        (json!("DeviceDisabled"), json!(1220))
+    );
+    let (status, device) = server.post(&format!("{path}/enable"), json!({}));
+    assert_eq!(
+        (status, &device["disabled"]),
+        (200, &json!(false)),
+        "{device}"
+    );
+    assert_eq!(why()["rule"], "NotConnected");
+    let log = server.get(&format!("{path}/log")).1;
+    let texts: Vec<_> = log
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|l| l["text"].clone())
+        .collect();
+    assert_eq!(texts, ["disabled by an operator", "enabled by an operator"]);
+    for action in ["disable", "enable"] {
+        let unknown = server.post(&format!("/api/v1/devices/pk/d9/{action}"), json!({}));
+        is_error(unknown, 404, "NoSuchDevice");
+    }
+    let (_, description) = server.get("/openapi.json");
+    for action in ["disable", "enable"] {
+        let address = format!("/api/v1/devices/{{product_key}}/{{device_key}}/{action}");
+        assert!(description["paths"][address]["post"].is_object());
+    }
+    let device = description["components"]["schemas"]["Device"].to_string();
+    assert!(device.contains("\"disabled\":{"), "{device}");
+}

@@ -101,5 +101,6 @@ crate::catalogue! {
         LimitReached = 1217, "10000 devices of this plan are in upgrade at once", "wait until some are done";
         RetryLater = 1218, "the upgrade failed and is offered again a little later", "wait, or read the device's log for the cause";
         UpgradeRunning = 1219, "the device is being upgraded by this plan now", "see the plan's device list";
+        DeviceDisabled = 1220, "the device is disabled: it may not register and is offered nothing", "enable it with POST /api/v1/devices/{product_key}/{device_key}/enable";
     }
 }

@@ -33,7 +33,7 @@ crate::catalogue! {
         NoServerAddress = 100, "no server is configured", "set the server with AT+QIOTCFG or in the configuration";
         RegistrationRefused = 101, "the Center refused the registration", "check product key and device key at the Center";
         RegistrationTimeout = 102, "the Center does not answer", "check the network, the server's address and port";
-        UnknownProduct = 103, "the Center does not know the product key", "create the product at the Center or correct the key";
+        UnknownProduct = 103, "the Center refuses the product key or the device (4.03)", "create the product at the Center, correct the key, or enable the device";
         BadPackageUri = 104, "the package's address cannot be used", "use coap://host[:port]/path of at most 255 bytes";
         PackageNotFound = 105, "the server has no such package", "upload the package again";
         PackageRefused = 106, "the server refused to send the package", "check the server's log";

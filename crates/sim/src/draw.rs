@@ -188,6 +188,8 @@ fn what(rng: &mut Rng, setup: &Setup) -> What {
                 Operator::Suspend,
                 Operator::Resume,
                 Operator::Terminate,
+                Operator::Disable,
+                Operator::Enable,
                 Operator::Request,
                 Operator::Refuse,
             ],

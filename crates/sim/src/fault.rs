@@ -61,6 +61,10 @@ pub enum Operator {
     Resume,
     /// Terminates it.
     Terminate,
+    /// Disables device 0.
+    Disable,
+    /// Enables it.
+    Enable,
     /// The module's own program asks for a plan (OtaRequest).
     Request,
     /// The host refuses (action 0).

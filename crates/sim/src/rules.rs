@@ -10,7 +10,7 @@
 //! | Durable | progress that goes back after a power cut was acknowledged before it was in flash |
 //! | States | the Center draws its bar and decides its retries from the order of the states |
 //! | Events | old applications act on each event; one too many starts a second flashing |
-//! | Offered | a device outside the plan that is upgraded is the operator's worst day |
+//! | Offered | a device outside the plan, or disabled, that is upgraded is the operator's worst day |
 //! | Acknowledged | a device never repeats what was acknowledged: lost, it is lost for good |
 //! | Counters | operators decide by the counters |
 //! | Mail | a message lost between threads is a hang that no log explains |
@@ -21,6 +21,7 @@
 use std::collections::BTreeMap;
 
 use sota::message::{Event, Reason, State};
+use sota_center::commands::DeviceCommand;
 use sota_center::domain::{DeviceState, Endpoint, PlanDevice, PlanId, reachable};
 use sota_center::store::{MemoryStore, Page, Store as _};
 use sota_coap::{Code, Kind, Message, option};
@@ -314,6 +315,27 @@ pub fn offered(
         return broken(Rule::Offered, format!("{offer} outside the plan's times"));
     }
     Ok(())
+}
+
+/// A disabled device is told nothing: no offer, no download information, no cancel.
+pub fn not_disabled(store: &MemoryStore, endpoint: &Endpoint, command: &DeviceCommand) -> Verdict {
+    let about_it = matches!(
+        command,
+        DeviceCommand::Disabled { .. } | DeviceCommand::Enabled { .. }
+    );
+    match is_disabled(store, endpoint) && !about_it {
+        true => broken(
+            Rule::Offered,
+            format!("{endpoint} is disabled and was sent {command:?}"),
+        ),
+        false => Ok(()),
+    }
+}
+
+/// An operator disabled the device.
+pub fn is_disabled(store: &MemoryStore, endpoint: &Endpoint) -> bool {
+    let device = done(store.device(&OWNER, endpoint)).ok().flatten();
+    device.is_some_and(|device| device.disabled)
 }
 
 /// What the Center acknowledged is in its store: the state reported, a later one, or a later offer.

@@ -360,6 +360,12 @@ scenarios! {
     suspended_and_resumed: { readings: (10, -90) } [person(s(20), Operator::Suspend), at(s(100), What::Readings(80, -90)), person(s(2_000), Operator::Resume)] => Upgraded;
     cancelled_and_tried_again: {} [person(ms(8_500), Operator::Cancel), person(s(60), Operator::Retry)] => Upgraded, Then("event UpdateFail", "event UpdateOk");
     cancelled_too_late: { baud: 9_600 } [person(s(32), Operator::Cancel)] => Upgraded, Never("event UpdateFail");
+    disabled_before_the_plan: {} [person(s(2), Operator::Disable), at(s(2_000), STAY)] => Untouched, In("None"), Never("event Plan"), Told("Ack 4.03");
+    disabled_in_download: {} [person(ms(8_500), Operator::Disable)] => Upgraded, In("Downloading"), Again(0), Times("says Success", 1);
+    disabled_before_the_download: {} [person(ms(5_200), Operator::Disable), person(s(2_000), Operator::Enable), at(s(8_000), STAY)] => Upgraded, In("Confirmed"), Then("Enabled", "download information");
+    disabled_in_a_download_of_many_pieces: { package: 64 * 1024, piece: 2 * 1024, baud: 9_600, lifetime_s: 60 } [person(ms(8_500), Operator::Disable), person(s(2_000), Operator::Enable), at(s(8_000), STAY)] => Upgraded, In("Downloaded"), Again(1), Then("Ack 4.03", "event UpdateOk"), Then("event UpdateOk", "Enabled"), Told("event Access(10431)");
+    disabled_and_enabled_again: {} [person(s(2), Operator::Disable), person(s(400), Operator::Enable), at(s(2_000), STAY)] => Upgraded, In("None"), Then("Ack 4.03", "Enabled"), Then("Enabled", "event Plan");
+    disabled_over_a_restart_of_the_center: {} [person(s(2), Operator::Disable), cut(CENTER, When::At(s(20)), s(5)), at(s(2_000), STAY)] => Untouched, Never("event Plan"), Then("Ack 4.04", "Ack 4.03");
     host_asks_for_a_plan: {} [person(s(2), Operator::Request)] => Upgraded, Times("event UpdateOk", 1);
 
     // Who gets a plan, and when.

@@ -60,6 +60,7 @@ fn refused_says_why_and_waits_long() {
     let register = w.next();
     w.answer(&register, Code::FORBIDDEN, |_| {});
     assert_eq!(w.cloud.last_error(), Some(Reason::UnknownProduct));
+    assert_eq!(w.engine, [ToEngine::Link(false), ToEngine::Refused]);
     let before = w.now;
     let again = w.next();
     assert!(message(&again).path_is("/rd"));
@@ -204,6 +205,39 @@ fn reports_wait_for_the_registration_and_then_push_back() {
     assert_eq!(value_of(&send, 14).as_deref(), Some("1"));
     w.answer(&send, Code::CHANGED, |_| {});
     assert_eq!(w.cloud.on_engine(w.now, report()), Ok(()));
+}
+
+/// A download goes on while the server refuses the device: its engine must not wait for the queue.
+#[test]
+fn reports_of_a_refused_device_hold_nobody_up() {
+    let mut w = World::new(config());
+    let report = |number| ToCloud::Report {
+        instance: 1,
+        state: State::from_number(number).unwrap(),
+        reason: None,
+    };
+    for _ in 0..16 {
+        w.tell(report(1));
+    }
+    assert_eq!(w.cloud.on_engine(w.now, report(2)), Err(report(2)));
+    let register = w.next();
+    w.answer(&register, Code::FORBIDDEN, |_| {});
+    for _ in 0..15 {
+        w.tell(report(4));
+    }
+    w.tell(report(5));
+    let register = w.next();
+    w.answer(&register, Code::CREATED, |b| {
+        b.option(option::LOCATION_PATH, b"rd");
+    });
+    let mut told = Vec::new();
+    for _ in 0..16 {
+        let send = w.next();
+        told.push(value_of(&send, 13).unwrap());
+        w.answer(&send, Code::CHANGED, |_| {});
+    }
+    assert_eq!(told[..15], ["4"; 15], "the oldest made room");
+    assert_eq!(told[15], "5");
 }
 
 #[test]

@@ -530,3 +530,18 @@ fn a_refusal_is_told_and_over() {
     assert_eq!(view.answer, Some(false));
     assert_eq!(w.offer(), Ok(()));
 }
+
+#[test]
+fn a_refused_registration_is_told_each_time() {
+    let mut w = world(Config::default());
+    assert_eq!(w.ask(Command::Connect(true)), Reply::Ok);
+    w.settle();
+    w.forget();
+    w.tell(ToEngine::Link(false));
+    w.settle();
+    for _ in 0..2 {
+        w.tell(ToEngine::Refused);
+        w.settle();
+    }
+    assert_eq!(w.events, [10474, 10431, 10431].map(Event::Access));
+}

@@ -31,6 +31,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(model, delete_model))
         .routes(routes!(devices))
         .routes(routes!(device))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
         .routes(routes!(device_log))
         .routes(routes!(why))
 }
@@ -177,6 +179,34 @@ async fn device(
     Ok(Json(
         need_device(&api, &Endpoint::new(product_key, device_key)).await?,
     ))
+}
+
+/// Disables a device: it may not register and is offered nothing. Done already: nothing changes.
+#[utoipa::path(post, path = "/api/v1/devices/{product_key}/{device_key}/disable",
+    params(("product_key" = String, Path), ("device_key" = String, Path)),
+    responses((status = 200, body = Device), (status = "4XX", body = ErrorBody)))]
+async fn disable(
+    State(api): State<Api>,
+    Path((product_key, device_key)): Path<(String, String)>,
+) -> Answer<Json<Device>> {
+    let endpoint = Endpoint::new(product_key, device_key);
+    let (scope, now) = (api.scope(), api.now());
+    let disabled = api.service.disable_device(&scope, &endpoint, now).await?;
+    Ok(Json(disabled))
+}
+
+/// Enables a device: it registers at its own next try. Done already: nothing changes.
+#[utoipa::path(post, path = "/api/v1/devices/{product_key}/{device_key}/enable",
+    params(("product_key" = String, Path), ("device_key" = String, Path)),
+    responses((status = 200, body = Device), (status = "4XX", body = ErrorBody)))]
+async fn enable(
+    State(api): State<Api>,
+    Path((product_key, device_key)): Path<(String, String)>,
+) -> Answer<Json<Device>> {
+    let endpoint = Endpoint::new(product_key, device_key);
+    let (scope, now) = (api.scope(), api.now());
+    let enabled = api.service.enable_device(&scope, &endpoint, now).await?;
+    Ok(Json(enabled))
 }
 
 /// The last 1000 lines of a device's log, oldest first.

@@ -5,8 +5,8 @@
 //!
 //! | request | answered | after |
 //! |---|---|---|
-//! | `POST /rd?ep=…` | 2.01 with Location-Path `rd/<id>`; 4.00 bad name, 4.03 unknown product, 5.03 too many | the registration is durable |
-//! | `POST /rd/<id>` | 2.04; 4.04 unknown | the store knows it |
+//! | `POST /rd?ep=…` | 2.01 with Location-Path `rd/<id>`; 4.00 bad name, 4.03 unknown product or disabled, 5.03 too many | the registration is durable |
+//! | `POST /rd/<id>` | 2.04; 4.04 unknown, 4.03 disabled | the store knows it |
 //! | `DELETE /rd/<id>` | 2.02; 4.04 | it is durable |
 //! | `POST /dp` | 2.04; 4.04 not registered, 4.00, 4.15 | what was told is durable |
 //! | `GET /p/<SHA-256>` | see [`super::blocks`] | |
@@ -107,6 +107,8 @@ enum Pending {
     Told(Asker),
     /// Package, chunk, and [`super::packages::Packages::deletions`] at the call.
     Load(PackageId, u64, u64),
+    /// The Update of this peer, which was answered from memory.
+    Known(PeerId),
     /// Nobody waits.
     Quiet,
 }
@@ -288,6 +290,12 @@ impl Endpoint {
                     self.loaded(now, package, chunk, reply);
                 } else {
                     self.load(package, chunk);
+                }
+            }
+            Pending::Known(id) => {
+                // Disabled in between, or by a process whose commands do not come here: it registers again.
+                if reply == Reply::Failed(CenterError::UnknownRegistration) {
+                    self.forget(id);
                 }
             }
             Pending::Quiet => {}

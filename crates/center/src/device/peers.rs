@@ -106,6 +106,8 @@ pub struct Peer {
     pub heard: u64,
     /// It did not answer; nothing is sent before it is heard again.
     pub silent: bool,
+    /// An operator disabled it; no request is sent to it, and its Updates are refused.
+    pub disabled: bool,
     /// Format in which it reads and writes more than one resource.
     pub format: ContentFormat,
     /// Registered objects and instances.
@@ -143,6 +145,7 @@ impl Peer {
             credit: 0,
             heard: now,
             silent: false,
+            disabled: false,
             objects,
             door,
             rtt: Rtt::new(&Params::RFC7252),

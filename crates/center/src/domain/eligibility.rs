@@ -35,8 +35,8 @@ pub struct Candidate<'a> {
 /// The indices of the steps to be offered, in sequence, or the rule that forbids the first. Several only together: then
 /// the steps that follow the first, at most one of each component, up to one that a rule forbids.
 ///
-/// The rules are asked in the order in which a person would: plan, times, lists, history, other plans, version,
-/// conditions, limit.
+/// The rules are asked in the order in which a person would: disabled, plan, times, lists, history, other plans,
+/// version, conditions, limit.
 ///
 /// Battery, signal and space are compared only where the device told them: the device itself judges again when it
 /// confirms and before each piece.
@@ -54,6 +54,7 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if plan.product_key != device.endpoint.product_key || plan.account != device.account {
         return Err(CenterError::OtherProduct.into());
     }
+    device.check_enabled()?;
     match plan.state {
         PlanState::Saved => return Err(CenterError::PlanIsSaved.into()),
         PlanState::Suspended => return Err(CenterError::PlanSuspended.into()),

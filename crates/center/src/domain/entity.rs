@@ -178,6 +178,8 @@ pub struct Device {
     pub first_seen_at: Time,
     /// Last durable contact.
     pub last_seen_at: Time,
+    /// An operator shut it out: it is offered nothing and has no registration.
+    pub disabled: bool,
     /// Present registration.
     pub registration: Option<Registration>,
     /// Counts its changes; 0 = not stored yet.
@@ -197,6 +199,7 @@ impl Device {
             free_space_bytes: None,
             first_seen_at: now,
             last_seen_at: now,
+            disabled: false,
             registration: None,
             revision: 0,
         }
@@ -234,6 +237,24 @@ impl Device {
         self.rsrp_dbm = facts.rsrp_dbm.or(self.rsrp_dbm);
         self.free_space_bytes = facts.free_space_bytes.or(self.free_space_bytes);
         before != *self
+    }
+
+    /// Shuts the device out, or lets it in again; its registration goes with the first. Says whether anything changed.
+    pub fn set_disabled(&mut self, disabled: bool) -> bool {
+        let changes = self.disabled != disabled;
+        self.disabled = disabled;
+        if disabled {
+            self.registration = None;
+        }
+        changes
+    }
+
+    /// A device that is disabled may do nothing.
+    pub fn check_enabled(&self) -> Result<(), Problem> {
+        match self.disabled {
+            true => Err(CenterError::DeviceDisabled.into()),
+            false => Ok(()),
+        }
     }
 
     /// The version this component runs. A model's Firmware component is the module itself whatever the device

@@ -79,7 +79,7 @@ proptest! {
         start_at in 0i64..20, end_at in proptest::option::of(0i64..20), now in 0i64..20,
         battery in proptest::option::of(0u8..=100), rsrp in proptest::option::of(-140i16..-40),
         version in "[12]", second in "[AB]", together: bool, product in proptest::sample::select(vec!["pk", "other"]),
-        in_upgrade in proptest::sample::select(vec![0u64, 9_999, 10_000]),
+        in_upgrade in proptest::sample::select(vec![0u64, 9_999, 10_000]), disabled: bool,
     ) {
         let (plan, steps) = two_steps();
         let plan = Plan { state, whitelist, blacklist, start_at, end_at, ..plan };
@@ -87,6 +87,7 @@ proptest! {
         running(&mut device, [&version, &second]);
         device.battery_percent = battery;
         device.rsrp_dbm = rsrp;
+        device.disabled = disabled;
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together, in_upgrade,
             now,
@@ -94,7 +95,7 @@ proptest! {
         match eligibility(candidate) {
             Ok(set) => {
                 prop_assert!(matches!(state, PlanState::Activated | PlanState::Upgrading));
-                prop_assert!(product == "pk");
+                prop_assert!(product == "pk" && !disabled);
                 prop_assert!(start_at <= now && end_at.is_none_or(|end| now < end));
                 prop_assert!(!plan.blacklist.contains(&key));
                 prop_assert!(plan.whitelist.is_empty() || plan.whitelist.contains(&key));
@@ -468,9 +469,15 @@ fn every_rule_of_eligibility_has_its_name() {
         others: Vec<PlanDevice>,
     }
     type Spoil = fn(&mut Case);
-    let cases: [(CenterError, Spoil); 19] = [
+    let cases: [(CenterError, Spoil); 21] = [
         (CenterError::OtherProduct, |c| {
             c.plan.product_key = "other".into()
+        }),
+        (CenterError::DeviceDisabled, |c| c.device.disabled = true),
+        (CenterError::DeviceDisabled, |c| {
+            c.device.disabled = true;
+            c.entry.open = true;
+            c.plan.state = PlanState::Suspended;
         }),
         (CenterError::PlanIsSaved, |c| {
             c.plan.state = PlanState::Saved

@@ -69,6 +69,7 @@ impl Service {
             let mut changes = Vec::new();
             let mut device = known
                 .unwrap_or_else(|| Device::first_contact(&product, request.endpoint.clone(), now));
+            device.check_enabled()?;
             let old = device.registration.take();
             let old_id = old.as_ref().map(|r| r.id.clone());
             let alive = old.filter(|r| self.expires(r) > now);
@@ -345,7 +346,7 @@ impl Service {
             changes.push(Change::PlanDevice(entry.clone()));
             if self.try_commit(scope, changes).await? {
                 let unsaid = entry.steps.get(index).is_some_and(|step| step.offered);
-                if state == State::Success && unsaid {
+                if state == State::Success && unsaid && !device.disabled {
                     self.send(DeviceCommand::ReadVersions {
                         endpoint: endpoint.clone(),
                     });

@@ -1,13 +1,14 @@
-//! Projects, products, models, packages.
+//! Projects, products, models, packages; which devices are disabled.
 
 use serde::Deserialize;
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::Service;
+use super::{ATTEMPTS, Service, line};
+use crate::commands::DeviceCommand;
 use crate::domain::{
-    Component, ComponentKind, Model, ModelId, Package, PackageFile, PackageId, PackageType,
-    Problem, Product, ProductId, Project, ProjectId, Time,
+    Component, ComponentKind, Device, Endpoint, Model, ModelId, Package, PackageFile, PackageId,
+    PackageType, Problem, Product, ProductId, Project, ProjectId, Time,
 };
 use crate::store::{Change, Scope};
 
@@ -249,6 +250,72 @@ impl Service {
             .commit(scope, vec![Change::DeletePackage(id, package.revision)])
             .await?;
         self.unused_files(scope, &package.files).await
+    }
+
+    /// Disables a device: its registration is gone, a new one is refused, and it is offered and sent nothing. What it
+    /// says of an upgrade that is under way still counts.
+    pub async fn disable_device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        now: Time,
+    ) -> Result<Device, Problem> {
+        self.set_disabled(scope, endpoint, true, now).await
+    }
+
+    /// Enables a device: its next registration is taken, and then it gets what it is owed.
+    pub async fn enable_device(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        now: Time,
+    ) -> Result<Device, Problem> {
+        self.set_disabled(scope, endpoint, false, now).await
+    }
+
+    async fn set_disabled(
+        &self,
+        scope: &Scope,
+        endpoint: &Endpoint,
+        disabled: bool,
+        now: Time,
+    ) -> Result<Device, Problem> {
+        let missing = || Problem::new(CenterError::NoSuchDevice, endpoint.to_string());
+        for _ in 0..ATTEMPTS {
+            let device = self.store.device(scope, endpoint).await?;
+            let mut device = device.ok_or_else(missing)?;
+            let registration = device.registration.as_ref().map(|r| r.id.clone());
+            if !device.set_disabled(disabled) {
+                return Ok(device);
+            }
+            let (number, text, command) = match disabled {
+                true => (
+                    Some(CenterError::DeviceDisabled.number()),
+                    "disabled by an operator",
+                    DeviceCommand::Disabled {
+                        endpoint: endpoint.clone(),
+                    },
+                ),
+                false => (
+                    None,
+                    "enabled by an operator",
+                    DeviceCommand::Enabled {
+                        endpoint: endpoint.clone(),
+                    },
+                ),
+            };
+            let log = line(None, endpoint, now, number, text);
+            let changes = vec![Change::Device(device.clone()), log];
+            if self.try_commit(scope, changes).await? {
+                if let Some(id) = registration {
+                    self.memory().expiry.remove(&id);
+                }
+                self.send(command);
+                device.revision += 1;
+                return Ok(device);
+            }
+        }
+        Err(CenterError::Conflict.into())
     }
 
     /// Those of these files that no package refers to.

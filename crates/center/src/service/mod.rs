@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `device` | the device endpoint: register, update, request, report, facts, answers; see [`crate::commands`] |
 //! | `offers` | who is offered what now; what a device is owed |
-//! | `manage` | projects, products, models, packages |
+//! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 

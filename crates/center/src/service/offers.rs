@@ -74,6 +74,9 @@ impl Service {
     ) -> Result<Option<Result<(), Problem>>, Problem> {
         let device = self.store.device(scope, endpoint).await?;
         let device = device.ok_or(CenterError::NoSuchDevice)?;
+        if let Err(rule) = device.check_enabled() {
+            return Ok(Some(Err(rule)));
+        }
         let entries = self.store.plans_of_device(scope, endpoint).await?;
         if let Some(open) = entries.iter().find(|e| e.open) {
             let mut open = open.clone();
@@ -215,7 +218,7 @@ impl Service {
             .await
     }
 
-    /// Sends what these steps are owed, in the plan's sequence.
+    /// Sends what these steps are owed, in the plan's sequence. A disabled device is told when it is enabled and registers.
     pub(super) async fn send_these(
         &self,
         scope: &Scope,
@@ -223,6 +226,9 @@ impl Service {
         entry: &PlanDevice,
         mut owed: Vec<(usize, Outstanding)>,
     ) -> Result<(), Problem> {
+        if device.disabled {
+            return Ok(());
+        }
         // a device that came back without the Plan object takes one component at a time
         if !self.has_plan_object(device) {
             owed.retain(|(index, _)| *index == entry.current);

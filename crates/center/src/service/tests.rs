@@ -157,6 +157,8 @@ impl World {
             DeviceCommand::Resume {
                 offer, updating, ..
             } => format!("resume {offer} {updating}"),
+            DeviceCommand::Disabled { .. } => "disabled".into(),
+            DeviceCommand::Enabled { .. } => "enabled".into(),
             DeviceCommand::ReadVersions { .. } => "versions".into(),
         };
         sent.into_iter().map(short).collect()
@@ -467,4 +469,112 @@ fn why_names_the_rule() {
     world.tell("d", "STM32", "1", 6);
     assert_eq!(why(7), None);
     assert_eq!(why(9_999_999).as_deref(), Some("NotConnected"));
+}
+
+impl World {
+    fn disable(&self, key: &str, now: Time) {
+        let endpoint = Endpoint::new("pk", key);
+        let device = done(self.service.disable_device(&ME, &endpoint, now)).expect("disabled");
+        assert!(device.disabled && device.registration.is_none());
+    }
+
+    fn enable(&self, key: &str, now: Time) {
+        let endpoint = Endpoint::new("pk", key);
+        let device = done(self.service.enable_device(&ME, &endpoint, now));
+        assert!(!device.expect("enabled").disabled);
+    }
+
+    fn try_register(&self, key: &str, now: Time) -> Option<CenterError> {
+        let request = Register {
+            endpoint: Endpoint::new("pk", key),
+            lifetime_s: 1000,
+            ..Register::default()
+        };
+        let registered = done(self.service.register(&ME, &request, now));
+        registered.err().map(|problem| problem.error)
+    }
+}
+
+#[test]
+fn a_disabled_device_may_not_register_and_is_offered_nothing() {
+    let world = World::ready("d");
+    let first = world.register("d", 3).id;
+    world.disable("d", 3);
+    assert_eq!(world.sent(), ["disabled"]);
+    world.disable("d", 4);
+    assert!(world.sent().is_empty(), "it was already");
+    let rule = Some(CenterError::DeviceDisabled);
+    assert_eq!(world.try_register("d", 5), rule);
+    let update = RegistrationUpdate::default();
+    let updated = done(world.service.update(&ME, &first, &update, 5)).expect_err("gone");
+    assert_eq!(updated.error, CenterError::UnknownRegistration);
+    let status = world.act(PlanAction::Activate, 6);
+    assert_eq!(status.counters.not_upgraded, 1, "it is in the plan");
+    assert_eq!(world.request("d", 7).map_err(|p| Some(p.error)), Err(rule));
+    done(world.service.tick(&ME, 1_000_000)).expect("time passes");
+    assert!(world.sent().is_empty());
+    let why = done(world.service.why(&ME, &Endpoint::new("pk", "d"), None, 7));
+    assert_eq!(
+        why.expect("answered")[0].number,
+        rule.map(CenterError::number)
+    );
+
+    world.enable("d", 8);
+    world.enable("d", 9);
+    assert_eq!(world.sent(), ["enabled"]);
+    assert_eq!(world.try_register("d", 2_000_000), None);
+    done(world.service.tick(&ME, 2_000_000)).expect("the push");
+    assert_eq!(world.sent(), ["offer 5-1 STM32 -> 2"]);
+    let log = world.service.store();
+    let log = done(log.log(&ME, &Endpoint::new("pk", "d"), None, 99)).expect("read");
+    let of = |text: &str| log.iter().filter(|l| l.text.contains(text)).count();
+    let counts = ["disabled by an operator", "enabled by an operator"].map(of);
+    assert_eq!(counts, [1, 1], "{log:?}");
+    let stranger = Endpoint::new("pk", "nobody");
+    let missing = done(world.service.disable_device(&ME, &stranger, 9));
+    assert_eq!(
+        missing.expect_err("unknown").error,
+        CenterError::NoSuchDevice
+    );
+}
+
+#[test]
+fn an_upgrade_in_transfer_goes_on_while_the_device_is_disabled() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::Confirmed, 5);
+    world.report("d", "5-1", State::Downloading, 6);
+    world.sent();
+    world.disable("d", 7);
+    for state in [State::Downloaded, State::Updating, State::Success] {
+        world.report("d", "5-1", state, 8);
+    }
+    assert_eq!(world.entry("d").steps[0].state, ComponentState::Upgrading);
+    world.tell("d", "STM32", "2", 9);
+    let entry = world.entry("d");
+    assert_eq!(entry.steps[0].state, ComponentState::UpgradeSucceeded);
+    // its versions are not read, and the next component is not offered
+    assert_eq!(world.sent(), ["disabled"]);
+    world.enable("d", 10);
+    world.register("d", 1_000_000);
+    done(world.service.tick(&ME, 1_000_000)).expect("the push");
+    assert_eq!(world.sent(), ["enabled", "offer 5-2 ESP -> B"]);
+}
+
+#[test]
+fn a_disabled_device_gets_no_download_information() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    world.report("d", "5-1", State::PlanReceived, 5);
+    world.sent();
+    world.disable("d", 6);
+    world.report("d", "5-1", State::Confirmed, 7);
+    assert_eq!(world.entry("d").steps[0].state, ComponentState::Confirmed);
+    let asked = world.request("d", 8).expect_err("disabled");
+    assert_eq!(asked.error, CenterError::DeviceDisabled);
+    done(world.service.cancel(&ME, PlanId(5), "d", 8)).expect("asked");
+    assert_eq!(world.sent(), ["disabled"], "not even the cancel is sent");
+    world.enable("d", 9);
+    world.register("d", 10);
+    assert_eq!(world.sent(), ["enabled", "cancel 5-1 STM32"]);
 }

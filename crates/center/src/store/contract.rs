@@ -319,6 +319,45 @@ async fn devices_are_found_and_paged(store: &dyn Store) {
     );
 }
 
+async fn a_device_stays_disabled_until_it_is_enabled(store: &dyn Store) {
+    furnish(store).await;
+    let mut new = device("pk", "a");
+    new.registration = Some(Registration {
+        id: "reg-a".into(),
+        ..Registration::default()
+    });
+    store
+        .commit(&ME, vec![Change::Device(new)])
+        .await
+        .expect("done");
+    let endpoint = Endpoint::new("pk", "a");
+    let mut revision = 1;
+    for disabled in [false, true, false] {
+        let read = store.device(&ME, &endpoint).await.expect("read");
+        let mut device = read.expect("there");
+        assert_eq!(
+            (device.disabled, device.revision),
+            (!disabled && revision > 1, revision)
+        );
+        assert_eq!(device.set_disabled(disabled), revision > 1);
+        store
+            .commit(&ME, vec![Change::Device(device)])
+            .await
+            .expect("done");
+        revision += 1;
+        let page = Page {
+            limit: 9,
+            ..Page::default()
+        };
+        let listed = store.devices(&ME, "pk", &page).await.expect("read");
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].disabled, disabled);
+        let registered = store.device_by_registration(&ME, "reg-a").await;
+        let registered = registered.expect("read").is_some();
+        assert_eq!(registered, revision == 2, "it goes with the first disable");
+    }
+}
+
 async fn counters_move_with_the_devices(store: &dyn Store) {
     furnish(store).await;
     for key in ["a", "b", "c"] {
@@ -518,6 +557,7 @@ cases! {
     a_stale_revision_is_a_conflict
     nobody_sees_or_changes_what_is_outside_the_scope
     devices_are_found_and_paged
+    a_device_stays_disabled_until_it_is_enabled
     counters_move_with_the_devices
     deadlines_are_found_earliest_first
     a_plan_goes_with_everything_about_it

@@ -158,6 +158,13 @@ impl<T, const N: usize> SendQueue<T, N> {
         }
     }
 
+    /// The server refuses the registration: until there is a new one a full queue loses its oldest item, because those
+    /// who tell have other things to do meanwhile, such as a download that goes on.
+    pub fn refused(&mut self) {
+        self.refused_once = true;
+        self.failures = 1;
+    }
+
     /// A new registration: another server may stand there now.
     pub fn registered(&mut self) {
         self.phase = Phase::Ready;
@@ -220,6 +227,19 @@ mod tests {
         assert_eq!(q.ended(6_002, Some(0x44), 0), Sent::Acknowledged);
         assert_eq!(q.push(4), Ok(()));
         assert_eq!(q.push(5), Err(5), "back-pressure again");
+    }
+
+    #[test]
+    fn a_refused_registration_holds_nobody_up() {
+        let mut q: SendQueue<u8, 2> = SendQueue::default();
+        q.push(1).unwrap();
+        q.push(2).unwrap();
+        q.refused();
+        q.push(3).unwrap();
+        assert!(q.iter().eq([&2, &3]), "the oldest made room");
+        q.registered();
+        assert_eq!(q.push(4), Err(4), "back-pressure again");
+        assert_eq!(q.due(0), Some(&2), "what was kept is told");
     }
 
     #[test]

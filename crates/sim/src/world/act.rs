@@ -3,7 +3,7 @@
 use embedded_storage::nor_flash::ReadNorFlash as _;
 use sota::message::Command;
 use sota::platform::Readings;
-use sota_center::domain::PlanAction;
+use sota_center::domain::{Endpoint, PlanAction};
 
 use super::{Later, World};
 use crate::Micros;
@@ -11,7 +11,7 @@ use crate::fault::{Edge, Fault, Operator, Way, What, When};
 use crate::flash::{CutMoment, SimFlash};
 use crate::node::Node;
 use crate::node::center::{OWNER, done};
-use crate::setup::{self, COMPONENT, Setup};
+use crate::setup::{self, COMPONENT, PRODUCT, Setup};
 use crate::uart::LineFaults;
 
 /// A machine that lost power by a flash operation or commit without a fault of the list naming the time gets it back
@@ -202,6 +202,17 @@ impl World {
                     let _ = match act {
                         Operator::Cancel => done(service.cancel(&OWNER, plan, &key, now)).map(drop),
                         _ => done(service.retry(&OWNER, plan, &key, now)),
+                    };
+                });
+                return self.center_stepped(off);
+            }
+            Operator::Disable | Operator::Enable => {
+                let off = self.center.act(self.now, |service, now| {
+                    let endpoint = Endpoint::new(PRODUCT, Setup::device_key(0));
+                    // A refusal is an answer: the device has not come yet.
+                    let _ = match act {
+                        Operator::Disable => done(service.disable_device(&OWNER, &endpoint, now)),
+                        _ => done(service.enable_device(&OWNER, &endpoint, now)),
                     };
                 });
                 return self.center_stepped(off);

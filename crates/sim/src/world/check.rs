@@ -205,6 +205,8 @@ impl World {
         for command in std::mem::take(&mut self.center.commands) {
             self.lively = self.now;
             let endpoint = command.endpoint().clone();
+            let verdict = rules::not_disabled(self.center.store(), &endpoint, &command);
+            self.rule(verdict);
             match &command {
                 DeviceCommand::Offer { offer, .. } => {
                     self.tell("center", || format!("offers {} to {endpoint}", offer.plan));
@@ -319,15 +321,22 @@ impl World {
                 // In the plan, but the plan does not offer: waiting is right.
                 let held = entry.as_ref().is_some_and(|e| !e.open)
                     && (self.excuses.stopped() || self.setup.end_at.is_some());
-                on && (rests || plan < last)
+                let goes_well = (rests || plan < last)
                     && (done || held)
-                    && (entry.is_some() || self.stays_out(i))
+                    && (entry.is_some() || self.stays_out(i));
+                // What a disabled device is owed waits until it is enabled, however long that is.
+                on && (goes_well || self.is_disabled(i))
             });
             if !over {
                 return false;
             }
         }
         true
+    }
+
+    fn is_disabled(&self, index: usize) -> bool {
+        let endpoint = Endpoint::new(PRODUCT, Setup::device_key(index));
+        rules::is_disabled(self.center.store(), &endpoint)
     }
 
     fn stays_out(&self, index: usize) -> bool {

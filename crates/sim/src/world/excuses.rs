@@ -49,6 +49,7 @@ impl Excuses {
                 | Operator::Terminate
                 | Operator::Suspend
                 | Operator::Refuse
+                | Operator::Disable
                 | Operator::Announce(_),
             ) => self.stopped = true,
             _ => {}

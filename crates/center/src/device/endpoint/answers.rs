@@ -144,6 +144,24 @@ impl Endpoint {
 
     /// Answers a request.
     pub(super) fn answer(&mut self, now: u64, asker: &Asker, code: Code, location: &[&str]) {
+        self.answer_with(now, asker, code, location, "");
+    }
+
+    /// Refuses a request and says why in the payload (RFC 7252 section 5.5.2), `1220 DeviceDisabled`: 4.03 has several
+    /// causes.
+    pub(super) fn refuse(&mut self, now: u64, asker: &Asker, code: Code, error: CenterError) {
+        let why = format!("{} {}", error.number(), error.name());
+        self.answer_with(now, asker, code, &[], &why);
+    }
+
+    fn answer_with(
+        &mut self,
+        now: u64,
+        asker: &Asker,
+        code: Code,
+        location: &[&str],
+        diagnostic: &str,
+    ) {
         let stage = self.working.remove(&asker.key());
         let separate = stage == Some(Stage::Acknowledged);
         let (kind, message_id) = match asker.kind {
@@ -155,6 +173,9 @@ impl Endpoint {
         let mut builder = Builder::new(&mut out, kind, code, message_id, asker.token);
         for segment in location {
             builder.option(option::LOCATION_PATH, segment.as_bytes());
+        }
+        if !diagnostic.is_empty() {
+            builder.payload(diagnostic.as_bytes());
         }
         let Ok(len) = builder.finish() else {
             return;

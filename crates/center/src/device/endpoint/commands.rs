@@ -17,6 +17,14 @@ impl Endpoint {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
+        match command {
+            DeviceCommand::Disabled { .. } => return self.disable(id),
+            // One that registered meanwhile is not disabled any more.
+            DeviceCommand::Enabled { .. } if peer.disabled => return self.forget(id),
+            DeviceCommand::Enabled { .. } => return,
+            _ if peer.disabled => return,
+            _ => {}
+        }
         match &mut peer.door {
             Door::Plan(client) => {
                 let todo = plan_requests(&self.config, client, peer.format, command);
@@ -66,6 +74,9 @@ impl Endpoint {
                         send: standard.read_versions(),
                         ..Step::default()
                     },
+                    DeviceCommand::Disabled { .. } | DeviceCommand::Enabled { .. } => {
+                        Step::default()
+                    }
                 };
                 self.step(id, now, step);
             }
@@ -128,7 +139,9 @@ fn plan_requests(
             ))
         }),
         DeviceCommand::ReadVersions { .. } => return client.read_versions(object),
-        DeviceCommand::Resume { .. } => return Vec::new(),
+        DeviceCommand::Resume { .. }
+        | DeviceCommand::Disabled { .. }
+        | DeviceCommand::Enabled { .. } => return Vec::new(),
     };
     match built {
         Some(Ok(request)) => vec![request],

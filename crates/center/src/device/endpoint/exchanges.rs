@@ -209,7 +209,7 @@ impl Endpoint {
         };
         let endpoint = peer.endpoint.clone();
         let active = matches!(&peer.door, Door::Standard(standard) if standard.active());
-        let poll = active.then(|| now.saturating_add(self.config.poll_ms));
+        let poll = (active && !peer.disabled).then(|| now.saturating_add(self.config.poll_ms));
         self.peers.arm(id, Timer::Poll, poll);
         let Step {
             send,
@@ -279,7 +279,7 @@ impl Endpoint {
     }
 
     pub(super) fn enqueue(&mut self, id: PeerId, requests: Vec<Outgoing>) {
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| !peer.disabled) else {
             return;
         };
         let in_flight = self.requests.kept(id).map(|flight| &flight.what);
@@ -342,6 +342,16 @@ impl Endpoint {
                 .addresses
                 .set_device(peer.address, peer.number);
         }
+    }
+
+    /// No request is sent to the peer from now on.
+    pub(super) fn disable(&mut self, id: PeerId) {
+        self.requests.stop(id);
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.disabled = true;
+            peer.todo.clear();
+        }
+        self.peers.arm(id, Timer::Poll, None);
     }
 
     pub(super) fn forget(&mut self, id: PeerId) {

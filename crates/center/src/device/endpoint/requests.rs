@@ -180,6 +180,10 @@ impl Endpoint {
     ) {
         let (endpoint, registration) = match reply {
             Reply::Registered(endpoint, registration) => (endpoint, registration),
+            // The operator's own doing is no trouble.
+            Reply::Failed(error @ CenterError::DeviceDisabled) => {
+                return self.refuse(now, asker, Code::FORBIDDEN, error);
+            }
             Reply::Failed(error) => {
                 let code = match error {
                     CenterError::UnknownProductKey => Code::FORBIDDEN,
@@ -187,7 +191,7 @@ impl Endpoint {
                     _ => Code::INTERNAL_SERVER_ERROR,
                 };
                 self.shared.lock().trouble(error, now, address);
-                return self.answer(now, asker, code, &[]);
+                return self.refuse(now, asker, code, error);
             }
             _ => return self.answer(now, asker, Code::INTERNAL_SERVER_ERROR, &[]),
         };
@@ -281,6 +285,14 @@ impl Endpoint {
                 return self.answer(now, &asker, Code::BAD_REQUEST, &[]);
             }
         };
+        let disabled = self.peers.by_registration(id).filter(|id| {
+            let peer = self.peers.get_mut(*id);
+            peer.is_some_and(|peer| peer.disabled)
+        });
+        if disabled.is_some() {
+            let error = CenterError::DeviceDisabled;
+            return self.refuse(now, &asker, Code::FORBIDDEN, error);
+        }
         let lifetime_s = asked.lifetime_s;
         let objects = asked.objects.map(|objects| objects.0.to_owned());
         let update = RegistrationUpdate {
@@ -311,7 +323,7 @@ impl Endpoint {
         self.move_to(peer_id, asker.address);
         self.verified(peer_id);
         self.answer(now, &asker, Code::CHANGED, &[]);
-        self.call(Pending::Quiet, call);
+        self.call(Pending::Known(peer_id), call);
         // What could not be read after the registration is read now.
         if let Some(Door::Standard(standard)) = self.peers.get_mut(peer_id).map(|p| &p.door)
             && standard.asks()

@@ -222,9 +222,9 @@ mod tests {
     use super::*;
     use sqlx::Connection;
 
-    use crate::domain::{ComponentState, Endpoint, PlanId, Project, ProjectId};
+    use crate::domain::{ComponentState, Endpoint, PlanId, Project, ProjectId, Registration};
     use crate::store::Store;
-    use crate::store::samples::enrolled;
+    use crate::store::samples::{device, enrolled};
 
     fn project(id: i64, name: String) -> Change {
         let (id, account) = (ProjectId(id), Scope::OWNER.account);
@@ -296,6 +296,52 @@ mod tests {
             assert_eq!(entry.steps[1].state, ComponentState::Downloading);
             let offered: Vec<usize> = entry.offered().collect();
             assert_eq!(offered, if open { vec![1] } else { vec![] }, "{key}");
+        }
+    }
+
+    /// A file of the second version: every device is enabled, and keeps its registration.
+    #[tokio::test]
+    async fn a_device_of_before_is_enabled_in_the_new_form() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("center.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let mut old = options.connect().await.expect("made");
+        let second = sqlx::migrate::Migrator {
+            migrations: MIGRATIONS.iter().take(2).cloned().collect(),
+            ..sqlx::migrate::Migrator::DEFAULT
+        };
+        second.run(&mut old).await.expect("the second version");
+        for key in ["d", "e"] {
+            let mut device = device("pk", key);
+            device.registration = (key == "d").then(|| Registration {
+                id: "reg-d".into(),
+                ..Registration::default()
+            });
+            device.revision = 3;
+            let mut body = serde_json::to_value(&device).expect("JSON");
+            let fields = body.as_object_mut().expect("a device");
+            fields.remove("disabled").expect("a field of the new form");
+            let insert = "INSERT INTO device (product_key, device_key, account, project, registration, revision, body) \
+                          VALUES ('pk', ?, 1, 1, ?, 3, ?)";
+            let insert = sqlx::query(insert)
+                .bind(key)
+                .bind(device.registration.map(|r| r.id))
+                .bind(body.to_string());
+            insert.execute(&mut old).await.expect("inserted");
+        }
+        old.close().await.expect("closed");
+        let store = SqliteStore::open(&path).await.expect("the present version");
+        for key in ["d", "e"] {
+            let endpoint = Endpoint::new("pk", key);
+            let read = store.device(&Scope::OWNER, &endpoint).await;
+            let mut device = read.expect("read").expect("there");
+            assert_eq!((device.disabled, device.revision), (false, 3), "{key}");
+            assert_eq!(device.registration.is_some(), key == "d");
+            assert!(device.set_disabled(true));
+            let commit = store.commit(&Scope::OWNER, vec![Change::Device(device)]);
+            commit.await.expect("it can be changed");
         }
     }
 

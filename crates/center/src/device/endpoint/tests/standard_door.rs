@@ -66,6 +66,40 @@ fn a_client_with_only_firmware_update_is_upgraded_over_its_restart() {
 }
 
 #[test]
+fn a_disabled_client_is_heard_and_not_driven_on() {
+    let mut world = World::new(Config::default());
+    world.register(1, "lwm2m=1.0", "", "</3/0>,</5/0>");
+    for (path, text) in [("/3/0/3", "1_0"), ("/3/0/9", "50")] {
+        let get = world.got();
+        assert_eq!(get.path, path);
+        world.ack(1, &get, Code::CONTENT, text);
+    }
+    world.command(offer(ComponentType::Firmware, "firmware"));
+    world.command(download(ComponentKind::Firmware, "firmware"));
+    let write = world.got();
+    world.ack(1, &write, Code::CHANGED, "");
+    let observe = world.got();
+    assert_eq!(observe.path, "/5/0/3");
+    world.ack(1, &observe, Code::CONTENT, "1");
+    let get = world.got();
+    world.ack(1, &get, Code::CONTENT, "0");
+    world.calls.clear();
+    world.quiet();
+    let endpoint = device();
+    world.command(DeviceCommand::Disabled { endpoint });
+    let mut out = [0; 64];
+    let mut builder = Builder::new(&mut out, Kind::Con, Code::CONTENT, 500, observe.token);
+    builder.uint_option(option::OBSERVE, 9).payload(b"2");
+    let n = builder.finish().unwrap();
+    world.receive(1, &out[..n]);
+    assert_eq!(world.got().kind, Kind::Ack);
+    assert_eq!(world.told().1[0].state, State::Downloaded);
+    // neither Execute of Update nor a question how far it is
+    world.advance(60_000);
+    world.quiet();
+}
+
+#[test]
 fn a_client_with_only_software_management_is_polled_and_installs() {
     let mut world = World::new(Config::default());
     world.register(1, "lwm2m=1.1", "", "</3/0>,</9/0>,</9/1>");
