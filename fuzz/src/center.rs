@@ -214,7 +214,8 @@ impl World {
             Call::Deregister { .. }
             | Call::Told { .. }
             | Call::CancelAnswered { .. }
-            | Call::Refused { .. } => Reply::Done,
+            | Call::Refused { .. }
+            | Call::Busy { .. } => Reply::Done,
         }
     }
 

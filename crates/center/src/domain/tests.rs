@@ -188,6 +188,11 @@ proptest! {
                 }
                 _ => {
                     let _ = entry.retry();
+                    if state % 2 == 0 {
+                        entry.busy(number, now);
+                        let counts = (entry.failures, entry.state);
+                        prop_assert!(counts.0 <= before.failures, "busy is no failure");
+                    }
                     entry.refused(number, Reason::BadOffer.number(), 2, now);
                 }
             }

@@ -279,6 +279,86 @@ fn a_failure_is_offered_again_until_its_retries_are_used_up() {
 }
 
 #[test]
+fn a_busy_device_is_left_alone_for_ten_minutes_and_nothing_failed() {
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    let endpoint = Endpoint::new("pk", "d");
+    world.report("d", "5-1", State::Confirmed, 5);
+    world.report("d", "5-1", State::Failure, 6);
+    done(world.service.tick(&ME, 30_007)).expect("tick");
+    world.sent();
+    done(world.service.busy(&ME, &endpoint, "5-2", 30_008)).expect("busy");
+    let entry = world.entry("d");
+    assert_eq!((entry.failures, entry.open), (1, false));
+    done(world.service.tick(&ME, 30_009)).expect("tick");
+    assert!(world.sent().is_empty());
+    done(world.service.tick(&ME, 700_000)).expect("tick");
+    // its time has come, and so has the push
+    let sent = world.sent();
+    assert_eq!(
+        sent.first().map(String::as_str),
+        Some("offer 5-3 STM32 -> 2")
+    );
+    assert!(sent.windows(2).all(|two| two[0] == two[1]), "{sent:?}");
+    // one that has the offer cannot be busy with another
+    world.report("d", "5-3", State::PlanReceived, 700_001);
+    done(world.service.busy(&ME, &endpoint, "5-3", 700_002)).expect("busy");
+    assert!(world.entry("d").open);
+}
+
+#[test]
+fn a_device_that_was_given_up_and_runs_its_version_is_upgraded_unless_a_person_stopped_it() {
+    for stopped in [false, true] {
+        let world = World::ready("d");
+        world.act(PlanAction::Activate, 4);
+        for offer in ["5-1", "5-2"] {
+            done(world.service.tick(&ME, 100_000)).expect("tick");
+            world.report("d", offer, State::Failure, 6);
+        }
+        assert_eq!(world.entry("d").state, DeviceState::UpgradeFailed);
+        if stopped {
+            done(world.service.retry(&ME, PlanId(5), "d", 100_001)).expect("retry");
+            done(world.service.cancel(&ME, PlanId(5), "d", 100_002)).expect("cancel");
+            let endpoint = Endpoint::new("pk", "d");
+            done(
+                world
+                    .service
+                    .cancel_answered(&ME, &endpoint, "5-3", true, 100_003),
+            )
+            .expect("answered");
+        }
+        world.tell("d", "STM32", "2", 200_000);
+        let state = world.entry("d").state;
+        assert_eq!(state, DeviceState::UpgradeFailed, "ESP is still old");
+        world.tell("d", "ESP", "B", 200_001);
+        let expected = match stopped {
+            true => DeviceState::UpgradeFailed,
+            false => DeviceState::Upgraded,
+        };
+        assert_eq!(world.entry("d").state, expected);
+    }
+}
+
+#[test]
+fn a_device_that_lost_all_it_knew_is_offered_again_when_it_asks() {
+    let world = World::ready_for_sets("d");
+    world.act(PlanAction::Activate, 4);
+    for component in ["STM32", "ESP"] {
+        world.report_of("d", "5-1", Some(component), State::PlanReceived, 5);
+    }
+    world.report_of("d", "5-1", Some("STM32"), State::Confirmed, 5);
+    world.report_of("d", "5-1", Some("STM32"), State::Downloading, 6);
+    world.sent();
+    world.request("d", 7).expect("again");
+    let both = ["offer 5-1 STM32 -> 2 of 2", "offer 5-1 ESP -> B of 2"];
+    assert_eq!(world.sent(), both);
+    // what is being written is not begun anew
+    world.report_of("d", "5-1", Some("STM32"), State::Updating, 8);
+    world.request("d", 9).expect("again");
+    assert_eq!(world.sent(), ["offer 5-1 ESP -> B of 2"]);
+}
+
+#[test]
 fn a_cancel_works_until_the_mcu_flashes() {
     let world = World::ready("d");
     world.act(PlanAction::Activate, 4);

@@ -136,15 +136,23 @@ fn an_unknown_component_is_asked_for_and_a_refusal_told() {
     assert_eq!(told[3][0].identifier, "STM32");
     world.command(offer(ComponentType::Mcu, "STM32"));
     let write = world.got();
-    world.ack(1, &write, Code::METHOD_NOT_ALLOWED, "");
+    world.ack(1, &write, Code::BAD_REQUEST, "");
     let (_, call) = world.call();
-    let code = Code::METHOD_NOT_ALLOWED.byte();
-    assert_eq!(
-        call,
-        Call::Refused {
-            endpoint: device(),
-            offer: "7-1".into(),
-            code
-        }
-    );
+    let code = Code::BAD_REQUEST.byte();
+    let (endpoint, name) = (device(), || "7-1".to_owned());
+    let refused = Call::Refused {
+        endpoint: endpoint.clone(),
+        offer: name(),
+        code,
+    };
+    assert_eq!(call, refused);
+    // it has another upgrade, which is no refusal
+    world.command(offer(ComponentType::Mcu, "STM32"));
+    let write = world.got();
+    world.ack(1, &write, Code::METHOD_NOT_ALLOWED, "");
+    let busy = Call::Busy {
+        endpoint,
+        offer: name(),
+    };
+    assert_eq!(world.call().1, busy);
 }
