@@ -32,7 +32,7 @@ pub struct AtClient {
     line: Vec<u8>,
     data: Option<Vec<u8>>,
     tx: VecDeque<u8>,
-    /// When the answer of the command in flight is lost.
+    /// When the answer of the command in flight is lost, if the line stays silent until then.
     until: Option<u64>,
     timeout_ms: u64,
     read: Option<(u32, usize)>,
@@ -113,6 +113,10 @@ impl AtClient {
 
     /// Takes received bytes; everything heard is handed to `heard` in order.
     pub fn on_bytes(&mut self, now: u64, bytes: &[u8], mut heard: impl FnMut(Heard)) {
+        if self.until.is_some() && !bytes.is_empty() {
+            // On a slow line the events before the answer, and its data, may take longer than an answer may.
+            self.until = Some(now + self.timeout_ms);
+        }
         for byte in bytes {
             if self.draining(now) {
                 self.quiet_until = now + QUIET_MS;
@@ -122,8 +126,6 @@ impl AtClient {
                 if let Some(data) = &mut self.data {
                     data.push(*byte);
                 }
-                // On a slow line the data alone may take longer than an answer.
-                self.until = Some(now + self.timeout_ms);
                 *left -= 1;
                 if *left == 0 {
                     self.parse = Parse::Line;
