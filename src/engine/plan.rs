@@ -46,7 +46,19 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         let any_source = offer.source.is_empty();
         if any_source {
-            offer.source = self.component(instance).1.clone();
+            // The same offer again, though its component may run another version by now.
+            let again = self.any_source & bit(instance) != 0;
+            offer.source = match self.slot(instance) {
+                Some(slot) if again && slot.plan == offer.plan => slot.source.clone(),
+                _ => self.component(instance).1.clone(),
+            };
+        }
+        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&offer) {
+            // The server did not hear how that ended: the next try has another name.
+            if let Some(end) = self.end(instance) {
+                self.queue.report(end);
+                return Ok(());
+            }
         }
         match self.state() {
             // The server did not hear our answer and writes again.
@@ -57,18 +69,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             {
                 return Ok(());
             }
-            // It did not hear how that ended either: the next try has another name.
-            State::None
-                if door == Door::Plan
-                    && !self.flow.standard
-                    && self.slot(instance) == Some(&offer) =>
-            {
-                self.report_end(instance);
-                return Ok(());
-            }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
             State::PlanReceived if self.is_of_set(&offer) => {}
             State::None | State::PlanReceived => {
+                if any_source {
+                    offer.source = self.component(instance).1.clone();
+                }
                 self.slots = [const { None }; COMPONENTS];
                 self.flow = Flow {
                     standard: door == Door::Standard,
@@ -119,19 +125,24 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         Ok(())
     }
 
-    /// 3, 6, 11 or 12 once more.
-    fn report_end(&mut self, instance: u8) {
-        let last = self.versions.last.get(usize::from(instance));
+    /// How the upgrade of a component ended, when it was told and no other has begun.
+    fn end(&self, instance: u8) -> Option<Report> {
+        let last = self.versions.last.get(usize::from(instance))?;
         let (state, reason) = match (self.flow.state, last) {
+            _ if !self.settled => return None,
             (state @ (State::Refused | State::DownloadError), _) => (state, self.flow.reason),
-            (_, Some(Some(Err(reason)))) => (State::Failure, Some(*reason)),
-            _ => (State::Success, None),
+            (_, Some(result)) => match result {
+                Ok(()) => (State::Success, None),
+                Err(reason) => (State::Failure, Some(*reason)),
+            },
+            // The host named its components anew.
+            (_, None) => return None,
         };
-        self.queue.report(Report {
+        Some(Report {
             instance,
             state,
             reason,
-        });
+        })
     }
 
     /// Whether an offer belongs to the set that waits for the host's answer.

@@ -545,3 +545,32 @@ fn a_refused_registration_is_told_each_time() {
     }
     assert_eq!(w.events, [10474, 10431, 10431].map(Event::Access));
 }
+
+#[test]
+fn an_offer_that_ended_is_told_so_and_begins_nothing() {
+    let mut w = at(Config::default(), 8);
+    w.version("STM32", "9_9");
+    w.settle();
+    w.forget();
+    let failed = (1, State::Failure, Some(Reason::McuRunsOtherVersion));
+    for _ in 0..2 {
+        assert_eq!(w.offer(), Ok(()));
+        w.settle();
+    }
+    assert_eq!(w.reports, [failed, failed]);
+    assert_eq!(w.codes(), []);
+    // also after a restart, which tells it once by itself
+    w.restart();
+    w.settle();
+    w.forget();
+    assert_eq!(w.offer(), Ok(()));
+    w.settle();
+    assert_eq!(w.reports, [failed]);
+    // the host names its component anew: nothing is known of an end
+    w.version("STM32", "");
+    w.version("STM32", "1_0");
+    w.settle();
+    w.forget();
+    assert_eq!(w.offer(), Ok(()));
+    assert_eq!(w.codes(), [10700]);
+}
