@@ -138,6 +138,19 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    /// Goes on with another configuration as a new machine that is not connected; what the engine shows stays.
+    #[inline(never)]
+    pub fn reconfigure(&mut self, config: Config, random: u32) {
+        let view = core::mem::take(&mut self.device.view);
+        *self = Cloud::new(config, random);
+        self.on_view(view);
+    }
+
+    /// What the engine shows.
+    pub fn view(&self) -> &crate::message::View {
+        &self.device.view
+    }
+
     /// Registered with the server.
     pub fn is_registered(&self) -> bool {
         self.registration.is_registered()
