@@ -147,5 +147,9 @@ __weak int sota_battery_percent(void)
 		return value.val1;
 	}
 #endif
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+	return sota_native_battery();
+#else
 	return -1;
+#endif
 }

@@ -264,7 +264,8 @@ quint32_t Quos_stringSplit(char *src, quint32_t srcLen, char **words, quint32_t 
 	if (src == NULL || words == NULL || step == 0) {
 		return 0;
 	}
-	end = src + strnlen(src, srcLen);
+	end = memchr(src, '\0', srcLen);
+	end = end == NULL ? src + srcLen : end;
 	while (count < max) {
 		char *next = strstr(src, sep);
 		bool last = next == NULL || next >= end;

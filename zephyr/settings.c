@@ -79,6 +79,9 @@ void sota_settings_start(void)
 #ifdef CONFIG_HWINFO
 	device_key_of_hardware();
 #endif
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+	sota_native_settings();
+#endif
 }
 
 bool sota_shim_setting_save(uint8_t key, const uint8_t *value, uint32_t len)

@@ -108,7 +108,10 @@ int sota_net_start(void);
 void sota_net_wake(void);
 int sota_uart_start(void);
 void sota_settings_start(void);
-struct k_work_q *sota_dispatcher(void);
 void sota_dispatch(void);
+/* With CONFIG_SOTA_NATIVE_SIM_OPTIONS: what the command line of the native_sim program says. */
+void sota_native_settings(void);
+int sota_native_battery(void);
+int sota_native_rsrp(void);
 
 #endif

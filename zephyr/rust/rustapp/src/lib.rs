@@ -3,7 +3,7 @@
 #![no_std]
 
 use core::panic::PanicInfo;
-pub use sota_zephyr as _;
+extern crate sota_zephyr;
 
 #[allow(unsafe_code)] // the C border
 mod border {
