@@ -176,9 +176,9 @@ int64_t sota_shim_uptime_ms(void)
 
 uint32_t sota_shim_random(void)
 {
+#ifdef CONFIG_CSPRNG_ENABLED
 	uint32_t value;
 
-#ifdef CONFIG_CSPRNG_ENABLED
 	if (sys_csrand_get(&value, sizeof(value)) == 0) {
 		return value;
 	}

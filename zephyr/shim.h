@@ -89,6 +89,7 @@ int32_t sota_rs_setting_text(uint8_t key, char *to, uint32_t len);
 bool sota_rs_setting_set(uint8_t key, const uint8_t *value, uint32_t len);
 uint32_t sota_rs_lifetime(void);
 uint8_t sota_rs_connect_mode(void);
+void sota_rs_network(bool up);
 int32_t sota_rs_connect(bool on);
 int32_t sota_rs_set_version(const char *component, const char *version);
 int32_t sota_rs_request(uint32_t mode);

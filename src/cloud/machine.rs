@@ -183,6 +183,16 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         (self.config.queue_mode && !busy).then(|| after(self.traffic, self.config.awake_ms))
     }
 
+    /// The network was away and is back, perhaps with another address: what waits for the end of a pause goes on at
+    /// once, and the server hears of the address.
+    pub fn on_network(&mut self) {
+        if !self.registration.is_off() && !self.registration.is_leaving() {
+            self.registration.connect();
+            self.registration.update_now();
+        }
+        self.download.hurry();
+    }
+
     /// Battery and signal, as often as the port likes; observers hear of changes.
     pub fn on_readings(&mut self, readings: Readings) {
         if self.device.readings != readings {

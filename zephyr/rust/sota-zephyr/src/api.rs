@@ -102,6 +102,15 @@ extern "C" fn sota_rs_connect(on: bool) -> i32 {
     number(connect(on))
 }
 
+/// The network came up or went down.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_network(up: bool) {
+    log::info!("network {}", if up { "up" } else { "down" });
+    if up {
+        boxes::network_is_up();
+    }
+}
+
 pub(crate) fn connect(on: bool) -> Reply {
     match use_settings(on) {
         Ok(()) => calls::command(Command::Connect(on)),

@@ -27,6 +27,8 @@ static CONFIG: Mutex<RefCell<(Option<Config>, bool)>> = Mutex::new(RefCell::new(
 static ROOM: AtomicBool = AtomicBool::new(false);
 /// The bridge's settings are older than the present ones.
 static SETTINGS: AtomicBool = AtomicBool::new(false);
+/// The network came up since the cloud's thread looked.
+static NETWORK: AtomicBool = AtomicBool::new(false);
 /// A callback is set.
 static APP: AtomicBool = AtomicBool::new(false);
 /// The engine's last error, for `AT+SOTAERR?`.
@@ -86,6 +88,15 @@ pub(crate) fn settings_changed() {
 /// Whether they were changed since the last question.
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
+}
+
+pub(crate) fn network_is_up() {
+    NETWORK.store(true, Ordering::SeqCst);
+    sys::wake(Who::Cloud);
+}
+
+pub(crate) fn take_network_is_up() -> bool {
+    NETWORK.swap(false, Ordering::SeqCst)
 }
 
 pub(crate) fn set_app(listens: bool) {

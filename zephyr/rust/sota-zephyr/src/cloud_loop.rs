@@ -47,6 +47,9 @@ impl CloudLoop {
         self.reconfigure(now);
         self.hear_engine(now);
         self.receive(now);
+        if boxes::take_network_is_up() {
+            self.cloud.on_network();
+        }
         self.cloud.on_readings(sys::readings());
         self.cloud.poll(now, sys::random(), boxes::has_room());
         self.look_up(now);
