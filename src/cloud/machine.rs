@@ -201,6 +201,11 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    /// [`on_engine`](Self::on_engine) takes any message now.
+    pub fn has_report_room(&self) -> bool {
+        self.reports.has_room()
+    }
+
     /// A message of the engine. It comes back when it cannot be taken now (a report while too many wait
     /// for their acknowledgement): keep it and try again after the next step.
     #[allow(clippy::result_large_err)] // it goes back to where it came from: there is no heap to box into

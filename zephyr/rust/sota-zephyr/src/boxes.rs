@@ -15,12 +15,13 @@ impl Wake for Who {
     }
 }
 
-pub(crate) static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 2> = Mailbox::new();
-pub(crate) static TO_CLOUD: Mailbox<ToCloud, 2> = Mailbox::new();
+// One message each: a message has up to 700 bytes, and its sender makes the next one only when there is room.
+pub(crate) static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 1> = Mailbox::new();
+pub(crate) static TO_CLOUD: Mailbox<ToCloud, 1> = Mailbox::new();
 /// Events for the MCU.
-pub(crate) static TO_BRIDGE: Mailbox<Event, 2> = Mailbox::new();
+pub(crate) static TO_BRIDGE: Mailbox<Event, 1> = Mailbox::new();
 /// Events for the application's callback.
-pub(crate) static TO_APP: Mailbox<Event, 2> = Mailbox::new();
+pub(crate) static TO_APP: Mailbox<Event, 1> = Mailbox::new();
 /// What the cloud's thread runs with, or is to go on with while the flag is set.
 static CONFIG: Mutex<RefCell<(Option<Config>, bool)>> = Mutex::new(RefCell::new((None, false)));
 /// The engine takes a block now: the back-pressure towards the network.

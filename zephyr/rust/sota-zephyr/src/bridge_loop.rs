@@ -4,7 +4,7 @@ use crate::boxes::{self, TO_BRIDGE};
 use crate::sys::{self, Who};
 use crate::{api, calls, config};
 use sota::bridge::{Bridge, Output};
-use sota::message::{COMPONENTS, Command, Event, Reason, Reply};
+use sota::message::{COMPONENTS, Command, Reason, Reply};
 
 /// Bytes taken from the UART's buffer at once, and given to it.
 const CHUNK: usize = 64;
@@ -15,8 +15,6 @@ pub(crate) struct BridgeLoop {
     received: ([u8; CHUNK], usize, usize),
     /// Taken from the machine, not yet by the UART.
     out: ([u8; CHUNK], usize, usize),
-    /// An event the machine had no room for.
-    event: Option<Event>,
     told: Option<Reason>,
 }
 
@@ -31,7 +29,6 @@ impl BridgeLoop {
             bridge: Bridge::new(config::settings()),
             received: ([0; CHUNK], 0, 0),
             out: ([0; CHUNK], 0, 0),
-            event: None,
             told: None,
         }
     }
@@ -74,19 +71,11 @@ impl BridgeLoop {
 
     fn events(&mut self) -> bool {
         let mut moved = false;
-        while self.bridge.ready_for_event() {
-            let Some(event) = self.event.take().or_else(|| {
-                let event = TO_BRIDGE.try_recv()?;
-                sys::wake(Who::Engine);
-                Some(event)
-            }) else {
-                break;
-            };
-            if !self.bridge.on_event(&event) {
-                self.event = Some(event);
-                break;
-            }
-            moved = true;
+        while self.bridge.ready_for_event()
+            && let Some(event) = TO_BRIDGE.try_recv()
+        {
+            sys::wake(Who::Engine);
+            moved |= self.bridge.on_event(&event);
         }
         moved
     }

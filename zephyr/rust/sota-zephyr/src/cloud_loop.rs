@@ -4,7 +4,7 @@ use crate::boxes::{self, TO_CLOUD, TO_ENGINE};
 use crate::sys::{self, Who};
 use crate::BLOCK;
 use sota::cloud::{Cloud, Config, OVERHEAD};
-use sota::message::{State, ToCloud, ToEngine};
+use sota::message::{State, ToCloud};
 
 /// A good-bye that is not answered holds the next server no longer than this, in ms.
 const FAREWELL_MS: u64 = 3_000;
@@ -12,8 +12,6 @@ const FAREWELL_MS: u64 = 3_000;
 pub(crate) struct CloudLoop {
     cloud: Cloud<BLOCK>,
     datagram: [u8; BLOCK + OVERHEAD],
-    to_engine: Option<ToEngine<BLOCK>>,
-    from_engine: Option<ToCloud>,
     /// The machine has a server.
     configured: bool,
     /// What the engine wants last.
@@ -28,8 +26,6 @@ impl CloudLoop {
             // Without a server until the first configuration comes.
             cloud: Cloud::new(Config::default(), sys::random()),
             datagram: [0; BLOCK + OVERHEAD],
-            to_engine: None,
-            from_engine: None,
             configured: false,
             connect: false,
             leaving: None,
@@ -95,14 +91,11 @@ impl CloudLoop {
     }
 
     fn hear_engine(&mut self, now: u64) {
-        loop {
-            let Some(message) = self.from_engine.take().or_else(|| {
-                let message = TO_CLOUD.try_recv()?;
-                sys::wake(Who::Engine);
-                Some(message)
-            }) else {
-                return;
-            };
+        // The machine gives back only a report that it has no room for.
+        while self.cloud.has_report_room()
+            && let Some(message) = TO_CLOUD.try_recv()
+        {
+            sys::wake(Who::Engine);
             if let ToCloud::Connect(on) = &message {
                 self.connect = *on;
                 // The new machine connects, when the good-bye is over.
@@ -110,10 +103,7 @@ impl CloudLoop {
                     continue;
                 }
             }
-            if let Err(message) = self.cloud.on_engine(now, message) {
-                self.from_engine = Some(message);
-                return;
-            }
+            let _ = self.cloud.on_engine(now, message);
         }
     }
 
@@ -135,15 +125,11 @@ impl CloudLoop {
     }
 
     fn tell_engine(&mut self) {
-        while let Some(message) = self
-            .to_engine
-            .take()
-            .or_else(|| self.cloud.next_to_engine())
+        // This thread is the mailbox's sole sender.
+        while TO_ENGINE.has_room()
+            && let Some(message) = self.cloud.next_to_engine()
         {
-            if let Err(message) = TO_ENGINE.try_send(message) {
-                self.to_engine = Some(message);
-                return;
-            }
+            let _ = TO_ENGINE.try_send(message);
         }
     }
 }

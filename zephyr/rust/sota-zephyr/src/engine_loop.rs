@@ -9,17 +9,13 @@ use crate::BLOCK;
 use heapless::Vec;
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
-use sota::message::{Command, Event, Reply, ToCloud};
+use sota::message::{Command, Event, Reply};
 use sota::platform::Readings;
 
 pub(crate) struct EngineLoop {
     engine: Engine<BLOCK>,
     flash: Partitions,
     readings: Readings,
-    /// What the full mailbox gave back.
-    to_cloud: Option<ToCloud>,
-    /// An event that is still wanted by the bridge, by the application.
-    event: Option<(Event, bool, bool)>,
 }
 
 impl EngineLoop {
@@ -30,8 +26,6 @@ impl EngineLoop {
             engine,
             flash,
             readings: Readings::default(),
-            to_cloud: None,
-            event: None,
         }
     }
 
@@ -125,36 +119,35 @@ impl EngineLoop {
         }
     }
 
+    /// Only what there is room for is made: each mailbox has this thread as its sole sender.
     fn send(&mut self) {
-        while let Some(message) = self.to_cloud.take().or_else(|| self.engine.next_to_cloud()) {
-            if let Err(message) = TO_CLOUD.try_send(message) {
-                self.to_cloud = Some(message);
-                break;
-            }
+        while TO_CLOUD.has_room()
+            && let Some(message) = self.engine.next_to_cloud()
+        {
+            let _ = TO_CLOUD.try_send(message);
         }
         loop {
-            let next = self.event.take().or_else(|| {
-                let event = self.engine.next_event()?;
-                log::info!("event {},{}", event.group(), event.code());
-                if let Event::UpdateFail(reason) = &event {
-                    log::warn!("{}: {}", reason.number(), reason.name());
-                }
-                let bridge = cfg!(not(sota_no_at));
-                Some((event, bridge, boxes::app_listens()))
-            });
-            let Some((event, mut bridge, mut app)) = next else {
+            let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
+            if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
+                return;
+            }
+            let Some(event) = self.engine.next_event() else {
                 return;
             };
-            if bridge {
-                bridge = TO_BRIDGE.try_send(event.clone()).is_err();
-            }
+            tell(&event);
             if app {
-                app = TO_APP.try_send(event.clone()).is_err();
+                let _ = TO_APP.try_send(event.clone());
             }
-            if bridge || app {
-                self.event = Some((event, bridge, app));
-                return;
+            if bridge {
+                let _ = TO_BRIDGE.try_send(event);
             }
         }
+    }
+}
+
+fn tell(event: &Event) {
+    log::info!("event {},{}", event.group(), event.code());
+    if let Event::UpdateFail(reason) = event {
+        log::warn!("{} {}", reason.number(), reason.name());
     }
 }
