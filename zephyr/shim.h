@@ -108,6 +108,10 @@ void sota_shim_wake(uint8_t who);
 int sota_net_start(void);
 void sota_net_wake(void);
 int sota_uart_start(void);
+/* A line as if the MCU had sent it; its answer goes to `take` and not to the MCU. -EBUSY: the MCU is in the middle of a
+ * line; -ETIMEDOUT: no final OK or ERROR. With CONFIG_SOTA_SHELL.
+ */
+int sota_uart_at(const char *line, void (*take)(const char *text, size_t length, void *user), void *user);
 void sota_settings_start(void);
 void sota_dispatch(void);
 /* With CONFIG_SOTA_NATIVE_SIM_OPTIONS: what the command line of the native_sim program says. */

@@ -4,6 +4,7 @@
  *
  * The UART to the MCU by the interrupt-driven API, between two ring buffers.
  */
+#include <string.h>
 #include <zephyr/drivers/uart.h>
 #include <zephyr/kernel.h>
 #include <zephyr/logging/log.h>
@@ -68,8 +69,117 @@ int sota_uart_start(void)
 	return 0;
 }
 
+#ifdef CONFIG_SOTA_SHELL
+/* The shell's line takes the place of the MCU's, and the answer to it that of the UART's output. */
+static K_MUTEX_DEFINE(tap_lock);
+static K_SEM_DEFINE(tap_wrote, 0, 1);
+static struct k_spinlock tap_state;
+static const char *tap_line; /* what is left of it */
+static bool tap_on;
+static char tap_out[128];
+static size_t tap_length;
+/* The last byte given to the component ended a line. */
+static bool at_line_end = true;
+
+static bool tap_read(uint8_t *to, uint32_t *len)
+{
+	k_spinlock_key_t key = k_spin_lock(&tap_state);
+	bool mine = tap_on;
+	size_t n = 0;
+
+	if (mine) {
+		n = tap_line == NULL ? 0 : MIN(strlen(tap_line), *len);
+		memcpy(to, tap_line, n);
+		tap_line = n == 0 ? NULL : tap_line + n;
+		*len = n;
+	}
+	k_spin_unlock(&tap_state, key);
+	return mine;
+}
+
+static bool tap_write(const uint8_t *from, uint32_t *len)
+{
+	k_spinlock_key_t key = k_spin_lock(&tap_state);
+	bool mine = tap_on;
+
+	if (mine) {
+		*len = MIN(*len, sizeof(tap_out) - tap_length);
+		memcpy(tap_out + tap_length, from, *len);
+		tap_length += *len;
+	}
+	k_spin_unlock(&tap_state, key);
+	if (mine) {
+		k_sem_give(&tap_wrote);
+	}
+	return mine;
+}
+
+static bool tap_begin(const char *line)
+{
+	k_spinlock_key_t key = k_spin_lock(&tap_state);
+	bool free = at_line_end && ring_buf_is_empty(&rx);
+
+	if (free) {
+		tap_on = true;
+		tap_line = line;
+		tap_length = 0;
+	}
+	k_spin_unlock(&tap_state, key);
+	return free;
+}
+
+/* Takes what was written; whether the answer is complete with it. */
+static bool tap_take(char last[8], void (*take)(const char *text, size_t length, void *user), void *user)
+{
+	char text[sizeof(tap_out)];
+	k_spinlock_key_t key = k_spin_lock(&tap_state);
+	size_t n = tap_length;
+
+	memcpy(text, tap_out, n);
+	tap_length = 0;
+	k_spin_unlock(&tap_state, key);
+	if (n == 0) {
+		return false;
+	}
+	sota_shim_wake(SOTA_BRIDGE);
+	take(text, n, user);
+	for (size_t i = 0; i < n; i++) {
+		memmove(last, last + 1, 7);
+		last[7] = text[i];
+	}
+	return memcmp(last + 2, "\r\nOK\r\n", 6) == 0 || memcmp(last, "ERROR\r\n", 7) == 0 ||
+	       memcmp(last + 1, "ERROR\r\n", 7) == 0;
+}
+
+int sota_uart_at(const char *line, void (*take)(const char *text, size_t length, void *user), void *user)
+{
+	k_timepoint_t end = sys_timepoint_calc(K_SECONDS(2));
+	char last[8] = {0};
+	bool done = false;
+
+	k_mutex_lock(&tap_lock, K_FOREVER);
+	if (!tap_begin(line)) {
+		k_mutex_unlock(&tap_lock);
+		return -EBUSY;
+	}
+	sota_shim_wake(SOTA_BRIDGE);
+	while (!done && k_sem_take(&tap_wrote, sys_timepoint_timeout(end)) == 0) {
+		done = tap_take(last, take, user);
+	}
+	tap_on = false;
+	sota_shim_wake(SOTA_BRIDGE);
+	k_mutex_unlock(&tap_lock);
+	return done ? 0 : -ETIMEDOUT;
+}
+#endif
+
 uint32_t sota_shim_uart_read(uint8_t *to, uint32_t len)
 {
+#ifdef CONFIG_SOTA_SHELL
+	if (tap_read(to, &len)) {
+		return len;
+	}
+#endif
 	atomic_val_t missed = atomic_clear(&lost);
 	unsigned int key;
 
@@ -79,6 +189,11 @@ uint32_t sota_shim_uart_read(uint8_t *to, uint32_t len)
 	key = irq_lock();
 	len = ring_buf_get(&rx, to, len);
 	irq_unlock(key);
+#ifdef CONFIG_SOTA_SHELL
+	if (len > 0) {
+		at_line_end = to[len - 1] == '\r' || to[len - 1] == '\n';
+	}
+#endif
 	return len;
 }
 
@@ -89,6 +204,11 @@ uint32_t sota_shim_uart_write(const uint8_t *from, uint32_t len)
 	if (len == 0) {
 		return 0;
 	}
+#ifdef CONFIG_SOTA_SHELL
+	if (tap_write(from, &len)) {
+		return len;
+	}
+#endif
 	key = irq_lock();
 	len = ring_buf_put(&tx, from, len);
 	irq_unlock(key);
