@@ -18,6 +18,13 @@ if(NOT CONFIG_SOTA_AT)
 endif()
 
 if(NOT CONFIG_SOTA_STATICLIB)
+  # The product's own Cargo finds the numbers here (sota-zephyr/build.rs).
+  set(lines ${SOTA_RUST_ENV})
+  if(NOT CONFIG_SOTA_AT)
+    list(APPEND lines SOTA_NO_AT=1)
+  endif()
+  string(JOIN "\n" text ${lines})
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/sota-rust.env CONTENT "${text}\n" @ONLY)
   return()
 endif()
 

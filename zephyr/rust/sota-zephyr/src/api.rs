@@ -7,7 +7,7 @@ use crate::bridge_loop::BridgeLoop;
 use crate::cloud_loop::CloudLoop;
 use crate::engine_loop::EngineLoop;
 use crate::sys::{self, Who};
-use crate::{boxes, calls, config, logger};
+use crate::{boxes, calls, config, logger, product};
 use core::ffi::c_char;
 use sota::event::Payload;
 use sota::message::{Command, Reason, Reply};
@@ -249,10 +249,16 @@ struct CEvent {
 /// `to` can be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sota_rs_event(to: *mut CEvent) -> bool {
-    let Some(event) = boxes::TO_APP.try_recv() else {
-        return false;
+    let event = loop {
+        let Some(event) = boxes::TO_APP.try_recv() else {
+            return false;
+        };
+        sys::wake(Who::Engine);
+        match product::handler() {
+            Some(handler) => handler(&event),
+            None => break event,
+        }
     };
-    sys::wake(Who::Engine);
     let mut payload = Payload::new();
     event.write_payload(&mut payload);
     // SAFETY: the caller's promise; every field is written before it is read.

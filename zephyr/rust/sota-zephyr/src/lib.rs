@@ -8,6 +8,7 @@
 //! | `flash` | a flash partition as NOR flash of the component |
 //! | `config` | what Kconfig and the settings give to the machines |
 //! | `api` | what C calls: thread entries, the functions behind `sota/sota.h` |
+//! | `product` | what a product in Rust calls |
 //! | `sys` | what C gives (`zephyr/shim.h`): every `unsafe` towards it is there |
 //! | `logger` | `log` into one function of the shim |
 //!
@@ -23,6 +24,7 @@ mod config;
 mod engine_loop;
 mod flash;
 mod logger;
+pub mod product;
 mod sys;
 
 /// Greatest block in bytes (`CONFIG_SOTA_BLOCK_SIZE`).
