@@ -140,7 +140,6 @@ static void print_answer(const char *text, size_t length, void *user)
 
 static int cmd_at(const struct shell *sh, size_t argc, char **argv)
 {
-	/* The shell takes double quotes off: single ones around the command keep them. */
 	char line[256 + 2];
 	int n = snprintf(line, sizeof(line), "%s\r", argv[1]);
 	int error;
@@ -166,6 +165,6 @@ SHELL_STATIC_SUBCMD_SET_CREATE(
 	SHELL_CMD_ARG(connect, NULL, "1 register with the Center, 0 leave", cmd_connect, 2, 0),
 	SHELL_CMD_ARG(server, NULL, "Show or set coap://host[:port]", cmd_server, 1, 1),
 	SHELL_CMD_ARG(endpoint, NULL, "Show, or set <product key> <device key>", cmd_endpoint, 1, 2),
-	SHELL_CMD_ARG(at, NULL, "An AT command: sota at 'AT+QIOTMCUVER?'", cmd_at, 2, 0),
+	SHELL_CMD_ARG(at, NULL, "An AT command: sota at AT+QIOTMCUVER?", cmd_at, 2, SHELL_OPT_ARG_RAW),
 	SHELL_SUBCMD_SET_END);
 SHELL_CMD_REGISTER(sota, &sub_sota, "Firmware over the air", NULL);

@@ -17,20 +17,22 @@ LOG_MODULE_DECLARE(sota, CONFIG_SOTA_LOG_LEVEL);
 RING_BUF_DECLARE(rx, CONFIG_SOTA_UART_RX_BYTES);
 RING_BUF_DECLARE(tx, CONFIG_SOTA_UART_TX_BYTES);
 static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(sota_mcu_uart));
-/* Bytes that came while the buffer was full. */
-static atomic_t lost;
+/* The buffer was full: the line waits (with flow control), until some of it was read. */
+static bool paused;
 
 static void receive(void)
 {
 	uint8_t *to;
-	uint8_t nowhere[16];
 	uint32_t room = ring_buf_put_claim(&rx, &to, CONFIG_SOTA_UART_RX_BYTES);
-	int n = uart_fifo_read(uart, room > 0 ? to : nowhere, room > 0 ? room : sizeof(nowhere));
+	int n = 0;
 
-	if (room == 0 && n > 0) {
-		atomic_add(&lost, n);
+	if (room > 0) {
+		n = uart_fifo_read(uart, to, room);
+	} else {
+		paused = true;
+		uart_irq_rx_disable(uart);
 	}
-	(void)ring_buf_put_finish(&rx, room > 0 && n > 0 ? n : 0);
+	(void)ring_buf_put_finish(&rx, MAX(n, 0));
 }
 
 static void transmit(void)
@@ -180,14 +182,18 @@ uint32_t sota_shim_uart_read(uint8_t *to, uint32_t len)
 		return len;
 	}
 #endif
-	atomic_val_t missed = atomic_clear(&lost);
+	int errors = uart_err_check(uart);
 	unsigned int key;
 
-	if (missed > 0) {
-		LOG_WRN("UART: %ld bytes lost, raise CONFIG_SOTA_UART_RX_BYTES", (long)missed);
+	if (errors > 0) {
+		LOG_WRN("UART: errors 0x%x (1 overrun, 2 parity, 4 framing)", errors);
 	}
 	key = irq_lock();
 	len = ring_buf_get(&rx, to, len);
+	if (paused && len > 0) {
+		paused = false;
+		uart_irq_rx_enable(uart);
+	}
 	irq_unlock(key);
 #ifdef CONFIG_SOTA_SHELL
 	if (len > 0) {
