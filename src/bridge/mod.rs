@@ -313,6 +313,11 @@ impl Bridge {
         &self.settings
     }
 
+    /// Settings that something else than an AT command changed: the port has stored them already.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Whether a command changed the settings since the last call: the port then stores
     /// [`Bridge::settings`] and gives them to the cloud.
     pub fn settings_changed(&mut self) -> bool {

@@ -3,7 +3,9 @@
 use heapless::String;
 use sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID;
 
-use super::uri::COAP_PORT;
+use super::uri::{COAP_PORT, Uri};
+use crate::bridge::Settings;
+use crate::message::Reason;
 
 /// Greatest length of the server's host name, in bytes.
 pub const HOST_LEN: usize = 64;
@@ -49,6 +51,36 @@ pub struct Config {
     pub bearer: u8,
 }
 
+impl Config {
+    /// These with server, endpoint and lifetime of `settings`. An empty device key is the one of `defaults`.
+    ///
+    /// # Errors
+    /// What of the settings cannot be used: [`Reason::NoServerAddress`] the server's address,
+    /// [`Reason::NoProductInfo`] the keys, which are empty or together too long.
+    pub fn with(&self, settings: &Settings, defaults: &Settings) -> Result<Config, Reason> {
+        let uri = Uri::parse(&settings.server).map_err(|_| Reason::NoServerAddress)?;
+        let key = match settings.device_key.as_str() {
+            "" => defaults.device_key.as_str(),
+            key => key,
+        };
+        if settings.product_key.is_empty() || key.is_empty() {
+            return Err(Reason::NoProductInfo);
+        }
+        let mut config = self.clone();
+        config.host = uri.host.try_into().map_err(|_| Reason::NoServerAddress)?;
+        config.port = uri.port;
+        config.endpoint.clear();
+        for part in [settings.product_key.as_str(), ":", key] {
+            config
+                .endpoint
+                .push_str(part)
+                .map_err(|_| Reason::NoProductInfo)?;
+        }
+        config.lifetime_s = settings.lifetime_s;
+        Ok(config)
+    }
+}
+
 impl Default for Config {
     /// No server and no endpoint yet; a day's lifetime, awake for 93 s in queue mode, NAT memory 30 s.
     fn default() -> Self {
@@ -87,4 +119,28 @@ pub struct Lookup<'a> {
     pub host: &'a str,
     /// UDP port.
     pub port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_become_a_configuration() {
+        let mut settings = Settings::new();
+        settings.product_key = "p".try_into().unwrap();
+        settings.server = "coap://h:99".try_into().unwrap();
+        settings.lifetime_s = 60;
+        let base = Config::default();
+        assert_eq!(base.with(&settings, &settings), Err(Reason::NoProductInfo));
+        let mut defaults = Settings::new();
+        defaults.device_key = "d".try_into().unwrap();
+        let made = base.with(&settings, &defaults).unwrap();
+        assert_eq!((&*made.host, made.port, made.lifetime_s), ("h", 99, 60));
+        assert_eq!(made.endpoint, "p:d");
+        settings.device_key = "e".try_into().unwrap();
+        assert_eq!(base.with(&settings, &defaults).unwrap().endpoint, "p:e");
+        settings.server = "http://x".try_into().unwrap();
+        assert_eq!(base.with(&settings, &defaults), Err(Reason::NoServerAddress));
+    }
 }

@@ -191,6 +191,14 @@ impl Download {
         }
     }
 
+    /// The network is back: what waits for the end of a pause goes on at once.
+    pub fn hurry(&mut self) {
+        if matches!(self.phase, Phase::Pause { .. }) {
+            self.failures = 0;
+            self.go_on();
+        }
+    }
+
     /// A block is to be asked for at `now`; call [`sent`](Self::sent) when the request went out.
     pub fn wanted(&mut self, now: Millis) -> bool {
         if let Phase::Pause { until } = self.phase

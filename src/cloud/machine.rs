@@ -141,6 +141,19 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    /// Goes on with another configuration as a new machine that is not connected; what the engine shows stays.
+    #[inline(never)]
+    pub fn reconfigure(&mut self, config: Config, random: u32) {
+        let view = core::mem::take(&mut self.device.view);
+        *self = Cloud::new(config, random);
+        self.on_view(view);
+    }
+
+    /// What the engine shows.
+    pub fn view(&self) -> &crate::message::View {
+        &self.device.view
+    }
+
     /// Registered with the server.
     pub fn is_registered(&self) -> bool {
         self.registration.is_registered()
@@ -173,12 +186,27 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         (self.config.queue_mode && !busy).then(|| after(self.traffic, self.config.awake_ms))
     }
 
+    /// The network was away and is back, perhaps with another address: what waits for the end of a pause goes on at
+    /// once, and the server hears of the address.
+    pub fn on_network(&mut self) {
+        if !self.registration.is_off() && !self.registration.is_leaving() {
+            self.registration.connect();
+            self.registration.update_now();
+        }
+        self.download.hurry();
+    }
+
     /// Battery and signal, as often as the port likes; observers hear of changes.
     pub fn on_readings(&mut self, readings: Readings) {
         if self.device.readings != readings {
             self.device.readings = readings;
             self.observations.look();
         }
+    }
+
+    /// [`on_engine`](Self::on_engine) takes any message now.
+    pub fn has_report_room(&self) -> bool {
+        self.reports.has_room()
     }
 
     /// A message of the engine. It comes back when it cannot be taken now (a report while too many wait

@@ -17,6 +17,10 @@ pub struct Config {
     pub own_version: Version,
     /// Bytes of the module's firmware slot; `None`: the module cannot be upgraded.
     pub firmware_slot: Option<u32>,
+    /// Least battery in %, also where the plan asks for less; 0: the plan's limit alone.
+    pub min_battery_percent: u8,
+    /// Least RSRP in dBm, also where the plan asks for less; 0: the plan's limit alone.
+    pub min_rsrp_dbm: i16,
     /// State 2: longest wait for the download information.
     pub info_wait_ms: u32,
     /// State 4: longest wait for the first block.
@@ -43,6 +47,8 @@ impl Default for Config {
             own_component: ComponentName::new(),
             own_version: Version::new(),
             firmware_slot: None,
+            min_battery_percent: 0,
+            min_rsrp_dbm: 0,
             info_wait_ms: 697_500,
             start_ms: 552_500,
             tick_ms: 5_000,

@@ -234,7 +234,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 continue;
             };
             if !self.config.strict
-                && let Err(reason) = strategy::judge(slot, readings)
+                && let Err(reason) = strategy::judge(slot, &self.config, readings)
             {
                 self.last_error = Some(reason);
                 self.suspended = Some(reason);

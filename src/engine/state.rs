@@ -367,7 +367,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// Judges the strategy before a piece: fetch it, or wait until the strategy holds again.
     pub(super) fn judge(&mut self, readings: Readings) {
         let judged = match self.active_slot() {
-            Some(slot) if !self.config.strict => strategy::judge(slot, readings),
+            Some(slot) if !self.config.strict => strategy::judge(slot, &self.config, readings),
             _ => Ok(()),
         };
         let now = self.now;

@@ -1,21 +1,28 @@
 //! The plan's strategy, judged on the device: at confirm time and before each piece.
 
+use super::Config;
 use crate::{
     message::{Offer, Reason},
     platform::Readings,
 };
 
-/// Battery and signal against the plan's limits; 0 is no limit.
-pub(super) fn judge(offer: &Offer, readings: Readings) -> Result<(), Reason> {
-    if offer.battery_limit_percent > 0 {
+/// Battery and signal against the limits of the plan and of the product, whichever is stricter; 0 is no limit.
+pub(super) fn judge(offer: &Offer, config: &Config, readings: Readings) -> Result<(), Reason> {
+    let least = offer.battery_limit_percent.max(config.min_battery_percent);
+    if least > 0 {
         let battery = readings.battery_percent.ok_or(Reason::BatteryUnknown)?;
-        if battery < offer.battery_limit_percent {
+        if battery < least {
             return Err(Reason::BatteryTooLow);
         }
     }
-    if offer.min_signal_dbm != 0 {
+    let weakest = match (offer.min_signal_dbm, config.min_rsrp_dbm) {
+        (plan, 0) => plan,
+        (0, own) => own,
+        (plan, own) => plan.max(own),
+    };
+    if weakest != 0 {
         let signal = readings.rsrp_dbm.ok_or(Reason::SignalUnknown)?;
-        if signal < offer.min_signal_dbm {
+        if signal < weakest {
             return Err(Reason::SignalTooWeak);
         }
     }
@@ -47,7 +54,22 @@ mod tests {
                 min_signal_dbm: signal,
                 ..Offer::default()
             };
-            assert_eq!(judge(&offer, readings), expected);
+            assert_eq!(judge(&offer, &Config::default(), readings), expected);
+            // The product's own limits do the same, and cannot be relaxed by a plan.
+            let own = Config {
+                min_battery_percent: battery,
+                min_rsrp_dbm: signal,
+                ..Config::default()
+            };
+            assert_eq!(judge(&Offer::default(), &own, readings), expected);
+            let lax = Offer {
+                battery_limit_percent: 1,
+                min_signal_dbm: -150,
+                ..Offer::default()
+            };
+            if battery > 0 && signal != 0 {
+                assert_eq!(judge(&lax, &own, readings), expected);
+            }
         }
     }
 }

@@ -23,13 +23,13 @@ def free_port(kind):
 class Center:
     """A Center on free ports; `with` stops it."""
 
-    def __init__(self, sota, data):
+    def __init__(self, sota, data, *arguments):
         self.coap_port = free_port(socket.SOCK_DGRAM)
         http_port = free_port(socket.SOCK_STREAM)
         self.base = f"http://127.0.0.1:{http_port}"
         self.process = subprocess.Popen(
             [sota, "center", "--data", data, "--listen-http", f"127.0.0.1:{http_port}",
-             "--listen-coap", f"127.0.0.1:{self.coap_port}"],
+             "--listen-coap", f"127.0.0.1:{self.coap_port}", *arguments],
             stdout=subprocess.DEVNULL,
         )
         self.rest = Rest(self.base)

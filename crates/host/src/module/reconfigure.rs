@@ -1,7 +1,7 @@
 //! From what AT commands set to what the cloud machine runs with.
 
 use sota::bridge::Settings;
-use sota::cloud::{Config, uri::Uri};
+use sota::cloud::Config;
 use sota::message::Reason;
 
 /// `base` with server, endpoint and lifetime of `settings`. An empty device key is the one of `defaults`.
@@ -14,25 +14,7 @@ pub fn cloud_config(
     settings: &Settings,
     defaults: &Settings,
 ) -> Result<Config, Reason> {
-    let uri = Uri::parse(&settings.server).map_err(|_| Reason::NoServerAddress)?;
-    let key = match settings.device_key.as_str() {
-        "" => defaults.device_key.as_str(),
-        key => key,
-    };
-    if settings.product_key.is_empty() || key.is_empty() {
-        return Err(Reason::NoProductInfo);
-    }
-    let endpoint = format!("{}:{key}", settings.product_key);
-    Ok(Config {
-        host: uri.host.try_into().map_err(|_| Reason::NoServerAddress)?,
-        port: uri.port,
-        endpoint: endpoint
-            .as_str()
-            .try_into()
-            .map_err(|_| Reason::NoProductInfo)?,
-        lifetime_s: settings.lifetime_s,
-        ..base.clone()
-    })
+    base.with(settings, defaults)
 }
 
 /// Notices at `AT+QIOTREG` that the settings are others than the cloud machine runs with.

@@ -74,17 +74,20 @@ impl<T, const N: usize> SendQueue<T, N> {
     /// Queues an item; gives it back when the queue is full. With a server that seems to have no Send the oldest item
     /// makes room.
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        // Never the one on the air: its answer takes it away.
-        let on_air = self.phase == Phase::InFlight;
-        if self.refused_once && self.failures > 0 && self.items.is_full() && !on_air {
+        if self.items.is_full() && self.makes_room() {
             self.items.pop_front();
         }
         self.items.push_back(item)
     }
 
-    /// Room for another item.
+    /// The oldest item goes where there is no room. Never the one on the air: its answer takes it away.
+    fn makes_room(&self) -> bool {
+        self.refused_once && self.failures > 0 && self.phase != Phase::InFlight
+    }
+
+    /// [`push`](Self::push) would take another item.
     pub fn has_room(&self) -> bool {
-        !self.items.is_full()
+        !self.items.is_full() || self.makes_room()
     }
 
     /// Every item is acknowledged.

@@ -1,0 +1,235 @@
+"""The host's side of an upgrade through a native_sim program: `sota center`, `sota mcu`, and counted links between
+them. Standard library only.
+
+  Center <-UDP-> proxy <-UDP-> module (native_sim) <-pty-> wire <-pty-> MCU
+"""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tty
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/peers"))
+from center_peer import Center, free_port  # noqa: E402
+
+PRODUCT, DEVICE, COMPONENT = "demo", "device-1", "STM32"
+
+
+class Proxy:
+    """Carries datagrams between the module and the Center, and counts them."""
+
+    def __init__(self, lose=None):
+        self.center = None
+        self.module = None
+        self.lose = lose or (lambda _number: False)
+        self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.front.bind(("127.0.0.1", 0))
+        self.back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.back.bind(("127.0.0.1", 0))
+        self.port = self.front.getsockname()[1]
+        self.datagrams = self.to_module = self.to_center = 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            for sock in select.select([self.front, self.back], [], [])[0]:
+                try:
+                    data, source = sock.recvfrom(65536)
+                except OSError:
+                    continue
+                self.datagrams += 1
+                if self.lose(self.datagrams):
+                    continue
+                if sock is self.front:
+                    self.module = source
+                    self.to_center += len(data)
+                    self.back.sendto(data, self.center)
+                elif self.module is not None:
+                    self.to_module += len(data)
+                    self.front.sendto(data, self.module)
+
+
+class Wire:
+    """A UART between the module's pseudo-terminal and one of the MCU's; outlives the module's."""
+
+    def __init__(self):
+        self.mcu_side, slave = pty.openpty()
+        tty.setraw(slave)
+        self.slave = slave
+        self.name = os.ttyname(slave)
+        self.module_side = None
+        self.to_mcu = self.to_module = 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def attach(self, name):
+        """To the pseudo-terminal of a module that has just started."""
+        fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(fd)
+        old, self.module_side = self.module_side, fd
+        if old is not None:
+            os.close(old)
+
+    def run(self):
+        while True:
+            fds = [fd for fd in (self.mcu_side, self.module_side) if fd is not None]
+            try:
+                ready = select.select(fds, [], [], 0.2)[0]
+            except OSError:
+                continue
+            for fd in ready:
+                try:
+                    data = os.read(fd, 4096)
+                    if fd == self.mcu_side:
+                        self.to_module += len(data)
+                        if self.module_side is not None:
+                            os.write(self.module_side, data)
+                    else:
+                        self.to_mcu += len(data)
+                        os.write(self.mcu_side, data)
+                except OSError:
+                    # The module was killed.
+                    if fd == self.module_side:
+                        time.sleep(0.05)
+
+
+class Module:
+    """The native_sim program; its console goes to a file."""
+
+    def __init__(self, program, folder, server, wire=None, arguments=()):
+        self.command = [program, f"--flash={folder}/flash.bin", f"--sota-server={server}",
+                        f"--sota-device-key={DEVICE}", *arguments]
+        self.wire = wire
+        self.console = pathlib.Path(folder, "module.log")
+        self.console.write_text("")
+        self.process = None
+        self.starts = 0
+
+    def start(self):
+        with self.console.open("a") as log:
+            began = self.console.stat().st_size
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT)
+        self.starts += 1
+        if self.wire is None:
+            return
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = re.search(r"uart_1 connected to pseudotty: (\S+)", self.console.read_text(errors="replace")[began:])
+            if found:
+                self.wire.attach(found[1])
+                return
+            time.sleep(0.02)
+        raise SystemExit(f"FAILED: the module does not start; see {self.console}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def text(self):
+        return self.console.read_text(errors="replace")
+
+
+class Relay:
+    """A whole upgrade. `with` ends every process that it started."""
+
+    def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None):
+        self.sota, self.folder = sota, folder
+        self.package = os.urandom(size)
+        self.proxy = Proxy(lose)
+        self.center = Center(sota, os.path.join(folder, "center"), "--coap-public", f"127.0.0.1:{self.proxy.port}")
+        self.proxy.center = ("127.0.0.1", self.center.coap_port)
+        self.wire = Wire() if mcu else None
+        self.module = Module(program, folder, f"coap://127.0.0.1:{self.proxy.port}", self.wire, arguments)
+        self.mcu = None
+        self.mcu_lines = []
+        self.plan = None
+
+    def __enter__(self):
+        self.center.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        for process in (self.module.process, self.mcu):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+        self.center.__exit__(*error)
+
+    def furnish(self, kind="MCU", component=COMPONENT, target="V2_0", module="MODULE"):
+        """Project, product, model, package and a plan that is not active yet."""
+        rest = self.center.rest
+        project = rest.post("/api/v1/projects", {"name": "zephyr"})["id"]
+        product = rest.post("/api/v1/products", {
+            "project": project, "name": "p", "product_key": PRODUCT, "product_secret": "s"})["id"]
+        components = [{"identifier": module, "name": "module", "type": "Firmware"}]
+        if kind == "MCU":
+            components.append({"identifier": component, "name": "MCU", "type": "MCU"})
+        model = rest.post("/api/v1/models", {
+            "project": project, "name": "m", "device_model": "M1", "components": components})["id"]
+        package = rest.upload(self.package, project=project, name="package", component_type=kind,
+                              target_version=target)["id"]
+        self.plan = rest.post("/api/v1/plans", {
+            "project": project, "name": "plan", "product": product, "model": model,
+            "components": [{"component": component, "package": package}]})["id"]
+
+    def start_mcu(self, version="V1_0"):
+        self.mcu = subprocess.Popen(
+            [self.sota, "--json", "mcu", "--uart", self.wire.name, "--state", os.path.join(self.folder, "mcu"),
+             "--component", COMPONENT, "--version", version],
+            stdout=subprocess.PIPE, text=True)
+
+        def read(out=self.mcu.stdout):
+            for line in out:
+                self.mcu_lines.append(json.loads(line))
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def booted(self):
+        """SHA-256 of the image that the MCU booted last, after an upgrade."""
+        found = [line["sha256"] for line in list(self.mcu_lines) if "updated" in line]
+        return found[-1] if found else None
+
+    def device(self):
+        devices = self.center.rest.get(f"/api/v1/devices?product_key={PRODUCT}")
+        return next((d for d in devices if d["device_key"] == DEVICE), None)
+
+    def version(self, component=COMPONENT):
+        device = self.device() or {"components": []}
+        return next((c["version"] for c in device["components"] if c["identifier"] == component), None)
+
+    def wait(self, what, condition, seconds=120):
+        """What `condition` gives when it is true first."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            value = condition()
+            if value:
+                return value
+            if self.module.process.poll() is not None:
+                raise SystemExit(f"FAILED: the module ended with {self.module.process.returncode} before {what}\n"
+                                 + self.module.text()[-3000:])
+            time.sleep(0.1)
+        raise SystemExit(f"FAILED: no {what} in {seconds} s\n" + self.module.text()[-3000:])
+
+    def activate(self):
+        self.center.rest.post(f"/api/v1/plans/{self.plan}/activate", {})
+
+    def ended(self):
+        """"upgraded" or "upgrade_failed" once the plan is over for the device."""
+        counters = self.center.rest.get(f"/api/v1/plans/{self.plan}")["counters"]
+        return next((name for name in ("upgraded", "upgrade_failed") if counters.get(name)), None)
+
+    def log(self):
+        device = self.center.rest.get(f"/api/v1/plans/{self.plan}/devices/{DEVICE}")
+        return [line["text"] for line in device["log"]]
+
+    def progress(self):
+        """Bytes that the module's Plan object reported; from the console, which is nearer."""
+        return self.proxy.to_module

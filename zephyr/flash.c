@@ -1,0 +1,127 @@
+/*
+ * Copyright (c) the authors of the open SOTA system
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Staging and journal on the flash map. Page, write size and erased value are the driver's: the ones the image was
+ * built with (from the devicetree) are compared with it, and a partition where they do not agree is not used.
+ */
+#include <zephyr/devicetree.h>
+#include <zephyr/drivers/flash.h>
+#include <zephyr/kernel.h>
+#include <zephyr/logging/log.h>
+#include <zephyr/storage/flash_map.h>
+
+#include "shim.h"
+
+LOG_MODULE_DECLARE(sota, CONFIG_SOTA_LOG_LEVEL);
+
+#define STAGING DT_CHOSEN(sota_staging)
+#define JOURNAL DT_CHOSEN(sota_journal)
+
+static struct {
+	const char *name;
+	uint8_t id;
+	const struct flash_area *area;
+	/* Window of the area that the component may use. */
+	uint32_t from;
+	uint32_t size;
+} parts[2] = {
+	{.name = "sota,staging", .id = DT_FIXED_PARTITION_ID(STAGING)},
+	{.name = "sota,journal", .id = DT_FIXED_PARTITION_ID(JOURNAL)},
+};
+
+/* Whether every page of the window divides `page` and every unit of write divides `write`. */
+static bool agrees(const struct device *device, off_t from, uint32_t size, uint32_t page, uint32_t write)
+{
+	struct flash_pages_info info;
+	off_t at = from;
+
+	if (write % flash_get_write_block_size(device) != 0) {
+		LOG_ERR("write size %u, built for %u", (unsigned int)flash_get_write_block_size(device), write);
+		return false;
+	}
+	if (IS_ENABLED(CONFIG_FLASH_PAGE_LAYOUT)) {
+		while (at < from + (off_t)size) {
+			if (flash_get_page_info_by_offs(device, at, &info) != 0) {
+				return false;
+			}
+			if (page % info.size != 0 || (info.start_offset == at && (at - from) % info.size != 0)) {
+				LOG_ERR("page of %u bytes at 0x%lx, built for %u", (unsigned int)info.size, (long)at,
+					page);
+				return false;
+			}
+			at = info.start_offset + info.size;
+		}
+	}
+	return true;
+}
+
+#ifdef CONFIG_SOTA_BOOTLOADER
+/* Staging is MCUboot's secondary slot: what it would take for an image or a trailer is not the MCU's data. */
+static void keep_clear_of_mcuboot(uint32_t *from, uint32_t *size, uint32_t page);
+#endif
+
+void sota_shim_flash_open(uint8_t id, uint32_t page, uint32_t write, struct sota_area *area)
+{
+	const struct flash_parameters *parameters;
+	const struct device *device;
+	int error;
+
+	area->size = 0;
+	area->erased = 0xff;
+	if (id >= ARRAY_SIZE(parts)) {
+		return;
+	}
+	error = flash_area_open(parts[id].id, &parts[id].area);
+	if (error != 0) {
+		LOG_ERR("%s cannot be opened: %d", parts[id].name, error);
+		return;
+	}
+	device = flash_area_get_device(parts[id].area);
+	if (!device_is_ready(device)) {
+		LOG_ERR("%s: %s is not ready", parts[id].name, device->name);
+		return;
+	}
+	parts[id].from = 0;
+	parts[id].size = parts[id].area->fa_size;
+#ifdef CONFIG_SOTA_BOOTLOADER
+	if (id == 0) {
+		keep_clear_of_mcuboot(&parts[id].from, &parts[id].size, page);
+	}
+#endif
+	if (!agrees(device, parts[id].area->fa_off + parts[id].from, parts[id].size, page, write)) {
+		LOG_ERR("%s is not used: its flash is not the one of the devicetree", parts[id].name);
+		return;
+	}
+	parameters = flash_get_parameters(device);
+	area->erased = parameters->erase_value;
+	area->size = parts[id].size;
+	LOG_INF("%s: %u bytes, page %u, write %u", parts[id].name, area->size, page, write);
+}
+
+int32_t sota_shim_flash_read(uint8_t id, uint32_t at, uint8_t *to, uint32_t len)
+{
+	return flash_area_read(parts[id].area, parts[id].from + at, to, len);
+}
+
+int32_t sota_shim_flash_write(uint8_t id, uint32_t at, const uint8_t *from, uint32_t len)
+{
+	return flash_area_write(parts[id].area, parts[id].from + at, from, len);
+}
+
+int32_t sota_shim_flash_erase(uint8_t id, uint32_t at, uint32_t len)
+{
+	return flash_area_flatten(parts[id].area, parts[id].from + at, len);
+}
+
+#ifndef CONFIG_SOTA_BOOTLOADER
+uint32_t sota_shim_firmware_slot(void)
+{
+	return 0;
+}
+
+void sota_shim_boot_trial(void)
+{
+	LOG_ERR("no bootloader that could take the image");
+}
+#endif

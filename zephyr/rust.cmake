@@ -1,0 +1,59 @@
+# The Rust half. What the configuration decides at compile time reaches it as SOTA_* variables of the environment;
+# everything else is in struct sota_kconfig, so that images that differ in it only share one library.
+
+set(SOTA_RUST_ENV
+  SOTA_BLOCK=${CONFIG_SOTA_BLOCK_SIZE}
+  SOTA_STAGING_PAGE=${SOTA_STAGING_PAGE}
+  SOTA_STAGING_WRITE=${SOTA_STAGING_WRITE}
+  SOTA_JOURNAL_PAGE=${SOTA_JOURNAL_PAGE}
+  SOTA_JOURNAL_WRITE=${SOTA_JOURNAL_WRITE}
+)
+set(SOTA_RUST_FLAGS)
+if(CONFIG_CPU_CORTEX_M)
+  # sha2's own switch: rounds in a loop, not unrolled.
+  list(APPEND SOTA_RUST_FLAGS --cfg "sha2_backend_soft=\"compact\"")
+endif()
+if(NOT CONFIG_SOTA_AT)
+  list(APPEND SOTA_RUST_FLAGS --cfg sota_no_at)
+endif()
+
+if(NOT CONFIG_SOTA_STATICLIB)
+  # The product's own Cargo finds the numbers here (sota-zephyr/build.rs).
+  set(lines ${SOTA_RUST_ENV})
+  if(NOT CONFIG_SOTA_AT)
+    list(APPEND lines SOTA_NO_AT=1)
+  endif()
+  string(JOIN "\n" text ${lines})
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/sota-rust.env CONTENT "${text}\n" @ONLY)
+  return()
+endif()
+
+# Each combination has a folder of its own: suites that share SOTA_CARGO_TARGET_DIR build each of them once.
+_rust_map_target()
+string(MD5 key "${SOTA_RUST_ENV};${SOTA_RUST_FLAGS}")
+string(SUBSTRING "${key}" 0 8 key)
+if(DEFINED ENV{SOTA_CARGO_TARGET_DIR})
+  set(target_dir "$ENV{SOTA_CARGO_TARGET_DIR}/${key}")
+else()
+  set(target_dir "${CMAKE_BINARY_DIR}/sota-rust/${key}")
+endif()
+set(library ${target_dir}/${RUST_TARGET}/release/librustapp.a)
+string(JOIN " " flags ${SOTA_RUST_FLAGS})
+
+# The output is never made, so Cargo always runs: it knows best what is old.
+add_custom_command(
+  OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/always-run-cargo.dummy
+  BYPRODUCTS ${library}
+  COMMAND ${CMAKE_COMMAND} -E env ${SOTA_RUST_ENV} "RUSTFLAGS=${flags}"
+    ${SOTA_ROOT}/scripts/cargo-for ${RUST_TARGET} build --release
+    --manifest-path ${CMAKE_CURRENT_LIST_DIR}/rust/Cargo.toml -p rustapp --target-dir ${target_dir}
+  COMMENT "SOTA: Cargo for ${RUST_TARGET}"
+  USES_TERMINAL
+  VERBATIM
+)
+add_custom_target(sota_rustapp ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/always-run-cargo.dummy)
+add_library(sota_rust STATIC IMPORTED GLOBAL)
+set_target_properties(sota_rust PROPERTIES IMPORTED_LOCATION ${library})
+add_dependencies(sota_rust sota_rustapp)
+zephyr_library_link_libraries(sota_rust)
+zephyr_library_add_dependencies(sota_rustapp)

@@ -1,0 +1,322 @@
+//! What C calls (`zephyr/shim.h`): the thread entries and the functions behind `sota/sota.h`.
+//!
+//! An `i32` result is 0 or the number of a [`Reason`] (docs/errors.md).
+#![allow(unsafe_code)] // the C border
+
+use crate::bridge_loop::BridgeLoop;
+use crate::cloud_loop::CloudLoop;
+use crate::engine_loop::EngineLoop;
+use crate::sys::{self, Who};
+use crate::{boxes, calls, config, logger, product};
+use core::ffi::c_char;
+use sota::event::Payload;
+use sota::message::{Command, Reason, Reply};
+use static_cell::StaticCell;
+
+// Filled by their threads, so zero before: a static with an initial value would have it in flash a second time.
+static ENGINE: StaticCell<EngineLoop> = StaticCell::new();
+static CLOUD: StaticCell<CloudLoop> = StaticCell::new();
+static BRIDGE: StaticCell<BridgeLoop> = StaticCell::new();
+
+/// Before everything else; the shim then loads the settings and starts the threads.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_init() {
+    logger::start(config::log_level());
+    let defaults = config::defaults();
+    config::with_settings(|settings| *settings = defaults);
+    boxes::start();
+}
+
+/// Entry of the thread `engine`.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_engine() {
+    ENGINE.init_with(EngineLoop::new).run()
+}
+
+/// Entry of the thread `cloud`.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_cloud() {
+    CLOUD.init_with(CloudLoop::new).run()
+}
+
+/// Entry of the thread `bridge`.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_bridge() {
+    BRIDGE.init_with(BridgeLoop::new).run()
+}
+
+/// A kept setting; `key` as in `setting_keys` of the shim.
+///
+/// # Safety
+/// `value` points to `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_setting_loaded(key: u8, value: *const u8, len: u32) {
+    // SAFETY: the caller's promise.
+    let value = unsafe { slice(value, len) };
+    config::loaded(key.into(), value);
+}
+
+/// Copies a text setting with its NUL into `to`; the length without NUL, or a negative number when `key` is no text
+/// or the text does not fit.
+///
+/// # Safety
+/// `to` points to `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_setting_text(key: u8, to: *mut u8, len: u32) -> i32 {
+    // SAFETY: the caller's promise.
+    let to = unsafe { slice_mut(to, len) };
+    config::with_settings(|settings| {
+        config::text_of(settings, key.into()).and_then(|text| copy(text, to))
+    })
+    .map_or(-1, |n| n as i32)
+}
+
+/// Lifetime in seconds.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_lifetime() -> u32 {
+    config::with_settings(|settings| settings.lifetime_s)
+}
+
+/// Connection mode 0..=2.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_connect_mode() -> u8 {
+    config::with_settings(|settings| settings.connect as u8)
+}
+
+/// Sets and keeps a setting (bytes as they are kept); used from the next connect on.
+///
+/// # Safety
+/// `value` points to `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_setting_set(key: u8, value: *const u8, len: u32) -> bool {
+    // SAFETY: the caller's promise.
+    let value = unsafe { slice(value, len) };
+    let done = config::set(key.into(), value);
+    boxes::settings_changed();
+    done
+}
+
+/// Connects or leaves; the settings that count are the present ones.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_connect(on: bool) -> i32 {
+    number(connect(on))
+}
+
+/// The network came up or went down.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_network(up: bool) {
+    log::info!("network {}", if up { "up" } else { "down" });
+    if up {
+        boxes::network_is_up();
+    }
+}
+
+pub(crate) fn connect(on: bool) -> Reply {
+    match use_settings(on) {
+        Ok(()) => calls::command(Command::Connect(on)),
+        Err(reason) => Reply::Refused(reason),
+    }
+}
+
+/// Gives the present settings to the cloud's thread before it connects.
+pub(crate) fn use_settings(on: bool) -> Result<(), Reason> {
+    if on {
+        boxes::use_config(config::wanted()?);
+    }
+    Ok(())
+}
+
+fn number(reply: Reply) -> i32 {
+    match reply {
+        Reply::Refused(reason) => reason.number().into(),
+        _ => 0,
+    }
+}
+
+/// SetMcuVersion.
+///
+/// # Safety
+/// Both are NULL or strings that end with NUL.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_set_version(name: *const c_char, version: *const c_char) -> i32 {
+    // SAFETY: the caller's promise.
+    let (name, version) = unsafe { (sys::text(name), sys::text(version)) };
+    match (name.try_into(), version.try_into()) {
+        (Ok(name), Ok(version)) => number(calls::command(Command::SetMcuVersion(name, version))),
+        _ => Reason::NameTooLong.number().into(),
+    }
+}
+
+/// OtaRequest.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_request(mode: u32) -> i32 {
+    number(calls::command(Command::Request(mode)))
+}
+
+/// OtaAction.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_action(action: u8) -> i32 {
+    number(calls::command(Command::Action(action)))
+}
+
+/// Fetch again from the piece boundary at or below.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_rewind(offset: u32) -> i32 {
+    number(calls::command(Command::Rewind(offset)))
+}
+
+/// 10701 and 10703 again.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_announce() -> i32 {
+    number(calls::command(Command::Announce))
+}
+
+/// DataRead: bytes read, or the negative number of a reason.
+///
+/// # Safety
+/// `to` points to `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_read(start: u32, to: *mut u8, len: u32) -> i32 {
+    // SAFETY: the caller's promise.
+    let to = unsafe { slice_mut(to, len) };
+    match calls::read(start, to) {
+        Reply::Read(n) => n as i32,
+        Reply::Refused(reason) => -i32::from(reason.number()),
+        Reply::Ok => 0,
+    }
+}
+
+/// `struct sota_status` of `sota/sota.h`.
+#[repr(C)]
+struct CStatus {
+    state: u8,
+    connected: bool,
+    last_error: u16,
+    progress: u32,
+    length: u32,
+    piece_start: u32,
+    piece_length: u32,
+}
+
+/// False: the component does not run.
+///
+/// # Safety
+/// `to` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_status(to: *mut CStatus) -> bool {
+    let Some(status) = calls::status() else {
+        return false;
+    };
+    let status = CStatus {
+        state: status.state.number(),
+        connected: status.linked,
+        last_error: status.last_error.map_or(0, Reason::number),
+        progress: status.progress,
+        length: status.length,
+        piece_start: status.piece_start,
+        piece_length: status.piece_length,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { to.write(status) };
+    true
+}
+
+/// Name and version (with NUL) of the MCU component in a place of the list; false behind the last.
+///
+/// # Safety
+/// `name` points to 33, `version` to 65 bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_component(place: u8, name: *mut u8, version: *mut u8) -> bool {
+    // SAFETY: the caller's promise.
+    let (to_name, to_version) = unsafe { (slice_mut(name, 33), slice_mut(version, 65)) };
+    calls::component(place).is_some_and(|(name, version)| {
+        copy(&name, to_name).is_some() && copy(&version, to_version).is_some()
+    })
+}
+
+/// `struct sota_rs_event` of the shim.
+#[repr(C)]
+struct CEvent {
+    code: u16,
+    kind: u8,
+    payload: [u8; sota::event::PAYLOAD_LEN + 1],
+    length: u16,
+}
+
+/// The next event for the application; false: none.
+///
+/// # Safety
+/// `to` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_event(to: *mut CEvent) -> bool {
+    let event = loop {
+        let Some(event) = boxes::TO_APP.try_recv() else {
+            return false;
+        };
+        sys::wake(Who::Engine);
+        match product::handler() {
+            Some(handler) => handler(&event),
+            None => break event,
+        }
+    };
+    let mut payload = Payload::new();
+    event.write_payload(&mut payload);
+    // SAFETY: the caller's promise; every field is written before it is read.
+    let to = unsafe {
+        to.write_bytes(0, 1);
+        &mut *to
+    };
+    to.kind = event.group();
+    to.code = event.code();
+    to.length = copy(&payload, &mut to.payload).unwrap_or(0) as u16;
+    true
+}
+
+/// Whether events are for the application too.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_set_app(listens: bool) {
+    boxes::set_app(listens);
+}
+
+/// Name (`what` 0), meaning (1) or remedy (2) of an error with its NUL into `to`; the length, negative when there is
+/// no such error.
+///
+/// # Safety
+/// `to` points to `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sota_rs_error_text(error: u16, to: *mut u8, len: u32) -> i32 {
+    // SAFETY: the caller's promise.
+    let to = unsafe { slice_mut(to, len) };
+    let found = Reason::ALL.iter().find(|reason| reason.number() == error);
+    found
+        .and_then(|reason| copy(reason.name(), to))
+        .map_or(-1, |n| n as i32)
+}
+
+/// With NUL; the length without it, `None` if it does not fit.
+fn copy(text: &str, to: &mut [u8]) -> Option<usize> {
+    let n = text.len();
+    to.get_mut(..n)?.copy_from_slice(text.as_bytes());
+    *to.get_mut(n)? = 0;
+    Some(n)
+}
+
+/// # Safety
+/// `from` is NULL or points to `len` bytes that do not change during `'a`.
+unsafe fn slice<'a>(from: *const u8, len: u32) -> &'a [u8] {
+    if from.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts(from, len as usize) }
+}
+
+/// # Safety
+/// `to` is NULL or points to `len` bytes that nobody else uses during `'a`.
+unsafe fn slice_mut<'a>(to: *mut u8, len: u32) -> &'a mut [u8] {
+    if to.is_null() {
+        return &mut [];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts_mut(to, len as usize) }
+}

@@ -1,0 +1,117 @@
+//! The bridge's thread: the UART to the MCU.
+
+use crate::boxes::{self, TO_BRIDGE};
+use crate::sys::{self, Who};
+use crate::{api, calls, config};
+use sota::bridge::{Bridge, Output};
+use sota::message::{COMPONENTS, Command, Reason, Reply};
+
+/// Bytes taken from the UART's buffer at once, and given to it.
+const CHUNK: usize = 64;
+
+pub(crate) struct BridgeLoop {
+    bridge: Bridge,
+    /// Received, not yet taken by the machine.
+    received: ([u8; CHUNK], usize, usize),
+    /// Taken from the machine, not yet by the UART.
+    out: ([u8; CHUNK], usize, usize),
+    told: Option<Reason>,
+}
+
+/// What of a chunk is left.
+fn rest(chunk: &([u8; CHUNK], usize, usize)) -> &[u8] {
+    chunk.0.get(chunk.1..chunk.2).unwrap_or_default()
+}
+
+impl BridgeLoop {
+    pub(crate) fn new() -> Self {
+        BridgeLoop {
+            bridge: Bridge::new(config::settings()),
+            received: ([0; CHUNK], 0, 0),
+            out: ([0; CHUNK], 0, 0),
+            told: None,
+        }
+    }
+
+    pub(crate) fn run(&mut self) -> ! {
+        loop {
+            while self.step() {}
+            sys::sleep(Who::Bridge, None);
+        }
+    }
+
+    /// One round of the machine; whether anything moved.
+    fn step(&mut self) -> bool {
+        let error = boxes::last_error();
+        if let Some(reason) = error.filter(|_| error != self.told) {
+            self.bridge.note_error(reason);
+        }
+        self.told = error;
+        if boxes::take_settings_changed() {
+            self.bridge.set_settings(config::settings());
+        }
+        if rest(&self.received).is_empty() {
+            self.received.1 = 0;
+            self.received.2 = sys::uart_read(&mut self.received.0);
+        }
+        let taken = self.bridge.on_bytes(rest(&self.received));
+        self.received.1 += taken;
+        let mut moved = taken > 0;
+        while let Some(output) = self.bridge.poll() {
+            self.answer(output);
+            moved = true;
+        }
+        moved |= self.events();
+        // Before the OK goes out: what was acknowledged outlives a power cut.
+        if self.bridge.settings_changed() && !config::keep(self.bridge.settings().clone()) {
+            log::warn!("the settings could not be kept");
+        }
+        self.send() || moved
+    }
+
+    fn events(&mut self) -> bool {
+        let mut moved = false;
+        while self.bridge.ready_for_event()
+            && let Some(event) = TO_BRIDGE.try_recv()
+        {
+            sys::wake(Who::Engine);
+            moved |= self.bridge.on_event(&event);
+        }
+        moved
+    }
+
+    fn answer(&mut self, output: Output) {
+        let reply = match output {
+            Output::Command(Command::Read { start, .. }) => {
+                calls::read(start, self.bridge.read_buffer())
+            }
+            Output::Command(Command::Connect(on)) => api::connect(on),
+            Output::Command(command) => calls::command(command),
+            Output::Versions => {
+                for place in 0..COMPONENTS as u8 {
+                    if let Some((name, version)) = calls::component(place) {
+                        self.bridge.version(&name, &version);
+                    }
+                }
+                Reply::Ok
+            }
+        };
+        self.bridge.reply(reply);
+    }
+
+    /// Writes until the UART takes no more; whether anything went out.
+    fn send(&mut self) -> bool {
+        let mut moved = false;
+        loop {
+            if rest(&self.out).is_empty() {
+                self.out.1 = 0;
+                self.out.2 = self.bridge.next_bytes(&mut self.out.0);
+            }
+            match sys::uart_write(rest(&self.out)) {
+                0 => return moved,
+                n => self.out.1 += n,
+            }
+            moved = true;
+        }
+    }
+}

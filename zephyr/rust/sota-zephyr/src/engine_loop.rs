@@ -1,0 +1,153 @@
+//! The engine's thread.
+
+use crate::boxes::{self, TO_APP, TO_BRIDGE, TO_CLOUD, TO_ENGINE};
+use crate::calls::{self, Answer, Ask, Status};
+use crate::{api, config};
+use crate::flash::Partitions;
+use crate::sys::{self, Who};
+use crate::BLOCK;
+use heapless::Vec;
+use sota::bridge::ConnectMode;
+use sota::engine::Engine;
+use sota::message::{Command, Event, Reply};
+use sota::platform::Readings;
+
+pub(crate) struct EngineLoop {
+    engine: Engine<BLOCK>,
+    flash: Partitions,
+    readings: Readings,
+}
+
+impl EngineLoop {
+    pub(crate) fn new() -> Self {
+        let mut flash = Partitions::open();
+        let engine = Engine::start(config::engine(), sys::now(), &mut flash);
+        EngineLoop {
+            engine,
+            flash,
+            readings: Readings::default(),
+        }
+    }
+
+    pub(crate) fn run(&mut self) -> ! {
+        if let Some(reason) = self.engine.last_error() {
+            log::warn!("journal: {}", reason.name());
+        }
+        if config::settings().connect == ConnectMode::Auto {
+            match api::use_settings(true) {
+                Ok(()) => drop(self.command(Command::Connect(true), &mut [])),
+                Err(reason) => log::warn!("not connected: {}", reason.name()),
+            }
+        }
+        loop {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        self.readings = sys::readings();
+        self.calls();
+        self.hear_cloud();
+        self.engine.poll(sys::now(), self.readings, &mut self.flash);
+        self.send();
+        if self.engine.boot_wanted() {
+            sys::boot_trial();
+            self.engine.boot_failed(sys::now(), &mut self.flash);
+            return;
+        }
+        if boxes::set_room(self.engine.can_take_block()) {
+            sys::wake(Who::Cloud);
+        }
+        boxes::set_last_error(self.engine.last_error());
+        sys::sleep(Who::Engine, self.engine.deadline());
+    }
+
+    /// One block at a time, and only while the engine has room: the rest waits in the mailbox.
+    fn hear_cloud(&mut self) {
+        loop {
+            boxes::set_room(false);
+            let Some(message) = TO_ENGINE.try_recv() else {
+                return;
+            };
+            sys::wake(Who::Cloud);
+            self.engine
+                .on_cloud(sys::now(), self.readings, &mut self.flash, message);
+            self.engine.poll(sys::now(), self.readings, &mut self.flash);
+            self.send();
+            self.calls();
+        }
+    }
+
+    fn command(&mut self, command: Command, out: &mut [u8]) -> Reply {
+        self.engine
+            .command(sys::now(), self.readings, &mut self.flash, command, out)
+    }
+
+    fn calls(&mut self) {
+        calls::answer(|ask| match ask {
+            Ask::Command(command) => {
+                let mut bytes = Vec::new();
+                if let Command::Read { len, .. } = &command {
+                    let len = (*len as usize).min(bytes.capacity());
+                    let _ = bytes.resize(len, 0);
+                }
+                let reply = self.command(command, &mut bytes);
+                Answer::Reply(reply, bytes)
+            }
+            Ask::Status => Answer::Status(self.status()),
+            Ask::Component(place) => {
+                let found = self.engine.versions().nth(place.into());
+                Answer::Component(found.and_then(|(name, version)| {
+                    Some((name.try_into().ok()?, version.try_into().ok()?))
+                }))
+            }
+        });
+    }
+
+    fn status(&self) -> Status {
+        let (progress, length) = self.engine.progress();
+        let (piece_start, piece_length) =
+            self.engine.piece().unwrap_or((self.engine.piece_start(), 0));
+        Status {
+            state: self.engine.state(),
+            linked: self.engine.is_linked(),
+            last_error: self.engine.last_error(),
+            progress,
+            length,
+            piece_start,
+            piece_length,
+        }
+    }
+
+    /// Only what there is room for is made: each mailbox has this thread as its sole sender.
+    fn send(&mut self) {
+        while TO_CLOUD.has_room()
+            && let Some(message) = self.engine.next_to_cloud()
+        {
+            let _ = TO_CLOUD.try_send(message);
+        }
+        loop {
+            let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
+            if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
+                return;
+            }
+            let Some(event) = self.engine.next_event() else {
+                return;
+            };
+            tell(&event);
+            if app {
+                let _ = TO_APP.try_send(event.clone());
+            }
+            if bridge {
+                let _ = TO_BRIDGE.try_send(event);
+            }
+        }
+    }
+}
+
+fn tell(event: &Event) {
+    log::info!("event {},{}", event.group(), event.code());
+    if let Event::UpdateFail(reason) = event {
+        log::warn!("{} {}", reason.number(), reason.name());
+    }
+}

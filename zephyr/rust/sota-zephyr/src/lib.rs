@@ -1,0 +1,31 @@
+//! The component's port to Zephyr.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `cloud_loop`, `engine_loop`, `bridge_loop` | the three threads: loops around the machines, no rule of the upgrade |
+//! | `calls` | how any thread asks the engine: one question at a time, answered between two of its steps |
+//! | `boxes` | the mailboxes and who is woken |
+//! | `flash` | a flash partition as NOR flash of the component |
+//! | `config` | what Kconfig and the settings give to the machines |
+//! | `api` | what C calls: thread entries, the functions behind `sota/sota.h` |
+//! | `product` | what a product in Rust calls |
+//! | `sys` | what C gives (`zephyr/shim.h`): every `unsafe` towards it is there |
+//! | `logger` | `log` into one function of the shim |
+//!
+//! Without an allocator. Everything is in statics that are zero at boot.
+#![no_std]
+
+mod api;
+mod boxes;
+mod bridge_loop;
+mod calls;
+mod cloud_loop;
+mod config;
+mod engine_loop;
+mod flash;
+mod logger;
+pub mod product;
+mod sys;
+
+/// Greatest block in bytes (`CONFIG_SOTA_BLOCK_SIZE`).
+const BLOCK: usize = config::number(env!("SOTA_BLOCK"));

@@ -1,0 +1,222 @@
+//! What C gives: `zephyr/shim.h`. Each wrapper says why its call is sound.
+#![allow(unsafe_code)] // the C border
+
+use crate::config::Kconfig;
+use core::ffi::{CStr, c_char};
+use sota::cloud::Peer;
+use sota::message::Millis;
+use sota::platform::Readings;
+
+/// A partition as `shim.c` opened it.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Area {
+    /// Bytes the component may use; 0: not usable, and the shim has logged why.
+    pub(crate) size: u32,
+    /// What an erased byte reads as.
+    pub(crate) erased: u8,
+}
+
+/// Who can be woken.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Who {
+    Cloud,
+    Engine,
+    Bridge,
+    Dispatcher,
+}
+
+unsafe extern "C" {
+    safe fn sota_shim_uptime_ms() -> i64;
+    safe fn sota_shim_random() -> u32;
+    safe fn sota_shim_wake(who: u8);
+    safe fn sota_shim_sleep(who: u8, ms: i32);
+    safe fn sota_shim_sleep_net(ms: i32);
+    safe fn sota_shim_call_begin() -> bool;
+    safe fn sota_shim_call_wait();
+    safe fn sota_shim_call_done();
+    safe fn sota_shim_call_end();
+    safe fn sota_shim_battery() -> i32;
+    safe fn sota_shim_rsrp() -> i32;
+    safe fn sota_shim_firmware_slot() -> u32;
+    safe fn sota_shim_boot_trial();
+    safe fn sota_shim_reboot();
+    fn sota_shim_flash_open(id: u8, page: u32, write: u32, area: *mut Area);
+    fn sota_shim_flash_read(id: u8, at: u32, to: *mut u8, len: u32) -> i32;
+    fn sota_shim_flash_write(id: u8, at: u32, from: *const u8, len: u32) -> i32;
+    safe fn sota_shim_flash_erase(id: u8, at: u32, len: u32) -> i32;
+    fn sota_shim_net_resolve(peer: u8, host: *const u8, len: u32, port: u16) -> bool;
+    fn sota_shim_net_send(peer: u8, from: *const u8, len: u32);
+    fn sota_shim_net_recv(peer: *mut u8, to: *mut u8, len: u32) -> i32;
+    fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
+    fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
+    fn sota_shim_log(level: u8, text: *const u8, len: u32);
+    fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
+    safe fn sota_shim_kconfig() -> &'static Kconfig;
+}
+
+pub(crate) fn now() -> Millis {
+    sota_shim_uptime_ms().max(0) as Millis
+}
+
+pub(crate) fn random() -> u32 {
+    sota_shim_random()
+}
+
+pub(crate) fn wake(who: Who) {
+    sota_shim_wake(who as u8);
+}
+
+fn limit(until: Option<Millis>) -> i32 {
+    match until {
+        // A thread looks at its clock at least once a minute.
+        None => 60_000,
+        Some(at) => at.saturating_sub(now()).min(60_000) as i32,
+    }
+}
+
+/// Until woken or until `until`.
+pub(crate) fn sleep(who: Who, until: Option<Millis>) {
+    sota_shim_sleep(who as u8, limit(until));
+}
+
+/// As `sleep` for the cloud's thread; also a datagram ends it.
+pub(crate) fn sleep_net(until: Option<Millis>) {
+    sota_shim_sleep_net(limit(until));
+}
+
+/// Makes the caller the only one that asks the engine; false: the component does not run.
+pub(crate) fn call_begin() -> bool {
+    sota_shim_call_begin()
+}
+
+/// The asker waits for [`call_done`].
+pub(crate) fn call_wait() {
+    sota_shim_call_wait();
+}
+
+/// The engine has answered.
+pub(crate) fn call_done() {
+    sota_shim_call_done();
+}
+
+/// The next one may ask.
+pub(crate) fn call_end() {
+    sota_shim_call_end();
+}
+
+pub(crate) fn readings() -> Readings {
+    let (battery, rsrp) = (sota_shim_battery(), sota_shim_rsrp());
+    Readings {
+        battery_percent: u8::try_from(battery).ok().filter(|percent| *percent <= 100),
+        rsrp_dbm: i16::try_from(rsrp).ok().filter(|dbm| *dbm < 0),
+    }
+}
+
+/// Bytes of the module's firmware slot, 0: no bootloader.
+pub(crate) fn firmware_slot() -> u32 {
+    sota_shim_firmware_slot()
+}
+
+/// Marks the image for one trial boot and restarts; returns only on failure.
+pub(crate) fn boot_trial() {
+    sota_shim_boot_trial();
+}
+
+pub(crate) fn reboot() {
+    sota_shim_reboot();
+}
+
+pub(crate) fn flash_open(id: u8, page: u32, write: u32) -> Area {
+    let mut area = Area::default();
+    // SAFETY: `area` outlives the call, which writes to nothing else.
+    unsafe { sota_shim_flash_open(id, page, write, &mut area) };
+    area
+}
+
+pub(crate) fn flash_read(id: u8, at: u32, to: &mut [u8]) -> bool {
+    // SAFETY: writes at most `len` bytes to a slice of that length.
+    unsafe { sota_shim_flash_read(id, at, to.as_mut_ptr(), to.len() as u32) == 0 }
+}
+
+pub(crate) fn flash_write(id: u8, at: u32, from: &[u8]) -> bool {
+    // SAFETY: reads `len` bytes of a slice of that length.
+    unsafe { sota_shim_flash_write(id, at, from.as_ptr(), from.len() as u32) == 0 }
+}
+
+pub(crate) fn flash_erase(id: u8, at: u32, len: u32) -> bool {
+    sota_shim_flash_erase(id, at, len) == 0
+}
+
+const fn index(peer: Peer) -> u8 {
+    match peer {
+        Peer::Server => 0,
+        Peer::Source => 1,
+    }
+}
+
+/// Looks up the peer's address and keeps it in the shim; may take as long as the name service does.
+pub(crate) fn net_resolve(peer: Peer, host: &str, port: u16) -> bool {
+    // SAFETY: reads `len` bytes of a string of that length and keeps no pointer.
+    unsafe { sota_shim_net_resolve(index(peer), host.as_ptr(), host.len() as u32, port) }
+}
+
+/// A failed send is a lost datagram.
+pub(crate) fn net_send(peer: Peer, from: &[u8]) {
+    // SAFETY: reads `len` bytes of a slice of that length.
+    unsafe { sota_shim_net_send(index(peer), from.as_ptr(), from.len() as u32) }
+}
+
+/// A datagram of one of the two peers; those of others are dropped.
+pub(crate) fn net_recv(to: &mut [u8]) -> Option<(Peer, usize)> {
+    let mut peer = 0;
+    // SAFETY: writes at most `len` bytes to a slice of that length, and one byte to `peer`.
+    let n = unsafe { sota_shim_net_recv(&mut peer, to.as_mut_ptr(), to.len() as u32) };
+    let n = usize::try_from(n).ok().filter(|n| *n <= to.len())?;
+    let peer = match peer {
+        0 => Peer::Server,
+        _ => Peer::Source,
+    };
+    Some((peer, n))
+}
+
+pub(crate) fn uart_read(to: &mut [u8]) -> usize {
+    // SAFETY: writes at most `len` bytes to a slice of that length.
+    let n = unsafe { sota_shim_uart_read(to.as_mut_ptr(), to.len() as u32) } as usize;
+    n.min(to.len())
+}
+
+pub(crate) fn uart_write(from: &[u8]) -> usize {
+    // SAFETY: reads at most `len` bytes of a slice of that length.
+    let n = unsafe { sota_shim_uart_write(from.as_ptr(), from.len() as u32) } as usize;
+    n.min(from.len())
+}
+
+pub(crate) fn log(level: u8, text: &str) {
+    // SAFETY: reads `len` bytes of a string of that length.
+    unsafe { sota_shim_log(level, text.as_ptr(), text.len() as u32) }
+}
+
+/// Keeps a setting; an empty value deletes it.
+pub(crate) fn setting_save(key: u8, value: &[u8]) -> bool {
+    // SAFETY: reads `len` bytes of a slice of that length.
+    unsafe { sota_shim_setting_save(key, value.as_ptr(), value.len() as u32) }
+}
+
+/// What Kconfig set; constant.
+pub(crate) fn kconfig() -> &'static Kconfig {
+    sota_shim_kconfig()
+}
+
+/// A C string as text; `""` for NULL and for what is no UTF-8.
+///
+/// # Safety
+/// `text` is NULL or points to a string that ends with NUL and does not change during `'a`.
+pub(crate) unsafe fn text<'a>(text: *const c_char) -> &'a str {
+    if text.is_null() {
+        return "";
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_str().unwrap_or_default()
+}

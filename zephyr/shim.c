@@ -1,0 +1,255 @@
+/*
+ * Copyright (c) the authors of the open SOTA system
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Kernel: start, threads, waking, the engine's one asker, time, random, log, restart.
+ */
+#include <zephyr/kernel.h>
+#include <zephyr/init.h>
+#include <zephyr/logging/log.h>
+#include <zephyr/random/random.h>
+#include <zephyr/sys/reboot.h>
+
+#include "shim.h"
+
+LOG_MODULE_REGISTER(sota, CONFIG_SOTA_LOG_LEVEL);
+
+K_THREAD_STACK_DEFINE(engine_stack, CONFIG_SOTA_ENGINE_STACK_SIZE);
+K_THREAD_STACK_DEFINE(cloud_stack, CONFIG_SOTA_CLOUD_STACK_SIZE);
+static struct k_thread engine_thread;
+static struct k_thread cloud_thread;
+#ifdef CONFIG_SOTA_AT
+K_THREAD_STACK_DEFINE(bridge_stack, CONFIG_SOTA_BRIDGE_STACK_SIZE);
+static struct k_thread bridge_thread;
+#endif
+
+/* One pending wake-up is as good as many. */
+static K_SEM_DEFINE(wake_engine, 0, 1);
+static K_SEM_DEFINE(wake_bridge, 0, 1);
+static K_MUTEX_DEFINE(call_lock);
+static K_SEM_DEFINE(call_answered, 0, 1);
+static atomic_t started;
+
+static const struct sota_kconfig kconfig = {
+	.server = CONFIG_SOTA_SERVER_URI,
+	.product_key = CONFIG_SOTA_PRODUCT_KEY,
+	.product_secret = CONFIG_SOTA_PRODUCT_SECRET,
+	.device_key = CONFIG_SOTA_DEVICE_KEY,
+	.device_secret = CONFIG_SOTA_DEVICE_SECRET,
+	.own_component = CONFIG_SOTA_COMPONENT_NAME,
+	.own_version = CONFIG_SOTA_COMPONENT_VERSION,
+	.piece_limit = CONFIG_SOTA_PIECE_SIZE,
+	.info_wait_s = CONFIG_SOTA_INFO_WAIT_S,
+	.start_wait_s = CONFIG_SOTA_START_WAIT_S,
+	.downloading_period_s = CONFIG_SOTA_DOWNLOADING_PERIOD_S,
+	.read_timeout_s = CONFIG_SOTA_READ_TIMEOUT_S,
+	.update_timeout_s = CONFIG_SOTA_UPDATE_TIMEOUT_S,
+	.revert_grace_s = CONFIG_SOTA_REVERT_GRACE_S,
+	.lifetime_s = CONFIG_SOTA_LIFETIME_S,
+	.awake_s = CONFIG_SOTA_AWAKE_S,
+	.nat_idle_s = CONFIG_SOTA_NAT_IDLE_S,
+	.plan_object = CONFIG_SOTA_PLAN_OBJECT_ID,
+	.min_rsrp_dbm = CONFIG_SOTA_MIN_RSRP_DBM,
+	.min_battery_percent = CONFIG_SOTA_MIN_BATTERY_PERCENT,
+	.download_retries = CONFIG_SOTA_DOWNLOAD_RETRIES,
+	.connect_mode = IS_ENABLED(CONFIG_SOTA_CONNECT_AUTO) ? 2 : 0,
+	.log_level = CONFIG_SOTA_LOG_LEVEL,
+	.bearer = CONFIG_SOTA_BEARER,
+	.strict = IS_ENABLED(CONFIG_SOTA_STRICT_QUECTHING),
+	.auto_confirm = IS_ENABLED(CONFIG_SOTA_AUTO_CONFIRM),
+	.queue_mode = IS_ENABLED(CONFIG_SOTA_QUEUE_MODE),
+	.nb_iot = IS_ENABLED(CONFIG_SOTA_LINK_NBIOT),
+	.advanced_firmware_update = IS_ENABLED(CONFIG_SOTA_LWM2M_33629),
+};
+
+BUILD_ASSERT(sizeof(CONFIG_SOTA_SERVER_URI) <= 129, "CONFIG_SOTA_SERVER_URI: at most 128 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_PRODUCT_KEY) <= 65, "CONFIG_SOTA_PRODUCT_KEY: at most 64 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_PRODUCT_SECRET) <= 65, "CONFIG_SOTA_PRODUCT_SECRET: at most 64 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_DEVICE_KEY) <= 65, "CONFIG_SOTA_DEVICE_KEY: at most 64 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_DEVICE_SECRET) <= 65, "CONFIG_SOTA_DEVICE_SECRET: at most 64 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_COMPONENT_NAME) > 1 && sizeof(CONFIG_SOTA_COMPONENT_NAME) <= 33,
+	     "CONFIG_SOTA_COMPONENT_NAME: 1 to 32 bytes");
+BUILD_ASSERT(sizeof(CONFIG_SOTA_COMPONENT_VERSION) > 1 && sizeof(CONFIG_SOTA_COMPONENT_VERSION) <= 65,
+	     "CONFIG_SOTA_COMPONENT_VERSION: 1 to 64 bytes");
+
+const struct sota_kconfig *sota_shim_kconfig(void)
+{
+	return &kconfig;
+}
+
+static void enter(void *entry, void *unused1, void *unused2)
+{
+	ARG_UNUSED(unused1);
+	ARG_UNUSED(unused2);
+	((void (*)(void))entry)();
+}
+
+static void start_thread(struct k_thread *thread, k_thread_stack_t *stack, size_t size, void (*entry)(void),
+			 int priority, const char *name)
+{
+	k_tid_t id = k_thread_create(thread, stack, size, enter, (void *)entry, NULL, NULL, priority, 0, K_NO_WAIT);
+
+	k_thread_name_set(id, name);
+}
+
+int sota_start(void)
+{
+	if (atomic_set(&started, 1)) {
+		return 0;
+	}
+	sota_rs_init();
+	sota_settings_start();
+	if (sota_net_start() < 0) {
+		LOG_ERR("no socket: raise CONFIG_ZVFS_OPEN_MAX and CONFIG_ZVFS_EVENTFD_MAX");
+	}
+	start_thread(&engine_thread, engine_stack, K_THREAD_STACK_SIZEOF(engine_stack), sota_rs_engine,
+		     CONFIG_SOTA_ENGINE_PRIORITY, "engine");
+	start_thread(&cloud_thread, cloud_stack, K_THREAD_STACK_SIZEOF(cloud_stack), sota_rs_cloud,
+		     CONFIG_SOTA_CLOUD_PRIORITY, "cloud");
+#ifdef CONFIG_SOTA_AT
+	if (sota_uart_start() == 0) {
+		start_thread(&bridge_thread, bridge_stack, K_THREAD_STACK_SIZEOF(bridge_stack), sota_rs_bridge,
+			     CONFIG_SOTA_BRIDGE_PRIORITY, "bridge");
+	} else {
+		LOG_ERR("the UART of sota,mcu-uart is not ready or has no interrupts: no AT commands");
+	}
+#endif
+	return 0;
+}
+
+#ifdef CONFIG_SOTA_AUTOSTART
+/* After the drivers and the network stack, before main(). */
+SYS_INIT(sota_start, APPLICATION, 99);
+#endif
+
+void sota_shim_wake(uint8_t who)
+{
+	switch (who) {
+	case SOTA_CLOUD:
+		sota_net_wake();
+		break;
+	case SOTA_ENGINE:
+		k_sem_give(&wake_engine);
+		break;
+	case SOTA_BRIDGE:
+		k_sem_give(&wake_bridge);
+		break;
+	case SOTA_DISPATCHER:
+		sota_dispatch();
+		break;
+	default:
+		break;
+	}
+}
+
+void sota_shim_sleep(uint8_t who, int32_t ms)
+{
+	(void)k_sem_take(who == SOTA_ENGINE ? &wake_engine : &wake_bridge, K_MSEC(ms));
+}
+
+/* One asker at a time; k_mutex lends its priority to the one who has it. */
+bool sota_shim_call_begin(void)
+{
+	return atomic_get(&started) && !k_is_in_isr() && k_current_get() != &engine_thread &&
+	       k_mutex_lock(&call_lock, K_FOREVER) == 0;
+}
+
+void sota_shim_call_wait(void)
+{
+	(void)k_sem_take(&call_answered, K_FOREVER);
+}
+
+void sota_shim_call_done(void)
+{
+	k_sem_give(&call_answered);
+}
+
+void sota_shim_call_end(void)
+{
+	k_mutex_unlock(&call_lock);
+}
+
+int64_t sota_shim_uptime_ms(void)
+{
+	return k_uptime_get();
+}
+
+uint32_t sota_shim_random(void)
+{
+#ifdef CONFIG_CSPRNG_ENABLED
+	uint32_t value;
+
+	if (sys_csrand_get(&value, sizeof(value)) == 0) {
+		return value;
+	}
+#endif
+	return sys_rand32_get();
+}
+
+uint32_t sota_shim_lock(void)
+{
+	return irq_lock();
+}
+
+void sota_shim_unlock(uint32_t key)
+{
+	irq_unlock(key);
+}
+
+void sota_shim_panic(void)
+{
+	LOG_ERR("the component met a fault of its own code");
+	k_panic();
+	CODE_UNREACHABLE;
+}
+
+void sota_shim_log(uint8_t level, const char *text, uint32_t len)
+{
+	int n = len;
+
+	switch (level) {
+	case 1:
+		LOG_ERR("%.*s", n, text);
+		break;
+	case 2:
+		LOG_WRN("%.*s", n, text);
+		break;
+	case 3:
+		LOG_INF("%.*s", n, text);
+		break;
+	default:
+		LOG_DBG("%.*s", n, text);
+		break;
+	}
+}
+
+void sota_shim_reboot(void)
+{
+	LOG_INF("restart asked for by the Center");
+#ifdef CONFIG_REBOOT
+	/* The answer and the log go out first. */
+	k_sleep(K_MSEC(500));
+	sys_reboot(SYS_REBOOT_COLD);
+#else
+	LOG_WRN("no restart without CONFIG_REBOOT");
+#endif
+}
+
+__weak int sota_rsrp_dbm(void)
+{
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+	return sota_native_rsrp();
+#else
+	return 0;
+#endif
+}
+
+int32_t sota_shim_battery(void)
+{
+	return sota_battery_percent();
+}
+
+int32_t sota_shim_rsrp(void)
+{
+	return sota_rsrp_dbm();
+}
