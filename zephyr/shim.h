@@ -60,7 +60,7 @@ struct sota_area {
 	uint8_t erased;
 };
 
-/* Kept settings: enum Key of src/config.rs. */
+/* Kept settings: enum Setting of src/config.rs. */
 enum sota_setting {
 	SOTA_SETTING_PRODUCT_KEY,
 	SOTA_SETTING_PRODUCT_SECRET,

@@ -141,6 +141,9 @@ mod tests {
         settings.device_key = "e".try_into().unwrap();
         assert_eq!(base.with(&settings, &defaults).unwrap().endpoint, "p:e");
         settings.server = "http://x".try_into().unwrap();
-        assert_eq!(base.with(&settings, &defaults), Err(Reason::NoServerAddress));
+        assert_eq!(
+            base.with(&settings, &defaults),
+            Err(Reason::NoServerAddress)
+        );
     }
 }

@@ -24,7 +24,8 @@ fn main() {
     };
     let path = Path::new(&folder).join("sota-rust.env");
     println!("cargo:rerun-if-changed={}", path.display());
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; is CONFIG_SOTA=y?", path.display()));
+    let text = fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; is CONFIG_SOTA=y?", path.display()));
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         if NAMES.contains(&name) {
             println!("cargo:rustc-env={name}={value}");

@@ -193,28 +193,3 @@ ZTEST(sota_api, test_four_threads_at_once)
 	}
 	zassert_equal(atomic_get(&faults), 0);
 }
-
-static K_SEM_DEFINE(heard, 0, 10);
-static int inside = -1;
-
-static void on_event(const struct sota_event *event, void *user)
-{
-	ARG_UNUSED(event);
-	/* On the dispatcher: every call is allowed here. */
-	inside = sota_set_mcu_version("FROM", "callback");
-	zassert_equal_ptr(user, &heard);
-	k_sem_give(&heard);
-}
-
-ZTEST(sota_api, test_a_callback_may_call)
-{
-	zassert_true(Ql_iotConfigSetProductinfo("pk", "ps"));
-	zassert_true(Ql_iotConfigSetServer(QIOT_PPROTOCOL_LWM2M, "coap://127.0.0.1:1"));
-	sota_set_callback(on_event, &heard);
-	zassert_equal(sota_connect(true), 0);
-	/* Nobody answers; leaving raises 6,10200 or 2,10474. */
-	zassert_equal(sota_connect(false), 0);
-	zassert_equal(k_sem_take(&heard, K_SECONDS(200)), 0);
-	zassert_equal(inside, 0);
-	sota_set_callback(NULL, NULL);
-}

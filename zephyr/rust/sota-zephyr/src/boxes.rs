@@ -1,7 +1,7 @@
 //! The mailboxes and who is woken.
 
-use crate::sys::{self, Who};
 use crate::BLOCK;
+use crate::sys::{self, Who};
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
 use critical_section::Mutex;

@@ -1,8 +1,8 @@
 //! The cloud's thread: the UDP socket.
 
+use crate::BLOCK;
 use crate::boxes::{self, TO_CLOUD, TO_ENGINE};
 use crate::sys::{self, Who};
-use crate::BLOCK;
 use sota::cloud::{Cloud, Config, OVERHEAD};
 use sota::message::{State, ToCloud};
 

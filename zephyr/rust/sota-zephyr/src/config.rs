@@ -18,7 +18,10 @@ pub(crate) const fn number(text: &str) -> usize {
     assert!(!bytes.is_empty(), "an empty number of the build");
     let (mut at, mut value) = (0, 0);
     while at < bytes.len() {
-        assert!(bytes[at].is_ascii_digit(), "a number of the build has another letter");
+        assert!(
+            bytes[at].is_ascii_digit(),
+            "a number of the build has another letter"
+        );
         value = value * 10 + (bytes[at] - b'0') as usize;
         at += 1;
     }
@@ -165,7 +168,7 @@ pub(crate) fn wanted() -> Result<cloud::Config, Reason> {
 
 /// Names of the settings below `sota/`; `setting_keys` of the shim has the same order.
 #[derive(Clone, Copy)]
-pub(crate) enum Key {
+pub(crate) enum Setting {
     ProductKey,
     ProductSecret,
     DeviceKey,
@@ -175,14 +178,14 @@ pub(crate) enum Key {
     Connect,
 }
 
-const KEYS: [Key; 7] = [
-    Key::ProductKey,
-    Key::ProductSecret,
-    Key::DeviceKey,
-    Key::DeviceSecret,
-    Key::Server,
-    Key::Lifetime,
-    Key::Connect,
+const KEYS: [Setting; 7] = [
+    Setting::ProductKey,
+    Setting::ProductSecret,
+    Setting::DeviceKey,
+    Setting::DeviceSecret,
+    Setting::Server,
+    Setting::Lifetime,
+    Setting::Connect,
 ];
 
 /// A value that was kept, as bytes. One that cannot be used is passed over.
@@ -200,19 +203,19 @@ fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
     // What is no text is of no use as one; numbers are bytes.
     let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
     match KEYS.get(key) {
-        Some(Key::ProductKey) => put(&mut settings.product_key, text),
-        Some(Key::ProductSecret) => put(&mut settings.product_secret, text),
-        Some(Key::DeviceKey) => put(&mut settings.device_key, text),
-        Some(Key::DeviceSecret) => put(&mut settings.device_secret, text),
-        Some(Key::Server) => put(&mut settings.server, text),
-        Some(Key::Lifetime) => value
+        Some(Setting::ProductKey) => put(&mut settings.product_key, text),
+        Some(Setting::ProductSecret) => put(&mut settings.product_secret, text),
+        Some(Setting::DeviceKey) => put(&mut settings.device_key, text),
+        Some(Setting::DeviceSecret) => put(&mut settings.device_secret, text),
+        Some(Setting::Server) => put(&mut settings.server, text),
+        Some(Setting::Lifetime) => value
             .try_into()
             .ok()
             .map(u32::from_le_bytes)
             .filter(|seconds| (1..=LIFETIME_MAX).contains(seconds))
             .map(|seconds| settings.lifetime_s = seconds)
             .is_some(),
-        Some(Key::Connect) => value
+        Some(Setting::Connect) => value
             .first()
             .and_then(|number| mode(*number))
             .map(|mode| settings.connect = mode)
@@ -224,12 +227,12 @@ fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
 /// A setting that is a text.
 pub(crate) fn text_of(settings: &Settings, key: usize) -> Option<&str> {
     Some(match KEYS.get(key)? {
-        Key::ProductKey => &settings.product_key,
-        Key::ProductSecret => &settings.product_secret,
-        Key::DeviceKey => &settings.device_key,
-        Key::DeviceSecret => &settings.device_secret,
-        Key::Server => &settings.server,
-        Key::Lifetime | Key::Connect => return None,
+        Setting::ProductKey => &settings.product_key,
+        Setting::ProductSecret => &settings.product_secret,
+        Setting::DeviceKey => &settings.device_key,
+        Setting::DeviceSecret => &settings.device_secret,
+        Setting::Server => &settings.server,
+        Setting::Lifetime | Setting::Connect => return None,
     })
 }
 
@@ -238,23 +241,43 @@ pub(crate) fn text_of(settings: &Settings, key: usize) -> Option<&str> {
 pub(crate) fn keep(new: Settings) -> bool {
     let old = settings();
     let mut kept = true;
-    let mut save = |key: Key, changed: bool, value: &[u8]| {
+    let mut save = |key: Setting, changed: bool, value: &[u8]| {
         if changed {
             kept &= sys::setting_save(key as u8, value);
         }
     };
     for (key, new, old) in [
-        (Key::ProductKey, &new.product_key, &old.product_key),
-        (Key::ProductSecret, &new.product_secret, &old.product_secret),
-        (Key::DeviceKey, &new.device_key, &old.device_key),
-        (Key::DeviceSecret, &new.device_secret, &old.device_secret),
+        (Setting::ProductKey, &new.product_key, &old.product_key),
+        (
+            Setting::ProductSecret,
+            &new.product_secret,
+            &old.product_secret,
+        ),
+        (Setting::DeviceKey, &new.device_key, &old.device_key),
+        (
+            Setting::DeviceSecret,
+            &new.device_secret,
+            &old.device_secret,
+        ),
     ] {
         save(key, new != old, new.as_bytes());
     }
-    save(Key::Server, new.server != old.server, new.server.as_bytes());
+    save(
+        Setting::Server,
+        new.server != old.server,
+        new.server.as_bytes(),
+    );
     let lifetime = new.lifetime_s.to_le_bytes();
-    save(Key::Lifetime, new.lifetime_s != old.lifetime_s, &lifetime);
-    save(Key::Connect, new.connect != old.connect, &[new.connect as u8]);
+    save(
+        Setting::Lifetime,
+        new.lifetime_s != old.lifetime_s,
+        &lifetime,
+    );
+    save(
+        Setting::Connect,
+        new.connect != old.connect,
+        &[new.connect as u8],
+    );
     with_settings(|settings| *settings = new);
     kept
 }

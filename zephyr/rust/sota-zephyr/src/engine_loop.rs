@@ -1,11 +1,11 @@
 //! The engine's thread.
 
+use crate::BLOCK;
 use crate::boxes::{self, TO_APP, TO_BRIDGE, TO_CLOUD, TO_ENGINE};
 use crate::calls::{self, Answer, Ask, Status};
-use crate::{api, config};
 use crate::flash::Partitions;
 use crate::sys::{self, Who};
-use crate::BLOCK;
+use crate::{api, config};
 use heapless::Vec;
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
@@ -106,8 +106,10 @@ impl EngineLoop {
 
     fn status(&self) -> Status {
         let (progress, length) = self.engine.progress();
-        let (piece_start, piece_length) =
-            self.engine.piece().unwrap_or((self.engine.piece_start(), 0));
+        let (piece_start, piece_length) = self
+            .engine
+            .piece()
+            .unwrap_or((self.engine.piece_start(), 0));
         Status {
             state: self.engine.state(),
             linked: self.engine.is_linked(),

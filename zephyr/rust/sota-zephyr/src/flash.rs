@@ -107,8 +107,10 @@ impl<const PAGE: usize, const WRITE: usize> NorFlash for Partition<PAGE, WRITE> 
     }
 }
 
-type Staging = Partition<{ number(env!("SOTA_STAGING_PAGE")) }, { number(env!("SOTA_STAGING_WRITE")) }>;
-type Journal = Partition<{ number(env!("SOTA_JOURNAL_PAGE")) }, { number(env!("SOTA_JOURNAL_WRITE")) }>;
+type Staging =
+    Partition<{ number(env!("SOTA_STAGING_PAGE")) }, { number(env!("SOTA_STAGING_WRITE")) }>;
+type Journal =
+    Partition<{ number(env!("SOTA_JOURNAL_PAGE")) }, { number(env!("SOTA_JOURNAL_WRITE")) }>;
 
 /// `sota,staging` and `sota,journal`.
 pub(crate) struct Partitions {
