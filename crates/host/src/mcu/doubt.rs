@@ -41,6 +41,11 @@ impl<T: Clone + PartialEq> Doubt<T> {
         !self.heard.is_empty() && self.asked < ASK
     }
 
+    /// The module said something, if only garbled: it may be this line again.
+    pub(super) fn something(&mut self) {
+        self.asked = 0;
+    }
+
     /// The module answered the question; whether it was one of ours.
     pub(super) fn asked(&mut self) -> bool {
         self.asked = self.asked.saturating_add(1);

@@ -547,7 +547,13 @@ impl<F: NorFlash> Mcu<F> {
     }
 
     fn on_line(&mut self, now: u64, line: &str) -> Result<(), McuError> {
-        let Some(event) = line.strip_prefix("+QIOTEVT: ") else {
+        if !line.starts_with("+QIOTOTARD: ") {
+            self.plans.something();
+            self.packages.something();
+        }
+        // A line with a byte that no event has is a garbled one.
+        let clean = line.bytes().all(|b| (0x20..0x7f).contains(&b));
+        let Some(event) = line.strip_prefix("+QIOTEVT: ").filter(|_| clean) else {
             return Ok(());
         };
         self.unheard = 0;

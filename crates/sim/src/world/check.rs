@@ -169,7 +169,7 @@ impl World {
         for (version, file) in VERSIONS.iter().skip(1).zip(&self.files) {
             images.push((version, &file.bytes));
         }
-        let verdict = rules::boots(would, &images);
+        let verdict = rules::boots(would, &images, self.excuses.name_garbled(index));
         if !self.excuses.image_rots(index) {
             self.rule(verdict);
         }

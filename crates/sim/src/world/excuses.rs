@@ -3,11 +3,11 @@
 //! | fault | may rightly be seen afterwards |
 //! |---|---|
 //! | a bit of staging flips | a piece with other bytes, a package called damaged |
-//! | a bit of the journal flips | the newest record is lost: progress, states and events go back to the one before |
+//! | a bit of the journal flips | a record is lost: progress, states and events go back to the one before; where that is of an earlier piece, staging holds other bytes, which the digests find |
 //! | a page of staging dies | the upgrade fails |
 //! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
 //! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan |
-//! | the UART harms bytes | a package called damaged by the MCU; a plan refused: `=1` and `=0` differ by one bit |
+//! | the UART harms bytes | a package called damaged by the MCU; two lines garbled alike, so that it calls itself something else and is failed; a plan refused: `=1` and `=0` differ by one bit |
 //! | a person stops it | it ends as the person wanted |
 
 use sota::message::State;
@@ -69,12 +69,17 @@ impl Excuses {
 
     /// Staging may hold other bytes than the package.
     pub(crate) fn staging_rots(&self, index: usize) -> bool {
-        index == 0 && self.staging_flipped
+        index == 0 && (self.staging_flipped || self.journal_flipped)
     }
 
     /// The MCU may find the package damaged; `noisy`: all UARTs are.
     pub(crate) fn mcu_finds_damage(&self, index: usize, noisy: bool) -> bool {
-        noisy || index == 0 && (self.garbled || self.staging_flipped || self.mcu_flipped)
+        noisy || index == 0 && (self.garbled || self.staging_rots(index) || self.mcu_flipped)
+    }
+
+    /// The MCU may have heard the same wrong name twice: one in some 300,000 drawn worlds.
+    pub(crate) fn name_garbled(&self, index: usize) -> bool {
+        index == 0 && self.garbled
     }
 
     /// The MCU's running image may be another.
