@@ -32,6 +32,9 @@ impl Server {
         let task = runtime.spawn(async move { center.serve().await.expect("served") });
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // The Center closes a connection whose body it did not read; a kept one may be met while it does.
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
             .build()
             .new_agent();
         Server {
