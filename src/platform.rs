@@ -45,4 +45,6 @@ pub trait FirmwareSlot {
     fn slot_size(&self) -> Option<u32>;
     /// Marks the staged image for one trial boot and restarts; returns only on failure.
     fn boot_trial(&mut self) -> Result<(), crate::message::Reason>;
+    /// Keeps the image that runs on trial; until then every restart brings the old one back.
+    fn confirm(&mut self) -> Result<(), crate::message::Reason>;
 }

@@ -56,11 +56,6 @@ static bool agrees(const struct device *device, off_t from, uint32_t size, uint3
 	return true;
 }
 
-#ifdef CONFIG_SOTA_BOOTLOADER
-/* Staging is MCUboot's secondary slot: what it would take for an image or a trailer is not the MCU's data. */
-static void keep_clear_of_mcuboot(uint32_t *from, uint32_t *size, uint32_t page);
-#endif
-
 void sota_shim_flash_open(uint8_t id, uint32_t page, uint32_t write, struct sota_area *area)
 {
 	const struct flash_parameters *parameters;
@@ -85,8 +80,9 @@ void sota_shim_flash_open(uint8_t id, uint32_t page, uint32_t write, struct sota
 	parts[id].from = 0;
 	parts[id].size = parts[id].area->fa_size;
 #ifdef CONFIG_SOTA_BOOTLOADER
-	if (id == 0) {
-		keep_clear_of_mcuboot(&parts[id].from, &parts[id].size, page);
+	if (id == 0 && !sota_bootloader_window(parts[id].area, page, &parts[id].from, &parts[id].size)) {
+		LOG_ERR("sota,staging is not used: too small for MCUboot");
+		return;
 	}
 #endif
 	if (!agrees(device, parts[id].area->fa_off + parts[id].from, parts[id].size, page, write)) {
@@ -104,13 +100,30 @@ int32_t sota_shim_flash_read(uint8_t id, uint32_t at, uint8_t *to, uint32_t len)
 	return flash_area_read(parts[id].area, parts[id].from + at, to, len);
 }
 
+/* On trial the slot has the image that comes back. */
+static bool locked(uint8_t id)
+{
+#ifdef CONFIG_SOTA_BOOTLOADER
+	return id == 0 && sota_bootloader_on_trial();
+#else
+	ARG_UNUSED(id);
+	return false;
+#endif
+}
+
 int32_t sota_shim_flash_write(uint8_t id, uint32_t at, const uint8_t *from, uint32_t len)
 {
+	if (locked(id)) {
+		return -EBUSY;
+	}
 	return flash_area_write(parts[id].area, parts[id].from + at, from, len);
 }
 
 int32_t sota_shim_flash_erase(uint8_t id, uint32_t at, uint32_t len)
 {
+	if (locked(id)) {
+		return -EBUSY;
+	}
 	return flash_area_flatten(parts[id].area, parts[id].from + at, len);
 }
 
@@ -120,8 +133,14 @@ uint32_t sota_shim_firmware_slot(void)
 	return 0;
 }
 
-void sota_shim_boot_trial(void)
+void sota_shim_boot_trial(uint32_t length)
 {
+	ARG_UNUSED(length);
 	LOG_ERR("no bootloader that could take the image");
+}
+
+bool sota_shim_firmware_confirm(void)
+{
+	return false;
 }
 #endif

@@ -16,6 +16,8 @@
 
 static char *server;
 static char *device_key;
+static char *version;
+static bool end_on_restart;
 /* The simulator sets what is not given to INT_MAX. */
 static int battery;
 static int rsrp;
@@ -31,6 +33,10 @@ static void add_options(void)
 		 .descript = "Battery in %, negative: not known (default 100)"},
 		{.option = "sota-rsrp", .name = "dBm", .type = 'i', .dest = &rsrp,
 		 .descript = "RSRP in dBm, 0: not known (default -80)"},
+		{.option = "sota-version", .name = "version", .type = 's', .dest = &version,
+		 .descript = "Version of the module's firmware instead of CONFIG_SOTA_COMPONENT_VERSION"},
+		{.is_switch = true, .option = "sota-end-on-restart", .type = 'b', .dest = &end_on_restart,
+		 .descript = "A restart ends the program: who started it plays the bootloader"},
 		ARG_TABLE_ENDMARKER,
 	};
 
@@ -60,4 +66,14 @@ int sota_native_battery(void)
 int sota_native_rsrp(void)
 {
 	return rsrp == INT_MAX ? -80 : rsrp;
+}
+
+const char *sota_native_version(void)
+{
+	return version;
+}
+
+bool sota_native_ends_on_restart(void)
+{
+	return end_on_restart;
 }

@@ -10,6 +10,10 @@
 #include <zephyr/random/random.h>
 #include <zephyr/sys/reboot.h>
 
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+#include <posix_board_if.h>
+#endif
+
 #include "shim.h"
 
 LOG_MODULE_REGISTER(sota, CONFIG_SOTA_LOG_LEVEL);
@@ -30,7 +34,11 @@ static K_MUTEX_DEFINE(call_lock);
 static K_SEM_DEFINE(call_answered, 0, 1);
 static atomic_t started;
 
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+static struct sota_kconfig kconfig = {
+#else
 static const struct sota_kconfig kconfig = {
+#endif
 	.server = CONFIG_SOTA_SERVER_URI,
 	.product_key = CONFIG_SOTA_PRODUCT_KEY,
 	.product_secret = CONFIG_SOTA_PRODUCT_SECRET,
@@ -74,6 +82,11 @@ BUILD_ASSERT(sizeof(CONFIG_SOTA_COMPONENT_VERSION) > 1 && sizeof(CONFIG_SOTA_COM
 
 const struct sota_kconfig *sota_shim_kconfig(void)
 {
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+	if (sota_native_version() != NULL) {
+		kconfig.own_version = sota_native_version();
+	}
+#endif
 	return &kconfig;
 }
 
@@ -225,10 +238,14 @@ void sota_shim_log(uint8_t level, const char *text, uint32_t len)
 
 void sota_shim_reboot(void)
 {
-	LOG_INF("restart asked for by the Center");
-#ifdef CONFIG_REBOOT
-	/* The answer and the log go out first. */
+	/* What waits for the network and the log goes out first. */
 	k_sleep(K_MSEC(500));
+#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+	if (sota_native_ends_on_restart()) {
+		posix_exit(0);
+	}
+#endif
+#ifdef CONFIG_REBOOT
 	sys_reboot(SYS_REBOOT_COLD);
 #else
 	LOG_WRN("no restart without CONFIG_REBOOT");

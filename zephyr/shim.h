@@ -112,11 +112,19 @@ int sota_uart_start(void);
  * line; -ETIMEDOUT: no final OK or ERROR. With CONFIG_SOTA_SHELL.
  */
 int sota_uart_at(const char *line, void (*take)(const char *text, size_t length, void *user), void *user);
+void sota_shim_reboot(void);
+struct flash_area;
+/* What of MCUboot's secondary slot is for staging; false: too small, or its first page and trailer cannot be erased. */
+bool sota_bootloader_window(const struct flash_area *area, uint32_t page, uint32_t *from, uint32_t *size);
+/* The image that runs is on trial: the secondary slot has the one that comes back. */
+bool sota_bootloader_on_trial(void);
 void sota_settings_start(void);
 void sota_dispatch(void);
 /* With CONFIG_SOTA_NATIVE_SIM_OPTIONS: what the command line of the native_sim program says. */
 void sota_native_settings(void);
 int sota_native_battery(void);
 int sota_native_rsrp(void);
+const char *sota_native_version(void);
+bool sota_native_ends_on_restart(void);
 
 #endif

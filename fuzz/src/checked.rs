@@ -268,8 +268,9 @@ impl Checked {
 
     fn check_report(&mut self, instance: u8, state: State) {
         let place = usize::from(instance);
-        // The same end again, of an offer that came again: since then its component may have changed.
-        let again = self.reported[place] == Some(state);
+        // An end that is told again, after a restart or because its offer came again: since then its component may have
+        // changed.
+        let again = self.reported[place].is_none_or(|before| before == state);
         if let Some(before) = self.reported[place] {
             assert!(follows(before, state), "{before:?} -> {state:?}");
         }

@@ -21,6 +21,9 @@ pub struct Config {
     pub min_battery_percent: u8,
     /// Least RSRP in dBm, also where the plan asks for less; 0: the plan's limit alone.
     pub min_rsrp_dbm: i16,
+    /// A new image of the module counts as good when it has registered, not when it runs: until then the bootloader
+    /// would revert it.
+    pub confirm_after_link: bool,
     /// State 2: longest wait for the download information.
     pub info_wait_ms: u32,
     /// State 4: longest wait for the first block.
@@ -47,6 +50,7 @@ impl Default for Config {
             own_component: ComponentName::new(),
             own_version: Version::new(),
             firmware_slot: None,
+            confirm_after_link: false,
             min_battery_percent: 0,
             min_rsrp_dbm: 0,
             info_wait_ms: 697_500,

@@ -61,6 +61,8 @@ pub struct Engine<const BLOCK: usize> {
     link: bool,
     connect: bool,
     boot: bool,
+    /// The new image of the module runs on trial.
+    trial: bool,
     /// The strategy is judged at the next poll, after a restart.
     rejudge: bool,
     /// Bit n: the plan named no source version for instance n.
@@ -115,6 +117,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             link: false,
             connect: true,
             boot: false,
+            trial: false,
             rejudge: false,
             now,
         };
@@ -491,6 +494,29 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         {
             self.finish(flash, active, Err(Reason::ModuleUpdateFailed));
         }
+    }
+
+    /// The new image of the module has registered: the port calls `FirmwareSlot::confirm`, and
+    /// [`confirmed`](Self::confirmed) with its result.
+    pub fn confirm_wanted(&self) -> bool {
+        self.trial && self.link
+    }
+
+    /// The bootloader keeps the new image (or could not be told so).
+    pub fn confirmed<F: Flash>(&mut self, now: Millis, flash: &mut F, kept: bool) {
+        self.now = now;
+        if core::mem::take(&mut self.trial)
+            && let Some(active) = self.flow.active
+        {
+            let result = kept.then_some(()).ok_or(Reason::ModuleUpdateFailed);
+            self.finish(flash, active, result);
+        }
+    }
+
+    /// The new image of the module has not registered in time: the port restarts, the bootloader reverts, and the old
+    /// image tells the failure.
+    pub fn revert_wanted(&self) -> bool {
+        self.trial && self.flow.remaining_ms == 0
     }
 
     #[inline(never)]

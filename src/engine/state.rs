@@ -233,6 +233,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         {
             self.drop_fetch();
             self.boot = false;
+            self.trial = false;
             self.timers = Timers::default();
             self.flow.failures = 0;
             self.flow.grace_ms = None;
@@ -329,6 +330,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 (State::Downloaded, Some(active)) => {
                     self.finish(flash, active, Err(Reason::McuStoppedReading));
+                }
+                (State::Updating, Some(_)) if self.trial => {
+                    // Zero in the journal: an image that is there again after that was not reverted.
+                    self.flow.remaining_ms = 0;
+                    if let Err(reason) = self.save(flash) {
+                        self.last_error = Some(reason);
+                    }
                 }
                 (State::Updating, Some(active)) => {
                     self.finish(flash, active, Err(Reason::McuUpdateTimeout));
@@ -531,7 +539,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         } else {
             *runs == slot.target
         };
-        let result = if good {
+        if good && self.config.confirm_after_link && self.flow.remaining_ms > 0 {
+            self.enter(flash, State::Updating);
+            self.trial = self.flow.state == State::Updating;
+            return;
+        }
+        let result = if good && !self.config.confirm_after_link {
             Ok(())
         } else {
             Err(Reason::ModuleUpdateFailed)

@@ -289,6 +289,62 @@ fn the_modules_own_firmware() {
     assert_eq!(w.last_reason(), Some(Reason::NotEnoughSpace));
 }
 
+/// The new image counts when it has registered; one that does not is reverted, and the old one tells.
+#[test]
+fn the_modules_own_firmware_on_trial() {
+    let config = |version: &str| Config {
+        own_component: "module".try_into().unwrap(),
+        own_version: version.try_into().unwrap(),
+        firmware_slot: Some(8192),
+        confirm_after_link: true,
+        ..Config::default()
+    };
+    let on_trial = || {
+        let mut w: World = World::new(config("1_0"), 16 * 1024, 5000);
+        w.offer.kind = ComponentType::Firmware;
+        w.offer.component = "module".try_into().unwrap();
+        assert_eq!(w.offer(), Ok(()));
+        w.settle();
+        assert!(w.engine.boot_wanted());
+        w.config = config("2_0");
+        w.engine = Engine::start(w.config.clone(), w.now, &mut w.flash);
+        w.settle();
+        assert!(!w.engine.confirm_wanted() && !w.engine.revert_wanted());
+        assert_eq!(w.states().last(), Some(&9));
+        w
+    };
+    for (kept, last) in [(true, 11), (false, 12)] {
+        let mut w = on_trial();
+        w.tell(ToEngine::Link(true));
+        assert!(w.engine.confirm_wanted());
+        w.engine.confirmed(w.now, &mut w.flash, kept);
+        w.settle();
+        assert_eq!(w.states().last(), Some(&last));
+        assert!(!w.engine.confirm_wanted());
+    }
+    // Power goes on trial: still on trial when the same image runs, failed when the old one does.
+    for (runs, last) in [("2_0", 9), ("1_0", 12)] {
+        let mut w = on_trial();
+        w.config = config(runs);
+        w.engine = Engine::start(w.config.clone(), w.now, &mut w.flash);
+        w.settle();
+        assert_eq!(w.states().last(), Some(&last));
+    }
+    // It does not register in time. The bootloader reverts, or did not: a failure in both cases, and no boot loop.
+    for runs in ["1_0", "2_0"] {
+        let mut w = on_trial();
+        w.pass(1_200_001);
+        assert!(w.engine.revert_wanted());
+        assert_eq!(w.states().last(), Some(&9));
+        w.config = config(runs);
+        w.restart();
+        w.settle();
+        assert!(!w.engine.revert_wanted() && !w.engine.confirm_wanted());
+        assert_eq!(w.states().last(), Some(&12));
+        assert_eq!(w.last_reason(), Some(Reason::ModuleUpdateFailed));
+    }
+}
+
 #[test]
 fn size_in_ram() {
     let size = core::mem::size_of::<Engine<512>>();

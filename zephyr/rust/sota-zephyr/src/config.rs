@@ -113,7 +113,7 @@ pub(crate) fn engine() -> engine::Config {
         strict: k.strict,
         auto_confirm: k.auto_confirm,
         piece_limit: Some(k.piece_limit).filter(|limit| *limit > 0),
-        firmware_slot: Some(sys::firmware_slot()).filter(|bytes| *bytes > 0),
+        confirm_after_link: true,
         info_wait_ms: ms(k.info_wait_s),
         start_ms: ms(k.start_wait_s),
         tick_ms: ms(k.downloading_period_s),

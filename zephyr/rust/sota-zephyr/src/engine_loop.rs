@@ -3,6 +3,7 @@
 use crate::BLOCK;
 use crate::boxes::{self, TO_APP, TO_BRIDGE, TO_CLOUD, TO_ENGINE};
 use crate::calls::{self, Answer, Ask, Status};
+use crate::firmware::Bootloader;
 use crate::flash::Partitions;
 use crate::sys::{self, Who};
 use crate::{api, config};
@@ -10,7 +11,7 @@ use heapless::Vec;
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
 use sota::message::{Command, Event, Reply};
-use sota::platform::Readings;
+use sota::platform::{FirmwareSlot, Readings};
 
 pub(crate) struct EngineLoop {
     engine: Engine<BLOCK>,
@@ -20,8 +21,11 @@ pub(crate) struct EngineLoop {
 
 impl EngineLoop {
     pub(crate) fn new() -> Self {
+        // The slot's size is known when staging is open.
         let mut flash = Partitions::open();
-        let engine = Engine::start(config::engine(), sys::now(), &mut flash);
+        let mut config = config::engine();
+        config.firmware_slot = Bootloader { length: 0 }.slot_size();
+        let engine = Engine::start(config, sys::now(), &mut flash);
         EngineLoop {
             engine,
             flash,
@@ -51,9 +55,21 @@ impl EngineLoop {
         self.engine.poll(sys::now(), self.readings, &mut self.flash);
         self.send();
         if self.engine.boot_wanted() {
-            sys::boot_trial();
+            let length = self.engine.progress().1;
+            if let Err(reason) = (Bootloader { length }).boot_trial() {
+                log::warn!("no trial boot: {}", reason.name());
+            }
             self.engine.boot_failed(sys::now(), &mut self.flash);
             return;
+        }
+        if self.engine.confirm_wanted() {
+            let kept = Bootloader { length: 0 }.confirm().is_ok();
+            self.engine.confirmed(sys::now(), &mut self.flash, kept);
+            return;
+        }
+        if self.engine.revert_wanted() {
+            log::warn!("the new image has not registered: restart, the old one comes back");
+            sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {
             sys::wake(Who::Cloud);

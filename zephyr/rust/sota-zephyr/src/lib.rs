@@ -6,6 +6,7 @@
 //! | `calls` | how any thread asks the engine: one question at a time, answered between two of its steps |
 //! | `boxes` | the mailboxes and who is woken |
 //! | `flash` | a flash partition as NOR flash of the component |
+//! | `firmware` | the module's own slot, by MCUboot |
 //! | `config` | what Kconfig and the settings give to the machines |
 //! | `api` | what C calls: thread entries, the functions behind `sota/sota.h` |
 //! | `product` | what a product in Rust calls |
@@ -22,6 +23,7 @@ mod calls;
 mod cloud_loop;
 mod config;
 mod engine_loop;
+mod firmware;
 mod flash;
 mod logger;
 pub mod product;

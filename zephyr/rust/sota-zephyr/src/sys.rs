@@ -40,7 +40,8 @@ unsafe extern "C" {
     safe fn sota_shim_battery() -> i32;
     safe fn sota_shim_rsrp() -> i32;
     safe fn sota_shim_firmware_slot() -> u32;
-    safe fn sota_shim_boot_trial();
+    safe fn sota_shim_boot_trial(length: u32);
+    safe fn sota_shim_firmware_confirm() -> bool;
     safe fn sota_shim_reboot();
     fn sota_shim_flash_open(id: u8, page: u32, write: u32, area: *mut Area);
     fn sota_shim_flash_read(id: u8, at: u32, to: *mut u8, len: u32) -> i32;
@@ -120,8 +121,13 @@ pub(crate) fn firmware_slot() -> u32 {
 }
 
 /// Marks the image for one trial boot and restarts; returns only on failure.
-pub(crate) fn boot_trial() {
-    sota_shim_boot_trial();
+pub(crate) fn boot_trial(length: u32) {
+    sota_shim_boot_trial(length);
+}
+
+/// The bootloader keeps the image that runs.
+pub(crate) fn firmware_confirm() -> bool {
+    sota_shim_firmware_confirm()
 }
 
 pub(crate) fn reboot() {
