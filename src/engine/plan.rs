@@ -131,12 +131,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let (state, reason) = match (self.flow.state, last) {
             _ if !self.settled => return None,
             (state @ (State::Refused | State::DownloadError), _) => (state, self.flow.reason),
-            (_, Some(result)) => match result {
+            (State::Success | State::Failure, Some(result)) => match result {
                 Ok(()) => (State::Success, None),
                 Err(reason) => (State::Failure, Some(*reason)),
             },
-            // The host named its components anew.
-            (_, None) => return None,
+            // No upgrade, or the host named its components anew.
+            _ => return None,
         };
         Some(Report {
             instance,
