@@ -127,7 +127,7 @@ impl Module {
     /// Power goes and comes back; cloud starts anew.
     pub fn restart(&mut self, cloud: Config) {
         self.engine.restart();
-        self.cloud = Box::new(Cloud::new(cloud, self.random));
+        *self.cloud = Cloud::new(cloud, self.random);
         self.held = None;
         self.settle();
     }
