@@ -471,6 +471,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
         }
         // Power went between the announced version and the end that it means.
+        let mut ended = false;
         for instance in 1..COMPONENTS as u8 {
             if self.is_live(instance)
                 && self.flow.state > State::PlanReceived
@@ -480,7 +481,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 })
             {
                 self.finish(flash, instance, Ok(()));
+                ended = true;
             }
+        }
+        if ended && self.flow.live == 0 {
+            // It is told; to enter its state once more would tell it twice, or otherwise where the flash fails.
+            return;
         }
         let state = self.flow.state;
         let firmware = self

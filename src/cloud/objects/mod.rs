@@ -265,8 +265,8 @@ pub(super) fn verdict_code(result: Result<(), Reason>) -> Code {
     match result {
         Ok(()) => Code::CHANGED,
         Err(Reason::UnknownComponent) => Code::NOT_FOUND,
-        // It passes: the server waits and does not count it as a failure.
-        Err(Reason::UpgradeBusy) => Code::METHOD_NOT_ALLOWED,
+        // Not now: to an offer it means busy, which the server does not count as a failure.
+        Err(Reason::UpgradeBusy | Reason::AtNotAllowedNow) => Code::METHOD_NOT_ALLOWED,
         Err(_) => Code::BAD_REQUEST,
     }
 }
@@ -313,5 +313,27 @@ impl Objects for Device {
 
     fn execute(&mut self, path: Path, _arguments: &[u8]) -> Result<Effect, Code> {
         self.execute_resource(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_is_4_05() {
+        let code = |reason| verdict_code(Err(reason));
+        for not_now in [Reason::UpgradeBusy, Reason::AtNotAllowedNow] {
+            assert_eq!(code(not_now), Code::METHOD_NOT_ALLOWED, "{not_now:?}");
+        }
+        for refused in [
+            Reason::BadOffer,
+            Reason::PackageTooLarge,
+            Reason::NotEnoughSpace,
+            Reason::FlashWriteFailed,
+        ] {
+            assert_eq!(code(refused), Code::BAD_REQUEST, "{refused:?}");
+        }
+        assert_eq!(code(Reason::UnknownComponent), Code::NOT_FOUND);
     }
 }

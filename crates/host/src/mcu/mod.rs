@@ -551,8 +551,8 @@ impl<F: NorFlash> Mcu<F> {
             self.plans.something();
             self.packages.something();
         }
-        // A line with a byte that no event has is a garbled one.
-        let clean = line.bytes().all(|b| (0x20..0x7f).contains(&b));
+        // A line that is no text is a garbled one.
+        let clean = !line.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER);
         let Some(event) = line.strip_prefix("+QIOTEVT: ").filter(|_| clean) else {
             return Ok(());
         };
