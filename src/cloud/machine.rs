@@ -8,6 +8,7 @@ use sota_lwm2m::client::registration::{Outcome, Registration, Timing};
 use sota_lwm2m::client::send::SendQueue;
 
 use super::ask::Ask;
+use super::change::Change;
 use super::config::{Config, Link, Lookup, Peer};
 use super::download::Download;
 use super::incoming::{Answer, Pending, Short};
@@ -92,6 +93,7 @@ pub struct Cloud<const BLOCK: usize> {
     pub(super) block: BlockSlot<BLOCK>,
     pub(super) device: Device,
     pub(super) config: Config,
+    pub(super) change: Change,
 }
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
@@ -138,15 +140,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             room: true,
             params,
             config,
+            change: Change::default(),
         }
-    }
-
-    /// Goes on with another configuration as a new machine that is not connected; what the engine shows stays.
-    #[inline(never)]
-    pub fn reconfigure(&mut self, config: Config, random: u32) {
-        let view = core::mem::take(&mut self.device.view);
-        *self = Cloud::new(config, random);
-        self.on_view(view);
     }
 
     /// What the engine shows.
@@ -204,6 +199,12 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    pub(super) fn disconnect(&mut self) {
+        if let Some(change) = self.registration.disconnect() {
+            self.changed(change);
+        }
+    }
+
     /// [`on_engine`](Self::on_engine) takes any message now.
     pub fn has_report_room(&self) -> bool {
         self.reports.has_room()
@@ -216,13 +217,16 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     pub fn on_engine(&mut self, now: Millis, message: ToCloud) -> Result<(), ToCloud> {
         self.now = now;
         match message {
-            ToCloud::Connect(true) => match self.config.host.is_empty() {
-                true => self.lost(Some(Reason::NoServerAddress)),
-                false => self.registration.connect(),
-            },
-            ToCloud::Connect(false) => {
-                if let Some(change) = self.registration.disconnect() {
-                    self.changed(change);
+            ToCloud::Connect(on) => {
+                self.change.connect = on;
+                // In a good-bye the machine that takes the other settings connects.
+                match on {
+                    _ if self.change.until.is_some() => {}
+                    true if self.config.host.is_empty() => {
+                        self.lost(Some(Reason::NoServerAddress));
+                    }
+                    true => self.registration.connect(),
+                    false => self.disconnect(),
                 }
             }
             ToCloud::View(view) => self.on_view(view),
@@ -278,7 +282,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     #[inline(never)]
-    fn on_view(&mut self, view: crate::message::View) {
+    pub(super) fn on_view(&mut self, view: crate::message::View) {
         let links = view.components.len().max(1) != self.device.components();
         let versions = view
             .components

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | configuration, peers |
 //! | [`machine`](Cloud) | the machine's parts, and what passes between it, the engine and the port |
+//! | `change` | other settings at run time |
 //! | `incoming` | datagrams that came |
 //! | `outgoing` | time, the choice of our next message, datagrams |
 //! | `own` | our own messages, written |
@@ -22,6 +23,7 @@
 //! ```
 
 mod ask;
+mod change;
 pub mod config;
 pub mod download;
 mod incoming;

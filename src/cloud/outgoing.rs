@@ -344,7 +344,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             None => self.download.deadline(),
         };
         let pending = self.pending.as_ref().and_then(Pending::deadline);
-        earliest(&[own, get, pending])
+        earliest(&[own, get, pending, self.change.until])
     }
 
     fn choice_deadline(&self) -> Option<Millis> {

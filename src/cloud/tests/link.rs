@@ -519,3 +519,65 @@ proptest::proptest! {
         proptest::prop_assert!(!w.sent.is_empty());
     }
 }
+
+fn elsewhere() -> Config {
+    Config {
+        host: "other".try_into().unwrap(),
+        ..config()
+    }
+}
+
+#[test]
+fn other_settings_begin_with_a_good_bye() {
+    let mut w = World::registered(config());
+    assert!(!w.cloud.may_reconfigure(w.now));
+    let leave = w.next();
+    assert_eq!(message(&leave).code(), Code::DELETE);
+    assert!(!w.cloud.may_reconfigure(w.now));
+    w.answer(&leave, Code::DELETED, |_| {});
+    assert!(w.cloud.may_reconfigure(w.now));
+    w.cloud.reconfigure(w.now, elsewhere(), 9);
+    w.step();
+    assert!(message(&w.next()).path_is("/rd"));
+    assert_eq!(w.cloud.view(), &view());
+}
+
+#[test]
+fn a_good_bye_that_is_not_answered_ends_after_three_seconds() {
+    let mut w = World::registered(config());
+    assert!(!w.cloud.may_reconfigure(w.now));
+    let began = w.now;
+    // What the engine wants meanwhile is kept for the next machine.
+    w.tell(ToCloud::Connect(false));
+    while !w.cloud.may_reconfigure(w.now) {
+        w.wait();
+    }
+    assert_eq!(w.now - began, 3_000);
+    w.cloud.reconfigure(w.now, elsewhere(), 9);
+    w.sent.clear();
+    w.pass(60_000);
+    assert!(w.sent.is_empty());
+}
+
+#[test]
+fn other_settings_wait_for_the_end_of_an_upgrade() {
+    let mut w = World::registered(config());
+    let mut busy = view();
+    busy.state = State::Downloading;
+    w.tell(ToCloud::View(busy));
+    assert!(!w.cloud.may_reconfigure(w.now) && !w.cloud.is_leaving());
+    w.tell(ToCloud::View(view()));
+    assert!(!w.cloud.may_reconfigure(w.now) && w.cloud.is_leaving());
+}
+
+#[test]
+fn a_machine_without_a_server_takes_settings_at_once() {
+    let mut w = World::new(Config::default());
+    let mut busy = view();
+    busy.state = State::Downloading;
+    w.tell(ToCloud::View(busy));
+    assert!(w.cloud.may_reconfigure(w.now));
+    w.cloud.reconfigure(w.now, config(), 9);
+    w.step();
+    assert!(message(&w.next()).path_is("/rd"));
+}

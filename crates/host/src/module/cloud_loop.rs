@@ -3,7 +3,7 @@
 use super::{Common, Heard, Net, Room};
 use crate::clock::HostRandom;
 use sota::cloud::{Cloud, Config, OVERHEAD, Peer};
-use sota::message::{State, ToCloud, ToEngine, View};
+use sota::message::{ToCloud, ToEngine};
 use sota::platform::{Clock, Random, Readings};
 use std::collections::VecDeque;
 use std::io;
@@ -30,15 +30,8 @@ pub(super) struct CloudLoop<const B: usize> {
     net: Net,
     told: Net,
     recent: VecDeque<u16>,
-    readings: Readings,
-    /// What the engine shows; a new machine starts with it.
-    view: Option<View>,
-    /// What the engine wants last.
-    connect: bool,
     /// The configuration to go on with.
     next: Option<Config>,
-    /// When the good-bye to the present server is over at the latest, once it was said.
-    leaving: Option<u64>,
 }
 
 impl<const B: usize> CloudLoop<B> {
@@ -65,11 +58,7 @@ impl<const B: usize> CloudLoop<B> {
             net: Net::default(),
             told: Net::default(),
             recent: VecDeque::new(),
-            readings,
-            view: None,
-            connect: false,
             next: None,
-            leaving: None,
         })
     }
 
@@ -110,44 +99,22 @@ impl<const B: usize> CloudLoop<B> {
             self.common.tell(Heard::Net(self.net));
         }
         let now = self.common.clock.now();
-        let at = self.cloud.deadline().into_iter().chain(self.leaving).min();
-        let ms = at.map(|at| at.saturating_sub(now));
+        let ms = self.cloud.deadline().map(|at| at.saturating_sub(now));
         // What the engine's mailbox could not take wakes us when it has taken one.
         self.common.sleeper.sleep(&[self.socket.as_fd()], None, ms);
     }
 
-    /// Goes on with other settings: good-bye to the present server, then a new machine. An upgrade under way
-    /// ends first, because its plan and its package belong to the present server.
+    /// Goes on with other settings when the machine is ready for them.
     fn reconfigure(&mut self, now: u64) {
         let given = &self.common.boxes.config;
         let given = given.lock().unwrap_or_else(|e| e.into_inner()).take();
         self.next = given.or(self.next.take());
-        let state = self.view.as_ref().map(|view| view.state);
-        let upgrade = !matches!(
-            state,
-            None | Some(State::None | State::Refused | State::Success | State::Failure)
-        );
-        if self.next.is_none() || (upgrade && self.leaving.is_none()) {
-            return;
-        }
-        let end = *self.leaving.get_or_insert_with(|| {
-            // Only a report can come back.
-            let _ = self.cloud.on_engine(now, ToCloud::Connect(false));
-            now + FAREWELL_MS
-        });
-        if self.cloud.is_leaving() && now < end {
+        if self.next.is_none() || !self.cloud.may_reconfigure(now) {
             return;
         }
         if let Some(config) = self.next.take() {
-            self.leaving = None;
-            self.cloud = Cloud::new(config, random());
-            self.cloud.on_readings(self.readings);
             (self.server, self.source) = (None, None);
-            let connect = self.connect.then_some(ToCloud::Connect(true));
-            let view = self.view.clone().map(ToCloud::View);
-            for message in view.into_iter().chain(connect) {
-                let _ = self.cloud.on_engine(now, message);
-            }
+            self.cloud.reconfigure(now, config, random());
         }
     }
 
@@ -160,17 +127,6 @@ impl<const B: usize> CloudLoop<B> {
             }) else {
                 return;
             };
-            match &message {
-                ToCloud::View(view) => self.view = Some(view.clone()),
-                ToCloud::Connect(on) => {
-                    self.connect = *on;
-                    // The new machine connects, when the good-bye is over.
-                    if self.leaving.is_some() {
-                        continue;
-                    }
-                }
-                _ => {}
-            }
             if let Err(message) = self.cloud.on_engine(now, message) {
                 self.from_engine = Some(message);
                 return;

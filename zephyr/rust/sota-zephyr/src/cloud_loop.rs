@@ -4,20 +4,10 @@ use crate::BLOCK;
 use crate::boxes::{self, TO_CLOUD, TO_ENGINE};
 use crate::sys::{self, Who};
 use sota::cloud::{Cloud, Config, OVERHEAD};
-use sota::message::{State, ToCloud};
-
-/// A good-bye that is not answered holds the next server no longer than this, in ms.
-const FAREWELL_MS: u64 = 3_000;
 
 pub(crate) struct CloudLoop {
     cloud: Cloud<BLOCK>,
     datagram: [u8; BLOCK + OVERHEAD],
-    /// The machine has a server.
-    configured: bool,
-    /// What the engine wants last.
-    connect: bool,
-    /// When the good-bye to the present server is over at the latest, once it was said.
-    leaving: Option<u64>,
 }
 
 impl CloudLoop {
@@ -26,9 +16,6 @@ impl CloudLoop {
             // Without a server until the first configuration comes.
             cloud: Cloud::new(Config::default(), sys::random()),
             datagram: [0; BLOCK + OVERHEAD],
-            configured: false,
-            connect: false,
-            leaving: None,
         }
     }
 
@@ -40,7 +27,12 @@ impl CloudLoop {
 
     fn step(&mut self) {
         let now = sys::now();
-        self.reconfigure(now);
+        if boxes::has_new_config()
+            && self.cloud.may_reconfigure(now)
+            && let Some(config) = boxes::take_new_config()
+        {
+            self.cloud.reconfigure(now, config, sys::random());
+        }
         self.hear_engine(now);
         self.receive(now);
         if boxes::take_network_is_up() {
@@ -56,38 +48,8 @@ impl CloudLoop {
         if self.cloud.take_reboot() {
             sys::reboot();
         }
-        let at = self.cloud.deadline().into_iter().chain(self.leaving).min();
         // What the engine's mailbox could not take wakes us when it has taken one.
-        sys::sleep_net(at);
-    }
-
-    /// Goes on with other settings: good-bye to the present server, then a new machine. An upgrade under way
-    /// ends first, because its plan and its package belong to the present server.
-    fn reconfigure(&mut self, now: u64) {
-        let upgrade = !matches!(
-            self.cloud.view().state,
-            State::None | State::Refused | State::Success | State::Failure
-        );
-        let busy = upgrade && self.configured && self.leaving.is_none();
-        if !boxes::has_new_config() || busy {
-            return;
-        }
-        let end = *self.leaving.get_or_insert_with(|| {
-            // Only a report can come back.
-            let _ = self.cloud.on_engine(now, ToCloud::Connect(false));
-            now + FAREWELL_MS
-        });
-        if self.cloud.is_leaving() && now < end {
-            return;
-        }
-        if let Some(config) = boxes::take_new_config() {
-            self.leaving = None;
-            self.configured = true;
-            self.cloud.reconfigure(config, sys::random());
-            if self.connect {
-                let _ = self.cloud.on_engine(now, ToCloud::Connect(true));
-            }
-        }
+        sys::sleep_net(self.cloud.deadline());
     }
 
     fn hear_engine(&mut self, now: u64) {
@@ -96,13 +58,6 @@ impl CloudLoop {
             && let Some(message) = TO_CLOUD.try_recv()
         {
             sys::wake(Who::Engine);
-            if let ToCloud::Connect(on) = &message {
-                self.connect = *on;
-                // The new machine connects, when the good-bye is over.
-                if self.leaving.is_some() {
-                    continue;
-                }
-            }
             let _ = self.cloud.on_engine(now, message);
         }
     }
