@@ -57,6 +57,8 @@ crate::catalogue! {
         ProductFixed = 1074, "the product of a saved plan cannot be changed", "make a new plan";
         ProjectMismatch = 1075, "product, model and packages of a plan belong to one project", "choose them from the plan's project";
         ModelInUse = 1076, "a plan uses this model", "delete the plan first";
+        RolloutGroups = 1077, "the plan's groups are not right", "names differ; the last group, and only the last, has the size rest; percentages from 1 to 100, together at most 100";
+        RolloutValue = 1078, "a value of the plan's rollout is outside its range", "see docs/center.md";
         BindNotLoopback = 1080, "without encryption the Center listens on loopback addresses only", "use 127.0.0.1, or --insecure-no-encryption if nobody else can reach the network";
         CenterAddressInUse = 1081, "another program listens at this address", "choose another port or stop the other program";
         CannotListen = 1082, "the Center cannot listen at this address", "check that the address belongs to this machine";
@@ -76,6 +78,9 @@ crate::catalogue! {
         CancelNotRunning = 1111, "the device's upgrade is already over: there is nothing to cancel", "nothing to do";
         RetryNotFailed = 1112, "only a failed upgrade of an active plan can be retried", "wait until it ends, or activate the plan";
         CancelledByOperator = 1113, "the upgrade of this device was cancelled at the Center", "retry the device to offer again";
+        NoNextGroup = 1114, "there is no next group that could be opened", "every group of the plan is open, or the plan is not active";
+        FailureThreshold = 1115, "the failure threshold of a group is reached: the plan was suspended", "read the failed devices' logs; resume the plan to go on, or terminate it";
+        NotManual = 1116, "the plan is not in manual mode, or the device has begun", "only a device of a manual plan that waits can be confirmed or appointed";
         TooManyRegistrations = 1120, "the Center keeps as many registrations as it is allowed to and refused one", "raise the limit of registrations if these are your devices; else someone makes them up";
         MalformedDatagram = 1121, "a datagram on the device port is no CoAP message", "check for a proxy, a scanner or another protocol on this port";
         MalformedContent = 1122, "a device's request could not be understood", "the device and the Center disagree on LwM2M: update the older of the two";
@@ -98,9 +103,13 @@ crate::catalogue! {
         SignalBelowLimit = 1214, "the device's signal is weaker than the plan's limit", "wait, or lower the limit in a new plan";
         BatteryBelowLimit = 1215, "the device's battery is below the plan's limit", "charge the device";
         SpaceTooSmall = 1216, "the device has less free space than the package needs", "make the package smaller";
-        LimitReached = 1217, "10000 devices of this plan are in upgrade at once", "wait until some are done";
+        LimitReached = 1217, "as many devices of this plan as are allowed are in upgrade at once", "wait until some are done";
         RetryLater = 1218, "the upgrade failed and is offered again a little later", "wait, or read the device's log for the cause";
         UpgradeRunning = 1219, "the device is being upgraded by this plan now", "see the plan's device list";
         DeviceDisabled = 1220, "the device is disabled: it may not register and is offered nothing", "enable it with POST /api/v1/devices/{product_key}/{device_key}/enable";
+        GroupNotOpen = 1221, "the device's group is not open yet", "wait for the groups before it, or open the next one with POST /api/v1/plans/{id}/next-group";
+        StartsLater = 1222, "the device's start comes later", "nothing: starts are spread, or the user appointed a time";
+        OutsidePushHours = 1223, "the Center begins no upgrade by itself at this hour", "wait, or let the device ask";
+        WaitsForUser = 1224, "the device's user has not confirmed the upgrade", "confirm it with POST /api/v1/plans/{id}/devices/{device_key}/confirm";
     }
 }

@@ -18,7 +18,7 @@ use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
     CancelOutcome, DeviceState, Endpoint, LogLine, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, Problem, ProductId, ProjectId, Strategy, Time,
+    PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
 };
 use crate::service::{NewPlan, PlanStatus};
 use crate::store::Page;
@@ -31,10 +31,12 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(suspend))
         .routes(routes!(resume))
         .routes(routes!(terminate))
+        .routes(routes!(next_group))
         .routes(routes!(plan_devices))
         .routes(routes!(plan_device))
         .routes(routes!(cancel))
         .routes(routes!(retry))
+        .routes(routes!(confirm))
 }
 
 /// A plan to be made, or the new content of a saved one.
@@ -64,6 +66,9 @@ struct PlanBody {
     /// Conditions.
     #[serde(default)]
     strategy: Strategy,
+    /// How it reaches its devices: groups, hours, mode, retries.
+    #[serde(default)]
+    rollout: Rollout,
     /// Components in sequence, with the chosen packages.
     components: Vec<PlanComponent>,
     /// Text for the user of the device.
@@ -89,6 +94,7 @@ impl PlanBody {
             start_at: start_at.unwrap_or(now),
             end_at,
             strategy: self.strategy,
+            rollout: self.rollout,
             components: self.components,
             upgrade_text: self.upgrade_text,
         })
@@ -184,6 +190,15 @@ async fn terminate(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Jso
     act(&api, id, PlanAction::Terminate).await
 }
 
+/// Opens the next group of the rollout, also one that waits for approval.
+#[utoipa::path(post, path = "/api/v1/plans/{id}/next-group", params(("id" = i64, Path)),
+    responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
+async fn next_group(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+    let scope = api.scope();
+    api.service.open_next_group(&scope, id, api.now()).await?;
+    Ok(Json(api.service.plan_status(&scope, id).await?))
+}
+
 async fn act(api: &Api, id: PlanId, action: PlanAction) -> Answer<Json<PlanStatus>> {
     Ok(Json(
         api.service
@@ -276,6 +291,34 @@ async fn cancel(
         .cancel(&api.scope(), id, &device_key, api.now())
         .await?;
     Ok(Json(Cancelled { outcome }))
+}
+
+/// When a device of a manual plan may begin.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct ConfirmBody {
+    /// `2026-11-23T10:00:00` in the plan's time zone, or with an offset; absent = now.
+    at: Option<String>,
+}
+
+/// Manual mode: the device's user confirms the upgrade, now or for a time. Until the device begins it can be said again.
+#[utoipa::path(post, path = "/api/v1/plans/{id}/devices/{device_key}/confirm", request_body = ConfirmBody,
+    params(("id" = i64, Path), ("device_key" = String, Path)),
+    responses((status = 204), (status = "4XX", body = ErrorBody)))]
+async fn confirm(
+    State(api): State<Api>,
+    Path((id, device_key)): Path<(PlanId, String)>,
+    Body(body): Body<ConfirmBody>,
+) -> Answer<StatusCode> {
+    let (scope, now) = (api.scope(), api.now());
+    let plan = api.service.need_plan(&scope, id).await?;
+    let zone = TimeZone::get(&plan.time_zone).unwrap_or(TimeZone::UTC);
+    let at = body.at.map(|at| time("at", &at, &zone)).transpose()?;
+    let at = at.unwrap_or(now);
+    api.service
+        .confirm_device(&scope, id, &device_key, at, now)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Gives a failed device another try.

@@ -29,6 +29,28 @@ impl Counters {
         }
     }
 
+    /// All groups together.
+    pub fn sum(groups: &[Counters]) -> Counters {
+        let mut all = Counters::default();
+        for group in groups {
+            all.not_upgraded += group.not_upgraded;
+            all.in_upgrade += group.in_upgrade;
+            all.upgraded += group.upgraded;
+            all.upgrade_failed += group.upgrade_failed;
+            all.no_update_required += group.no_update_required;
+        }
+        all
+    }
+
+    /// The counters of this group, made if there are none.
+    pub fn of_group(groups: &mut Vec<Counters>, group: u16) -> &mut Counters {
+        let index = usize::from(group);
+        if groups.len() <= index {
+            groups.resize(index + 1, Counters::default());
+        }
+        &mut groups[index]
+    }
+
     /// A device came (`from` none) or changed its state.
     pub fn moved(&mut self, from: Option<DeviceState>, to: DeviceState) {
         if active(Mutant::CountersNotMoved) && to == DeviceState::UpgradeFailed {

@@ -4,7 +4,7 @@ use sota_errors::CenterError;
 use sota_mutants::{Mutant, active};
 
 use super::{
-    ComponentKind, ComponentState, Device, DeviceState, PLAN_LIST_LIMIT, PackageType, Plan,
+    ComponentKind, ComponentState, Counters, Device, DeviceState, Mode, PackageType, Plan,
     PlanDevice, PlanState, Problem, StepPlan, Time,
 };
 
@@ -26,8 +26,12 @@ pub struct Candidate<'a> {
     pub others: &'a [PlanDevice],
     /// The device has the Plan object: components can be offered together.
     pub together: bool,
-    /// Devices of this plan in upgrade at present.
-    pub in_upgrade: u64,
+    /// Devices of this plan by state, by group.
+    pub counters: &'a [Counters],
+    /// The Center begins by itself: only in the plan's push hours.
+    pub pushed: bool,
+    /// Hour of the day in the plan's time zone, 0..=23.
+    pub hour: u8,
     /// Present time.
     pub now: Time,
 }
@@ -35,8 +39,8 @@ pub struct Candidate<'a> {
 /// The indices of the steps to be offered, in sequence, or the rule that forbids the first. Several only together: then
 /// the steps that follow the first, at most one of each component, up to one that a rule forbids.
 ///
-/// The rules are asked in the order in which a person would: disabled, plan, times, lists, history, other plans,
-/// version, conditions, limit.
+/// The rules are asked in the order in which a person would: disabled, plan, times, lists, history, its turn in the
+/// rollout, other plans, version, conditions, limit.
 ///
 /// Battery, signal and space are compared only where the device told them: the device itself judges again when it
 /// confirms and before each piece.
@@ -48,8 +52,9 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
         entry,
         others,
         together,
-        in_upgrade,
+        counters,
         now,
+        ..
     } = candidate;
     if plan.product_key != device.endpoint.product_key || plan.account != device.account {
         return Err(CenterError::OtherProduct.into());
@@ -89,6 +94,10 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
             ));
         }
     }
+    let begun = entry.is_some_and(|e| e.state == DeviceState::InUpgrade);
+    if !begun {
+        turn(&candidate)?;
+    }
     let busy = |e: &&PlanDevice| e.open || e.state == DeviceState::InUpgrade;
     if let Some(other) = others.iter().filter(|e| e.plan != plan.id).find(busy) {
         return Err(Problem::new(
@@ -122,11 +131,59 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if set.is_empty() {
         return Err(CenterError::AlreadyUpgraded.into());
     }
-    let counted = entry.is_some_and(|e| e.state == DeviceState::InUpgrade);
-    if !counted && in_upgrade >= PLAN_LIST_LIMIT as u64 {
-        return Err(CenterError::LimitReached.into());
+    let in_upgrade: u64 = counters.iter().map(|group| group.in_upgrade).sum();
+    let limit = u64::from(plan.rollout.at_once);
+    if !begun && in_upgrade >= limit {
+        let detail = format!("{in_upgrade} of {limit}");
+        return Err(Problem::new(CenterError::LimitReached, detail));
     }
     Ok(set)
+}
+
+/// Whether it is the turn of a device that has not begun: its group, its user, its start, the hour.
+fn turn(candidate: &Candidate<'_>) -> Result<(), Problem> {
+    let Candidate {
+        plan,
+        device,
+        entry,
+        counters,
+        pushed,
+        hour,
+        now,
+        ..
+    } = *candidate;
+    let (rollout, progress) = (&plan.rollout, &plan.progress);
+    let endpoint = &device.endpoint;
+    let group = entry.map_or_else(
+        || rollout.group_of(plan.id, endpoint, counters),
+        |e| e.group,
+    );
+    if group > progress.group {
+        return Err(Problem::new(
+            CenterError::GroupNotOpen,
+            plan.group_name(group),
+        ));
+    }
+    let appointed = entry.and_then(|e| e.appointed_at);
+    match plan.begins_at(group, endpoint, appointed) {
+        None => return Err(CenterError::WaitsForUser.into()),
+        Some(at) if at > now => {
+            let detail = format!("in {} s", (at - now).div_euclid(1000) + 1);
+            return Err(Problem::new(CenterError::StartsLater, detail));
+        }
+        Some(_) => {}
+    }
+    // the user's word counts at any hour
+    let by_center = pushed && rollout.mode == Mode::Silent;
+    if by_center && !rollout.push_hours.contains(hour) {
+        let hours = rollout.push_hours;
+        let detail = format!(
+            "it is {hour} h, pushed from {} to {} h",
+            hours.from, hours.to
+        );
+        return Err(Problem::new(CenterError::OutsidePushHours, detail));
+    }
+    Ok(())
 }
 
 /// Whether the step is neither done nor needless; an error when the component cannot start from what it runs.

@@ -16,8 +16,8 @@ use sota_errors::CenterError;
 use utoipa::ToSchema;
 
 use super::{
-    ComponentKind, Model, ModelId, Package, PackageId, PlanId, Problem, Product, ProductId,
-    ProjectId, StepPlan, Time, check_name,
+    ComponentKind, Endpoint, Mode, Model, ModelId, Package, PackageId, PlanId, Problem, Product,
+    ProductId, Progress, ProjectId, Retries, Rollout, StepPlan, Time, check_name,
 };
 
 /// Greatest number of devices in a whitelist or blacklist, and in upgrade at once.
@@ -133,6 +133,12 @@ pub struct Plan {
     pub end_at: Option<Time>,
     /// Conditions.
     pub strategy: Strategy,
+    /// How it reaches its devices.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Where its rollout stands.
+    #[serde(default)]
+    pub progress: Progress,
     /// Components in sequence.
     pub components: Vec<PlanComponent>,
     /// Text for the user of the device.
@@ -210,6 +216,7 @@ impl Plan {
     }
 
     fn check_conditions(&self) -> Result<(), Problem> {
+        self.rollout.check()?;
         if self.whitelist.len() > PLAN_LIST_LIMIT || self.blacklist.len() > PLAN_LIST_LIMIT {
             return Err(Problem::new(CenterError::ListTooLong, ""));
         }
@@ -276,13 +283,41 @@ impl Plan {
         Ok(next)
     }
 
-    /// How often a failure is followed by another offer: never once the plan is over.
-    pub fn retries(&self) -> u8 {
-        if self.state.over() {
-            0
-        } else {
-            self.strategy.retry_times
+    /// What follows a failure: never another offer once the plan is over.
+    pub fn retries(&self) -> Retries {
+        match self.state.over() {
+            true => Retries::none(),
+            false => Retries {
+                times: self.strategy.retry_times,
+                policy: self.rollout.retry.clone(),
+            },
         }
+    }
+
+    /// When a device of an open group may begin: not before its start in the spread or, in manual mode, the time that
+    /// its user appointed; none = the user has not said.
+    pub fn begins_at(
+        &self,
+        group: u16,
+        endpoint: &Endpoint,
+        appointed_at: Option<Time>,
+    ) -> Option<Time> {
+        if self.rollout.mode == Mode::Manual {
+            return appointed_at;
+        }
+        // what an earlier group's device waited for is over
+        if group < self.progress.group {
+            return Some(0);
+        }
+        let spread = Time::from(self.rollout.start_after_s(self.id, endpoint)) * 1000;
+        Some(self.progress.opened_at.saturating_add(spread))
+    }
+
+    /// The name of a group.
+    pub fn group_name(&self, group: u16) -> String {
+        let groups = self.rollout.all_groups();
+        let found = groups.into_iter().nth(group.into());
+        found.map_or_else(|| group.to_string(), |group| group.name)
     }
 
     /// Whether the end time has come for a plan that still runs.

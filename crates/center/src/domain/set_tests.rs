@@ -28,7 +28,9 @@ fn decide(
         entry,
         others: &[],
         together: true,
-        in_upgrade: 0,
+        counters: &[],
+        pushed: false,
+        hour: 0,
         now: 1_000_000,
     };
     eligibility(candidate).map_err(|problem| problem.error)
@@ -37,7 +39,7 @@ fn decide(
 /// Both components are offered.
 fn offered() -> PlanDevice {
     let (plan, steps) = two_steps();
-    let mut entry = PlanDevice::enrol(&plan, &steps, &device("pk", "d"));
+    let mut entry = PlanDevice::enrol(&plan, &steps, &device("pk", "d"), &[]);
     entry.open_offer(&[(0, "1"), (1, "A")], &D, 0);
     entry
 }
@@ -55,7 +57,7 @@ fn tell(
         reason,
     };
     let version = [Some("2"), Some("B")][index];
-    let taken = entry.report(index, &report, version, 1, &D, now);
+    let taken = entry.report(index, &report, version, &Retries::times(1), &D, now);
     taken.map_err(|problem| problem.error)
 }
 
@@ -84,7 +86,7 @@ fn a_set_ends_where_a_rule_or_a_second_file_of_a_component_says() {
     delta.swap(0, 1);
     assert_eq!(decide(&delta, &d, None), Err(CenterError::SourceMismatch));
     // what is done is not offered again
-    let mut entry = PlanDevice::enrol(&plan, &steps, &d);
+    let mut entry = PlanDevice::enrol(&plan, &steps, &d, &[]);
     entry.steps[0].state = ComponentState::UpgradeSucceeded;
     assert_eq!(decide(&steps, &d, Some(&entry)), Ok(vec![1]));
     // the module's two files, and an MCU behind them
@@ -113,7 +115,7 @@ fn a_set_ends_where_a_rule_or_a_second_file_of_a_component_says() {
     });
     assert_eq!(steps.len(), 3);
     assert_eq!(decide(&steps, &d, None), Ok(vec![0]));
-    let mut entry = PlanDevice::enrol(&plan, &steps, &d);
+    let mut entry = PlanDevice::enrol(&plan, &steps, &d, &[]);
     entry.steps[0].state = ComponentState::UpgradeSucceeded;
     assert_eq!(decide(&steps, &d, Some(&entry)), Ok(vec![1, 2]));
 }
@@ -167,7 +169,9 @@ fn the_bar_of_each_component_and_what_is_owed() {
         state: State::Failure,
         reason: None,
     };
-    let stale = e.report(1, &old, None, 1, &D, 9).unwrap_err();
+    let stale = e
+        .report(1, &old, None, &Retries::times(1), &D, 9)
+        .unwrap_err();
     assert_eq!(stale.error, CenterError::StaleReport);
 }
 
@@ -223,7 +227,7 @@ fn one_that_fails_ends_the_set_and_what_is_left_is_offered_again() {
 
     let mut e = offered();
     tell(&mut e, 0, State::PlanReceived, 1).unwrap();
-    e.refused(1, CenterError::OfferRefused.number(), 1, 2)
+    e.refused(1, CenterError::OfferRefused.number(), &Retries::times(1), 2)
         .unwrap();
     assert_eq!(failures(&e), [other, None], "the second was refused");
     assert_eq!(e.steps[1].failure, Some(CenterError::OfferRefused.number()));
@@ -253,7 +257,7 @@ fn one_that_is_being_written_goes_on_to_its_end() {
         // gone for good: nothing of it is left in force
         let mut e = offered();
         tell(&mut e, 0, State::Updating, 1).unwrap();
-        e.deadline_passed(1, 501).unwrap();
+        e.deadline_passed(&Retries::times(1), 501).unwrap();
         assert_eq!((e.open, e.deadline), (false, None));
         assert_eq!(states(&e), [C::UpgradeFailed; 2]);
     }
@@ -297,7 +301,8 @@ fn cancel() {
         state: State::Failure,
         reason: Some(Reason::Cancelled.number()),
     };
-    e.report(1, &cancelled, None, 1, &D, 5).unwrap();
+    e.report(1, &cancelled, None, &Retries::times(1), &D, 5)
+        .unwrap();
     tell(&mut e, 0, State::Success, 6).unwrap();
     assert_eq!(
         e.state,
@@ -311,7 +316,7 @@ fn a_set_that_nobody_answered_is_withdrawn_whole() {
     use ComponentState as C;
     let mut e = offered();
     tell(&mut e, 0, State::PlanReceived, 1).unwrap();
-    assert!(e.deadline_passed(1, 11).is_some());
+    assert!(e.deadline_passed(&Retries::times(1), 11).is_some());
     assert_eq!(states(&e), [C::PlanNotReceived; 2]);
     assert_eq!((e.open, e.failures, e.ended_at), (false, 0, None));
     // one runs its target before the host was asked: another set without it
@@ -321,19 +326,19 @@ fn a_set_that_nobody_answered_is_withdrawn_whole() {
             told.into_iter()
                 .for_each(|state| drop(tell(&mut e, index, state, 1)));
         }
-        let texts = e.version_reported(|i| [None, Some("B")][i], 1, &D, 2);
+        let texts = e.version_reported(|i| [None, Some("B")][i], &Retries::times(1), &D, 2);
         assert_eq!(texts, ["ESP: runs the target version already"]);
         assert_eq!(states(&e), [C::PlanNotReceived, C::NoUpdateRequired]);
         assert_eq!((e.open, e.current), (false, 0));
         // both: nothing is left
         let mut e = offered();
-        e.version_reported(|i| [Some("2"), Some("B")][i], 1, &D, 2);
+        e.version_reported(|i| [Some("2"), Some("B")][i], &Retries::times(1), &D, 2);
         assert!(!e.open);
     }
     // after the answer the version is the success, also of one that waits
     let mut e = offered();
     tell(&mut e, 0, State::Downloading, 1).unwrap();
-    let texts = e.version_reported(|i| [Some("1"), Some("B")][i], 1, &D, 2);
+    let texts = e.version_reported(|i| [Some("1"), Some("B")][i], &Retries::times(1), &D, 2);
     assert_eq!(texts, ["ESP: success, runs B"]);
     assert_eq!(states(&e), [C::Downloading, C::UpgradeSucceeded]);
     assert_eq!(

@@ -89,8 +89,8 @@ proptest! {
         device.rsrp_dbm = rsrp;
         device.disabled = disabled;
         let candidate = Candidate {
-            plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together, in_upgrade,
-            now,
+            plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], pushed: false, hour: 0, now,
         };
         match eligibility(candidate) {
             Ok(set) => {
@@ -123,7 +123,7 @@ proptest! {
         let mut devices: Vec<Device> = ["a", "b", "c"].map(|k| device("pk", k)).into();
         devices.iter_mut().for_each(|d| running(d, ["1", "A"]));
         let mut entries: Vec<PlanDevice> =
-            devices.iter().map(|d| PlanDevice::enrol(&plan, &steps, d)).collect();
+            devices.iter().map(|d| PlanDevice::enrol(&plan, &steps, d, &[])).collect();
         let mut counters = Counters::default();
         entries.iter().for_each(|e| counters.moved(None, e.state));
         let mut now = 0;
@@ -141,11 +141,11 @@ proptest! {
                     let report = Report { offer: number, state: STATES[state], reason: Some(6) };
                     let version = running_now(device, at);
                     let version = version.as_deref();
-                    match entry.report(at, &report, version, 2, &deadlines, now) {
+                    match entry.report(at, &report, version, &Retries::times(2), &deadlines, now) {
                         Ok(_) => {
                             prop_assert_eq!(offer_back, 0);
                             let again = entry.clone();
-                            let twice = entry.report(at, &report, version, 2, &deadlines, now);
+                            let twice = entry.report(at, &report, version, &Retries::times(2), &deadlines, now);
                             if report.state != State::Success || !entry.steps[at].offered {
                                 prop_assert!(twice.is_err(), "a duplicate was taken");
                             }
@@ -158,12 +158,12 @@ proptest! {
                     running(device, [["1", "2", "3"][version], ["A", "B", "C"][version]]);
                     let device = &*device;
                     let version = |i: usize| device.version(&steps[i].component, steps[i].kind);
-                    entry.version_reported(version, 2, &deadlines, now);
+                    entry.version_reported(version, &Retries::times(2), &deadlines, now);
                 }
                 5 => {
                     let candidate = Candidate {
                         plan: &plan, steps: &steps, device, entry: Some(entry), others: &[],
-                        together, in_upgrade: counters.in_upgrade, now,
+                        together, counters: &[counters], pushed: false, hour: 0, now,
                     };
                     if let Ok(set) = eligibility(candidate) {
                         prop_assert!(!entry.open && !entry.state.over());
@@ -183,7 +183,7 @@ proptest! {
                 }
                 7 => {
                     now += 3 * 24 * 3_600_000;
-                    entry.deadline_passed(2, now);
+                    entry.deadline_passed(&Retries::times(2), now);
                     prop_assert!(entry.deadline.is_none_or(|d| d > now));
                 }
                 _ => {
@@ -193,7 +193,7 @@ proptest! {
                         let counts = (entry.failures, entry.state);
                         prop_assert!(counts.0 <= before.failures, "busy is no failure");
                     }
-                    entry.refused(number, Reason::BadOffer.number(), 2, now);
+                    entry.refused(number, Reason::BadOffer.number(), &Retries::times(2), now);
                 }
             }
             counters.moved(Some(before.state), entry.state);
@@ -542,7 +542,7 @@ fn every_rule_of_eligibility_has_its_name() {
         let (plan, steps) = two_steps();
         let mut device = device("pk", "d");
         running(&mut device, ["1", "A"]);
-        let entry = PlanDevice::enrol(&plan, &steps, &device);
+        let entry = PlanDevice::enrol(&plan, &steps, &device, &[]);
         Case {
             plan,
             steps,
@@ -567,7 +567,12 @@ fn every_rule_of_eligibility_has_its_name() {
             entry,
             others,
             together: false,
-            in_upgrade,
+            counters: &[Counters {
+                in_upgrade,
+                ..Counters::default()
+            }],
+            pushed: false,
+            hour: 0,
             now: 100,
         })
     };

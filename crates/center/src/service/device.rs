@@ -10,7 +10,7 @@ use super::{ATTEMPTS, Expiry, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
     Device, DeviceFacts, DeviceState, Endpoint, Outstanding, Plan, PlanAction, PlanDevice, Problem,
-    Registration, Report, StepPlan, Time,
+    Registration, Report, Retries, StepPlan, Time,
 };
 use crate::store::{Change, Scope};
 
@@ -240,7 +240,7 @@ impl Service {
                     device.version(&step.component, step.kind)
                 };
                 let deadlines = &self.settings.deadlines;
-                let texts = entry.version_reported(version, plan.retries(), deadlines, now);
+                let texts = entry.version_reported(version, &plan.retries(), deadlines, now);
                 if !texts.is_empty() {
                     let said = |text| line(Some(plan.id), endpoint, now, None, text);
                     changes.extend(texts.into_iter().map(said));
@@ -331,7 +331,7 @@ impl Service {
             let version = step.and_then(|s| device.version(&s.component, s.kind));
             let retries = plan.retries();
             let deadlines = &self.settings.deadlines;
-            let text = match entry.report(index, &report, version, retries, deadlines, now) {
+            let text = match entry.report(index, &report, version, &retries, deadlines, now) {
                 Ok(text) => text,
                 Err(harmless) => {
                     tracing::info!(device = %endpoint, "{harmless}");
@@ -407,7 +407,7 @@ impl Service {
         endpoint: &Endpoint,
         offer: &str,
         now: Time,
-        change: impl Fn(&mut PlanDevice, u32, u8) -> Option<String> + Send,
+        change: impl Fn(&mut PlanDevice, u32, &Retries) -> Option<String> + Send,
     ) -> Result<(), Problem> {
         let Some((plan, offer)) = PlanDevice::parse_offer_name(offer) else {
             return Ok(());
@@ -417,7 +417,7 @@ impl Service {
                 return Ok(());
             };
             let plan = self.plan_of(scope, &entry).await?;
-            let Some(text) = change(&mut entry, offer, plan.retries()) else {
+            let Some(text) = change(&mut entry, offer, &plan.retries()) else {
                 return Ok(());
             };
             let mut changes = vec![line(Some(plan.id), endpoint, now, None, text)];

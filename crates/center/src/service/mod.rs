@@ -9,12 +9,14 @@
 //! | `offers` | who is offered what now; what a device is owed |
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
+//! | `rollout` | groups opened, plans paused, places that became free, the user's word in manual mode |
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
 mod device;
 mod manage;
 mod offers;
 mod plans;
+mod rollout;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 pub use device::{Register, Registered, RegistrationUpdate};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
 pub use plans::{NewPlan, PlanStatus, Why};
+pub use rollout::GroupStatus;
 
 use crate::commands::{DeviceCommand, DeviceCommands};
 use crate::domain::{Deadlines, Endpoint, LogLine, PlanId, Problem, StepPlan, Time};
@@ -138,6 +141,8 @@ struct Memory {
     expiry: HashMap<String, Expiry>,
     /// When to offer again after a failure; after a restart the push does it.
     wake: BTreeSet<(Time, Endpoint)>,
+    /// Plans with devices that wait until others are done.
+    full: BTreeSet<PlanId>,
     next_push: Time,
     next_flush: Time,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use heapless::String as Text;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sota_errors::CenterError;
 use sota_lwm2m::objects::plan::{ComponentType, DownloadInfo, Offer};
 use sota_lwm2m::server::registration::Objects;
@@ -113,7 +115,7 @@ impl Service {
         for plan in &plans {
             let steps = self.steps(scope, plan).await?;
             let entry = entries.iter().find(|e| e.plan == plan.id);
-            let in_upgrade = self.store.counters(scope, plan.id).await?.in_upgrade;
+            let counters = self.store.group_counters(scope, plan.id).await?;
             let candidate = Candidate {
                 plan,
                 steps: &steps,
@@ -121,13 +123,15 @@ impl Service {
                 entry,
                 others: &entries,
                 together: self.has_plan_object(&device),
-                in_upgrade,
+                counters: &counters,
+                pushed: occasion == Occasion::Push,
+                hour: hour_of_day(plan, now),
                 now,
             };
             let verdict = eligibility(candidate);
             let mut entry = entry
                 .cloned()
-                .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device));
+                .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device, &counters));
             match verdict {
                 Ok(set) => {
                     let changes = self.offer(&device, &mut entry, &steps, &set, occasion, now);
@@ -156,10 +160,29 @@ impl Service {
                     }
                     why = rule;
                 }
-                Err(rule) => why = rule,
+                Err(rule) => {
+                    self.look_again(plan, &entry, &rule);
+                    why = rule;
+                }
             }
         }
         Ok(Some(Err(why)))
+    }
+
+    /// What time or another device's end changes is looked at again then, and not only at the next push.
+    fn look_again(&self, plan: &Plan, entry: &PlanDevice, rule: &Problem) {
+        match rule.error {
+            CenterError::StartsLater => {
+                let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
+                if let Some(at) = at {
+                    self.memory().wake.insert((at, entry.endpoint.clone()));
+                }
+            }
+            CenterError::LimitReached => {
+                self.memory().full.insert(plan.id);
+            }
+            _ => {}
+        }
     }
 
     /// The device takes the offers of several components together.
@@ -260,6 +283,15 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Hour of the day in the plan's time zone; in UTC when the zone is not known any more.
+pub(super) fn hour_of_day(plan: &Plan, now: Time) -> u8 {
+    let zone = TimeZone::get(&plan.time_zone).unwrap_or(TimeZone::UTC);
+    let hour = Timestamp::from_millisecond(now).map(|at| at.to_zoned_datetime(zone).hour());
+    hour.ok()
+        .and_then(|hour| u8::try_from(hour).ok())
+        .unwrap_or(0)
 }
 
 fn text<const N: usize>(words: &str) -> Result<Text<N>, Problem> {

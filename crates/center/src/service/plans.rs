@@ -6,11 +6,13 @@ use serde::Serialize;
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::offers::Occasion;
+use super::offers::{Occasion, hour_of_day};
+use super::rollout::GroupStatus;
 use super::{ATTEMPTS, BATCH, Service, line};
 use crate::domain::{
     CancelOutcome, Candidate, Counters, Endpoint, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, PlanState, Problem, ProductId, ProjectId, Strategy, Time, eligibility,
+    PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout, Strategy,
+    Time, eligibility,
 };
 use crate::store::{Change, Page, Scope};
 
@@ -37,6 +39,8 @@ pub struct NewPlan {
     pub end_at: Option<Time>,
     /// Conditions.
     pub strategy: Strategy,
+    /// How it reaches its devices.
+    pub rollout: Rollout,
     /// Components in sequence.
     pub components: Vec<PlanComponent>,
     /// Text for the user.
@@ -51,6 +55,8 @@ pub struct PlanStatus {
     pub plan: Plan,
     /// Devices by state.
     pub counters: Counters,
+    /// The groups of its rollout.
+    pub groups: Vec<GroupStatus>,
     /// Successes in % of those done; absent before the first result.
     pub success_rate_percent: Option<f64>,
 }
@@ -113,6 +119,7 @@ impl Service {
             start_at: new.start_at,
             end_at: new.end_at,
             strategy: new.strategy,
+            rollout: new.rollout,
             components: new.components,
             upgrade_text: new.upgrade_text,
             ..base
@@ -146,6 +153,8 @@ impl Service {
             start_at: 0,
             end_at: None,
             strategy: Strategy::default(),
+            rollout: Rollout::default(),
+            progress: Progress::default(),
             components: Vec::new(),
             upgrade_text: String::new(),
             state: PlanState::Saved,
@@ -205,9 +214,11 @@ impl Service {
     /// The plan with its counters.
     pub async fn plan_status(&self, scope: &Scope, id: PlanId) -> Result<PlanStatus, Problem> {
         let plan = self.need_plan(scope, id).await?;
-        let counters = self.store.counters(scope, id).await?;
+        let by_group = self.store.group_counters(scope, id).await?;
+        let counters = Counters::sum(&by_group);
         let success_rate_percent = counters.success_rate_percent();
         Ok(PlanStatus {
+            groups: GroupStatus::of(&plan, &by_group),
             plan,
             counters,
             success_rate_percent,
@@ -225,12 +236,17 @@ impl Service {
     ) -> Result<PlanStatus, Problem> {
         for _ in 0..ATTEMPTS {
             let plan = self.need_plan(scope, id).await?;
-            let began = self.store.counters(scope, id).await?.began();
-            let state = plan.after(action, began, now)?;
+            let counters = self.store.group_counters(scope, id).await?;
+            let state = plan.after(action, Counters::sum(&counters).began(), now)?;
             let mut next = Plan { state, ..plan };
-            if action == PlanAction::Activate {
-                self.check_again(scope, &next).await?;
-                next.activated_at = Some(now);
+            match action {
+                PlanAction::Activate => {
+                    self.check_again(scope, &next).await?;
+                    next.activated_at = Some(now);
+                    next.progress.opened_at = now;
+                }
+                PlanAction::Resume => next.progress.resumed(&counters),
+                _ => {}
             }
             if !self
                 .try_commit(scope, vec![Change::Plan(next.clone())])
@@ -282,11 +298,15 @@ impl Service {
             };
             page.after = Some(last.endpoint.device_key.clone());
             let mut changes = Vec::new();
+            // a group of the first so many is filled as the devices come
+            let mut counters = self.store.group_counters(scope, plan.id).await?;
             for device in &devices {
                 let key = &device.endpoint;
                 let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
                 if plan.includes(&key.device_key).is_ok() && !there {
-                    changes.push(Change::PlanDevice(PlanDevice::enrol(plan, &steps, device)));
+                    let entry = PlanDevice::enrol(plan, &steps, device, &counters);
+                    Counters::of_group(&mut counters, entry.group).moved(None, entry.state);
+                    changes.push(Change::PlanDevice(entry));
                 }
             }
             // a conflict: a request enrolled one meanwhile; look at the page again
@@ -296,7 +316,7 @@ impl Service {
         }
     }
 
-    async fn need_device_of_plan(
+    pub(super) async fn need_device_of_plan(
         &self,
         scope: &Scope,
         plan: PlanId,
@@ -401,7 +421,9 @@ impl Service {
                 entry: entries.iter().find(|e| e.plan == plan.id),
                 others: &entries,
                 together: self.has_plan_object(&device),
-                in_upgrade: self.store.counters(scope, plan.id).await?.in_upgrade,
+                counters: &self.store.group_counters(scope, plan.id).await?,
+                pushed: true,
+                hour: hour_of_day(plan, now),
                 now,
             });
             let connected = match self.online(&device, now) {

@@ -4,16 +4,18 @@ use sota_errors::CenterError;
 
 use super::offers::Occasion;
 use super::{ATTEMPTS, BATCH, Service, line};
-use crate::domain::{DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Time};
+use crate::domain::{DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Retries, Time};
 use crate::store::{Change, Page, Scope};
 
 impl Service {
-    /// To be called about once a second: ends plans, counts deadlines, retries what is due, pushes to the connected
-    /// devices, and writes expiries.
+    /// To be called about once a second: ends plans, counts deadlines, opens groups, begins what is due, pushes to
+    /// the connected devices, and writes expiries.
     pub async fn tick(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         self.end_plans(scope, now).await?;
         self.count_deadlines(scope, now).await?;
-        self.wake_retries(scope, now).await?;
+        self.advance_rollouts(scope, now).await?;
+        self.wake_due(scope, now).await?;
+        self.fill_places(scope, now).await?;
         let (push, flush) = {
             let mut memory = self.memory();
             let due = (memory.next_push <= now, memory.next_flush <= now);
@@ -125,8 +127,8 @@ impl Service {
             let mut progress = false;
             for mut entry in past {
                 let plan = self.store.plan(scope, entry.plan).await?;
-                let retries = plan.as_ref().map_or(0, Plan::retries);
-                let Some(text) = entry.deadline_passed(retries, now) else {
+                let retries = plan.as_ref().map_or_else(Retries::none, Plan::retries);
+                let Some(text) = entry.deadline_passed(&retries, now) else {
                     continue;
                 };
                 // withdrawn, and nothing is offered any more
@@ -152,7 +154,7 @@ impl Service {
         }
     }
 
-    async fn wake_retries(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+    async fn wake_due(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         loop {
             let due: Option<Endpoint> = {
                 let mut memory = self.memory();

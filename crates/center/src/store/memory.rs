@@ -42,7 +42,7 @@ struct Tables {
     plans: BTreeMap<PlanId, Plan>,
     devices: BTreeMap<Endpoint, Device>,
     plan_devices: BTreeMap<(PlanId, Endpoint), PlanDevice>,
-    counters: BTreeMap<PlanId, Counters>,
+    counters: BTreeMap<PlanId, Vec<Counters>>,
     log: Vec<(Scope, LogLine)>,
 }
 
@@ -148,12 +148,13 @@ impl Tables {
             Change::PlanDevice(e) => {
                 let key = (e.plan, e.endpoint.clone());
                 let from = self.plan_devices.get(&key).map(|old| old.state);
-                let (plan, to) = (e.plan, e.state);
+                let (plan, group, to) = (e.plan, e.group, e.state);
                 if !self.plans.contains_key(&plan) {
                     return Err(StoreError::Conflict);
                 }
                 put!(scope, self.plan_devices, key, e, Some(e.project));
-                self.counters.entry(plan).or_default().moved(from, to);
+                let groups = self.counters.entry(plan).or_default();
+                Counters::of_group(groups, group).moved(from, to);
             }
             Change::Log(line) => self.log.push((*scope, line)),
             Change::DeleteModel(id, revision) => delete!(scope, self.models, id, revision),
@@ -412,7 +413,11 @@ impl Store for MemoryStore {
         Ok(past)
     }
 
-    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError> {
+    async fn group_counters(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+    ) -> Result<Vec<Counters>, StoreError> {
         let tables = self.tables();
         let visible = seen(scope, tables.plans.get(&plan).into_iter())
             .next()
@@ -421,7 +426,7 @@ impl Store for MemoryStore {
             .counters
             .get(&plan)
             .filter(|_| visible)
-            .copied()
+            .cloned()
             .unwrap_or_default())
     }
 

@@ -212,8 +212,16 @@ pub trait Store: Send + Sync {
         now: Time,
         limit: usize,
     ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Devices of a plan by state, for each group of its rollout up to the last that has devices.
+    async fn group_counters(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+    ) -> Result<Vec<Counters>, StoreError>;
     /// Devices of a plan by state.
-    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError>;
+    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError> {
+        Ok(Counters::sum(&self.group_counters(scope, plan).await?))
+    }
     /// Log of a device, oldest first, of one plan or of all; the last `limit` lines.
     async fn log(
         &self,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::domain::{
     Component, ComponentKind, Device, Endpoint, Model, ModelId, Package, PackageFile, PackageId,
-    PackageType, Plan, PlanComponent, PlanDevice, PlanId, PlanState, Product, ProductId, Project,
-    ProjectId, Strategy,
+    PackageType, Plan, PlanComponent, PlanDevice, PlanId, PlanState, Product, ProductId, Progress,
+    Project, ProjectId, Rollout, Strategy,
 };
 
 pub(crate) fn project(id: i64, name: &str) -> Project {
@@ -94,6 +94,8 @@ pub(crate) fn plan(id: i64, project: i64, product_key: &str, package: i64) -> Pl
         start_at: 0,
         end_at: None,
         strategy: Strategy::default(),
+        rollout: Rollout::default(),
+        progress: Progress::default(),
         components: vec![PlanComponent {
             component: "STM32".into(),
             package: PackageId(package),
@@ -118,5 +120,6 @@ pub(crate) fn enrolled(plan_id: i64, device_key: &str) -> PlanDevice {
         &plan(plan_id, 1, "pk", 4),
         &steps,
         &device("pk", device_key),
+        &[],
     )
 }

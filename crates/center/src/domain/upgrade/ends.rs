@@ -6,7 +6,7 @@ use sota_mutants::{Mutant, active};
 use super::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, Outstanding, PlanDevice, describe,
 };
-use crate::domain::{Problem, Time};
+use crate::domain::{Problem, Retries, Time};
 
 /// Failures that another attempt cannot mend.
 fn final_failure(number: u16) -> bool {
@@ -37,7 +37,7 @@ impl PlanDevice {
     pub(super) fn succeed(
         &mut self,
         index: usize,
-        retry_times: u8,
+        retries: &Retries,
         deadlines: &Deadlines,
         now: Time,
     ) -> String {
@@ -50,7 +50,7 @@ impl PlanDevice {
             text = format!("{}: success, runs {}", step.component, step.target_version);
         }
         self.failures = 0;
-        self.next(retry_times, deadlines, now);
+        self.next(retries, deadlines, now);
         text
     }
 
@@ -72,7 +72,7 @@ impl PlanDevice {
     }
 
     /// A step is over: the next one's turn comes, or the set is over.
-    pub(super) fn next(&mut self, retry_times: u8, deadlines: &Deadlines, now: Time) {
+    pub(super) fn next(&mut self, retries: &Retries, deadlines: &Deadlines, now: Time) {
         let next = self.offered().next();
         if let Some(next) = next {
             self.current = next;
@@ -84,7 +84,7 @@ impl PlanDevice {
         let failed = |s: &&super::Step| s.state == ComponentState::UpgradeFailed;
         if self.steps.iter().any(|s| failed(&s)) {
             // it failed while this one could not be stopped any more
-            self.close(retry_times, now);
+            self.close(retries, now);
             return;
         }
         self.cancel_requested = false;
@@ -128,7 +128,13 @@ impl PlanDevice {
     }
 
     /// A step failed, and with it what waits. Only one that is being written goes on: then the set stays in force.
-    pub(super) fn fail(&mut self, index: usize, number: u16, retry_times: u8, now: Time) -> String {
+    pub(super) fn fail(
+        &mut self,
+        index: usize,
+        number: u16,
+        retries: &Retries,
+        now: Time,
+    ) -> String {
         self.begin(now);
         for other in self.offered().collect::<Vec<_>>() {
             let number = match self.state_of(other) {
@@ -148,7 +154,7 @@ impl PlanDevice {
             text += "; what is updating goes on";
             return text;
         }
-        if let Some(wait_s) = self.close(retry_times, now) {
+        if let Some(wait_s) = self.close(retries, now) {
             text += &format!("; offered again in {wait_s} s or later");
         }
         text
@@ -156,7 +162,7 @@ impl PlanDevice {
 
     /// A set is over in which a step failed. Counts one failure; another set follows after a back-off, in seconds,
     /// while retries are left.
-    fn close(&mut self, retry_times: u8, now: Time) -> Option<Time> {
+    fn close(&mut self, retries: &Retries, now: Time) -> Option<Time> {
         self.open = false;
         self.deadline = None;
         self.failures = self.failures.saturating_add(1);
@@ -165,8 +171,9 @@ impl PlanDevice {
             .steps
             .iter()
             .filter(|s| s.state == ComponentState::UpgradeFailed)
-            .any(|s| s.failure.is_some_and(final_failure));
-        let spent = self.failures > retry_times && !active(Mutant::RetriesNotCounted);
+            .filter_map(|s| s.failure)
+            .any(|number| final_failure(number) || retries.policy.never_after.contains(&number));
+        let spent = self.failures > retries.times && !active(Mutant::RetriesNotCounted);
         let over = beyond_mending || self.cancel_requested || spent;
         self.cancel_requested = false;
         self.turn();
@@ -178,19 +185,19 @@ impl PlanDevice {
             self.ended_at = Some(now);
             return None;
         }
-        let wait_s = 30 << (self.failures - 1).min(8);
+        let wait_s = retries.policy.wait_s(self.failures);
         self.not_before = now.saturating_add(wait_s * 1000);
         Some(wait_s)
     }
 
     /// The present step's deadline has passed.
-    pub fn deadline_passed(&mut self, retry_times: u8, now: Time) -> Option<String> {
+    pub fn deadline_passed(&mut self, retries: &Retries, now: Time) -> Option<String> {
         if self.deadline.is_none_or(|d| d > now) {
             return None;
         }
         if self.cancel_requested {
             let number = CenterError::CancelledByOperator.number();
-            return Some(self.fail_all(number, 0, now));
+            return Some(self.fail_all(number, &Retries::none(), now));
         }
         if self.any_offered(&[ComponentState::PlanNotReceived]) {
             // it never answered: not begun, so not failed; offered again when it comes
@@ -199,14 +206,14 @@ impl PlanDevice {
             self.withdraw();
             return Some("the offer was not acknowledged; it is withdrawn".into());
         }
-        Some(self.fail_all(CenterError::DeadlinePassed.number(), retry_times, now))
+        Some(self.fail_all(CenterError::DeadlinePassed.number(), retries, now))
     }
 
     /// The device is gone: also what was being written is given up.
-    fn fail_all(&mut self, number: u16, retry_times: u8, now: Time) -> String {
-        let mut text = self.fail(self.current, number, retry_times, now);
+    fn fail_all(&mut self, number: u16, retries: &Retries, now: Time) -> String {
+        let mut text = self.fail(self.current, number, retries, now);
         while self.open {
-            text = self.fail(self.current, number, retry_times, now);
+            text = self.fail(self.current, number, retries, now);
         }
         text
     }
@@ -217,7 +224,7 @@ impl PlanDevice {
         &mut self,
         offer: u32,
         number: u16,
-        retry_times: u8,
+        retries: &Retries,
         now: Time,
     ) -> Option<String> {
         let owed = self.outstanding();
@@ -226,7 +233,7 @@ impl PlanDevice {
         }
         let offered = owed.iter().find(|(_, what)| *what == Outstanding::Offer);
         let index = offered.map_or(self.current, |(index, _)| *index);
-        Some(self.fail(index, number, retry_times, now))
+        Some(self.fail(index, number, retries, now))
     }
 
     /// The device answered an offer with "busy": it has not ended another upgrade, perhaps an earlier try of this plan
@@ -304,7 +311,7 @@ impl PlanDevice {
         let index = self.offered().find(stoppable);
         if let Some(index) = index.filter(|_| accepted || untaken) {
             let number = CenterError::CancelledByOperator.number();
-            let text = self.fail(index, number, 0, now);
+            let text = self.fail(index, number, &Retries::none(), now);
             self.cancel_requested = false;
             return Some(text);
         }

@@ -45,7 +45,7 @@ pub use state::{
     reachable,
 };
 
-use super::{Device, Endpoint, Plan, PlanId, Problem, ProjectId, Time};
+use super::{Counters, Device, Endpoint, Plan, PlanId, Problem, ProjectId, Retries, Time};
 
 /// One step as far as this device has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -84,6 +84,12 @@ pub struct PlanDevice {
     pub project: ProjectId,
     /// Device state.
     pub state: DeviceState,
+    /// Index of its group in the plan's rollout.
+    #[serde(default)]
+    pub group: u16,
+    /// Manual mode: it may begin from then on; absent = its user has not said so.
+    #[serde(default)]
+    pub appointed_at: Option<Time>,
     /// Steps in sequence.
     pub steps: Vec<Step>,
     /// Index of the present step: of the set in force the first that is not over, else the first to be done.
@@ -111,8 +117,13 @@ pub struct PlanDevice {
 }
 
 impl PlanDevice {
-    /// A device that the plan includes and that has not begun.
-    pub fn enrol(plan: &Plan, steps: &[StepPlan], device: &Device) -> PlanDevice {
+    /// A device that the plan includes and that has not begun; its group is found from the `counters` of the groups.
+    pub fn enrol(
+        plan: &Plan,
+        steps: &[StepPlan],
+        device: &Device,
+        counters: &[Counters],
+    ) -> PlanDevice {
         let step = |s: &StepPlan| Step {
             component: s.component.clone(),
             file_index: s.file_index,
@@ -130,6 +141,8 @@ impl PlanDevice {
             account: plan.account,
             project: plan.project,
             state: DeviceState::NotUpgraded,
+            group: plan.rollout.group_of(plan.id, &device.endpoint, counters),
+            appointed_at: None,
             steps: steps.iter().map(step).collect(),
             current: 0,
             offer: 0,
@@ -267,7 +280,7 @@ impl PlanDevice {
         index: usize,
         report: &Report,
         version: Option<&str>,
-        retry_times: u8,
+        retries: &Retries,
         deadlines: &Deadlines,
         now: Time,
     ) -> Result<String, Problem> {
@@ -299,16 +312,16 @@ impl PlanDevice {
             State::Updating => (ComponentState::Upgrading, "updating"),
             State::Refused => {
                 let number = Reason::RefusedByHost.number();
-                return Ok(self.fail(index, number, retry_times, now));
+                return Ok(self.fail(index, number, retries, now));
             }
             State::Failure => {
                 let number = report.reason.unwrap_or(CenterError::OfferRefused.number());
-                return Ok(self.fail(index, number, retry_times, now));
+                return Ok(self.fail(index, number, retries, now));
             }
             State::Success => {
                 self.confirm_all();
                 if target.is_empty() || version == Some(target.as_str()) {
-                    return Ok(self.succeed(index, retry_times, deadlines, now));
+                    return Ok(self.succeed(index, retries, deadlines, now));
                 }
                 // not a success until the version says so: the deadline of "updating" goes on
                 self.begin(now);
@@ -363,7 +376,7 @@ impl PlanDevice {
     pub fn version_reported<'a>(
         &mut self,
         version: impl Fn(usize) -> Option<&'a str>,
-        retry_times: u8,
+        retries: &Retries,
         deadlines: &Deadlines,
         now: Time,
     ) -> Vec<String> {
@@ -387,10 +400,10 @@ impl PlanDevice {
                         step.ended_at = Some(now);
                     }
                     self.withdraw();
-                    self.next(retry_times, deadlines, now);
+                    self.next(retries, deadlines, now);
                     text
                 }
-                _ => self.succeed(index, retry_times, deadlines, now),
+                _ => self.succeed(index, retries, deadlines, now),
             });
         }
         texts.extend(self.came_late(version, now));

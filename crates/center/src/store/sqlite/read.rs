@@ -231,23 +231,30 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn counters(&self, scope: &Scope, plan: PlanId) -> Result<Counters, StoreError> {
-        let sql = "SELECT state, devices FROM counter WHERE plan = ?3 AND EXISTS \
+    async fn group_counters(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+    ) -> Result<Vec<Counters>, StoreError> {
+        let sql = "SELECT grp, state, devices FROM counter WHERE plan = ?3 AND EXISTS \
                    (SELECT 1 FROM plan WHERE id = ?3 AND account = ?1 AND (?2 IS NULL OR project = ?2))";
         let rows = scoped(scope, sql)
             .bind(plan.0)
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        let mut counters = Counters::default();
+        let mut groups = Vec::new();
         for row in rows {
-            let state: &str = row.try_get(0).map_err(failed)?;
-            let devices: i64 = row.try_get(1).map_err(failed)?;
-            if let Some(state) = DeviceState::from_name(state) {
+            let group: i64 = row.try_get(0).map_err(failed)?;
+            let state: &str = row.try_get(1).map_err(failed)?;
+            let devices: i64 = row.try_get(2).map_err(failed)?;
+            if let (Ok(group), Some(state)) = (u16::try_from(group), DeviceState::from_name(state))
+            {
+                let counters = Counters::of_group(&mut groups, group);
                 *counters.of(state) = u64::try_from(devices).unwrap_or(0);
             }
         }
-        Ok(counters)
+        Ok(groups)
     }
 
     async fn log(

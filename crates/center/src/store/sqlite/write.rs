@@ -267,7 +267,7 @@ async fn plan_device(
         .await
         .map_err(failed)?;
     let from: Option<String> = from.map(|row| row.try_get(0)).transpose().map_err(failed)?;
-    let (number, to, revision) = (e.plan.0, e.state, e.revision as i64);
+    let (number, group, to, revision) = (e.plan.0, e.group, e.state, e.revision as i64);
     e.revision += 1;
     let values = Values::default()
         .with(e.account)?
@@ -292,7 +292,7 @@ async fn plan_device(
     })?;
     count(
         connection,
-        number,
+        (number, group),
         from.as_deref().and_then(DeviceState::from_name),
         to,
     )
@@ -301,7 +301,7 @@ async fn plan_device(
 
 async fn count(
     connection: &mut SqliteConnection,
-    plan: i64,
+    (plan, group): (i64, u16),
     from: Option<DeviceState>,
     to: DeviceState,
 ) -> Result<(), StoreError> {
@@ -309,20 +309,27 @@ async fn count(
         return Ok(());
     }
     if let Some(from) = from {
-        let sql = "UPDATE counter SET devices = devices - 1 WHERE plan = ? AND state = ?";
+        let sql =
+            "UPDATE counter SET devices = devices - 1 WHERE plan = ? AND grp = ? AND state = ?";
         run(
             connection,
             sql,
-            Values::default().with(plan)?.with(from.name())?,
+            Values::default()
+                .with(plan)?
+                .with(i64::from(group))?
+                .with(from.name())?,
         )
         .await?;
     }
-    let sql = "INSERT INTO counter (plan, state, devices) VALUES (?, ?, 1) \
-               ON CONFLICT (plan, state) DO UPDATE SET devices = devices + 1";
+    let sql = "INSERT INTO counter (plan, grp, state, devices) VALUES (?, ?, ?, 1) \
+               ON CONFLICT (plan, grp, state) DO UPDATE SET devices = devices + 1";
     run(
         connection,
         sql,
-        Values::default().with(plan)?.with(to.name())?,
+        Values::default()
+            .with(plan)?
+            .with(i64::from(group))?
+            .with(to.name())?,
     )
     .await
     .map(drop)

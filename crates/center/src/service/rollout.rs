@@ -1,0 +1,209 @@
+//! A plan's rollout as results come in: groups opened, plans paused, places that became free, the user's word.
+
+use serde::Serialize;
+use sota_errors::CenterError;
+use utoipa::ToSchema;
+
+use super::offers::Occasion;
+use super::{ATTEMPTS, BATCH, Service, line};
+use crate::domain::{
+    Advance, Counters, DeviceState, Endpoint, Group, Mode, Plan, PlanAction, PlanId, Problem, Time,
+};
+use crate::store::{Change, Page, Scope};
+
+/// A group of a plan's rollout and where its devices are.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct GroupStatus {
+    /// Its rules.
+    #[serde(flatten)]
+    pub group: Group,
+    /// Its devices may begin.
+    pub open: bool,
+    /// Its devices by state.
+    pub counters: Counters,
+}
+
+impl GroupStatus {
+    /// All groups of a plan.
+    pub(super) fn of(plan: &Plan, counters: &[Counters]) -> Vec<GroupStatus> {
+        let groups = plan.rollout.all_groups().into_iter().enumerate();
+        groups
+            .map(|(index, group)| GroupStatus {
+                group,
+                open: index <= usize::from(plan.progress.group),
+                counters: counters.get(index).copied().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+impl Service {
+    /// Looks at the results of every active plan: opens the next group, asks for approval, or suspends the plan.
+    pub(super) async fn advance_rollouts(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        for plan in self.store.running_plans(scope, None).await? {
+            if !plan.state.active() || now < plan.start_at {
+                continue;
+            }
+            let counters = self.store.group_counters(scope, plan.id).await?;
+            let mut next = plan.clone();
+            let opens = match plan.rollout.advance(&plan.progress, &counters) {
+                Advance::Stay => continue,
+                Advance::Open(group) => {
+                    next.progress.open(group, now);
+                    true
+                }
+                Advance::AskApproval(_) => {
+                    next.progress.waits_for_approval = true;
+                    false
+                }
+                Advance::Pause => {
+                    next.state = plan.after(PlanAction::Suspend, true, now)?;
+                    next.progress.suspended_by = Some(CenterError::FailureThreshold.number());
+                    false
+                }
+            };
+            // a conflict: the next tick looks again
+            if self
+                .try_commit(scope, vec![Change::Plan(next.clone())])
+                .await?
+            {
+                tell(&next);
+                if opens {
+                    self.push(scope, &next.product_key, now).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A person opens the next group of an active plan, whether it asks for approval or not.
+    pub async fn open_next_group(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        now: Time,
+    ) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            let mut plan = self.need_plan(scope, id).await?;
+            let group = plan.progress.group.saturating_add(1);
+            let last = usize::from(group) >= plan.rollout.all_groups().len();
+            if last || !plan.state.active() {
+                let detail = match last {
+                    true => "every group is open",
+                    false => plan.state.name(),
+                };
+                return Err(Problem::new(CenterError::NoNextGroup, detail));
+            }
+            plan.progress.open(group, now);
+            if self
+                .try_commit(scope, vec![Change::Plan(plan.clone())])
+                .await?
+            {
+                tell(&plan);
+                return self.push(scope, &plan.product_key, now).await;
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+
+    /// Begins devices of plans that were full, as many as there is room for.
+    pub(super) async fn fill_places(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        let full = core::mem::take(&mut self.memory().full);
+        for id in full {
+            let Some(plan) = self.store.plan(scope, id).await? else {
+                continue;
+            };
+            if !plan.state.active() {
+                continue;
+            }
+            let running = self.store.counters(scope, id).await?.in_upgrade;
+            if running >= u64::from(plan.rollout.at_once) {
+                self.memory().full.insert(id);
+                continue;
+            }
+            self.begin_waiting(scope, &plan, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Offers the plan to its connected devices that have not begun, until it is full again.
+    async fn begin_waiting(&self, scope: &Scope, plan: &Plan, now: Time) -> Result<(), Problem> {
+        let mut page = Page {
+            limit: BATCH,
+            state: Some(DeviceState::NotUpgraded),
+            ..Page::default()
+        };
+        loop {
+            let waiting = self.store.plan_devices(scope, plan.id, &page).await?;
+            let Some(last) = waiting.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            for entry in waiting.iter().filter(|e| !e.open) {
+                let device = self.store.device(scope, &entry.endpoint).await?;
+                if !device.is_some_and(|device| self.online(&device, now)) {
+                    continue;
+                }
+                let offered = self
+                    .consider(scope, &entry.endpoint, Occasion::Push, now)
+                    .await;
+                match offered {
+                    Err(rule) if rule.error == CenterError::LimitReached => return Ok(()),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Manual mode: the device's user lets it begin now, or appoints a time.
+    pub async fn confirm_device(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        device_key: &str,
+        at: Time,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let plan = self.need_plan(scope, plan).await?;
+        let endpoint = Endpoint::new(&plan.product_key, device_key);
+        for _ in 0..ATTEMPTS {
+            let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            if plan.rollout.mode != Mode::Manual || entry.state != DeviceState::NotUpgraded {
+                return Err(Problem::new(CenterError::NotManual, entry.state.name()));
+            }
+            entry.appointed_at = Some(at);
+            let text = match at > now {
+                true => format!("the user appointed a start in {} s", (at - now) / 1000),
+                false => "the user confirmed the upgrade".into(),
+            };
+            let log = line(Some(plan.id), &endpoint, now, None, text);
+            if self
+                .try_commit(scope, vec![Change::PlanDevice(entry), log])
+                .await?
+            {
+                let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;
+                offered.unwrap_or_else(|rule| tracing::info!("not offered now: {rule}"));
+                return Ok(());
+            }
+        }
+        Err(CenterError::Conflict.into())
+    }
+}
+
+fn tell(plan: &Plan) {
+    let (id, group) = (plan.id.0, plan.group_name(plan.progress.group));
+    match plan.progress.suspended_by {
+        Some(number) => tracing::warn!(
+            plan = id,
+            number,
+            "suspended: too many failures in group {group}"
+        ),
+        None if plan.progress.waits_for_approval => {
+            tracing::info!(
+                plan = id,
+                "group {group} is done; the next one waits for approval"
+            );
+        }
+        None => tracing::info!(plan = id, "group {group} is open"),
+    }
+}
