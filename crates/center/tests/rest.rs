@@ -290,6 +290,54 @@ fn a_plan_from_upload_to_its_devices() {
 }
 
 #[test]
+fn groups_open_by_hand_and_a_user_confirms() {
+    let server = Server::start();
+    let package = server.furnish();
+    server.device("d1");
+    server.device("d2");
+    let mut body = plan(package);
+    body["rollout"] = json!({
+        "mode": "Manual",
+        "groups": [
+            {"name": "first", "size": {"devices": 1}},
+            {"name": "others", "size": "rest", "approval": true},
+        ],
+    });
+    let id = server.made("/api/v1/plans", body.clone());
+    let path = format!("/api/v1/plans/{id}");
+    let (_, active) = server.post(&format!("{path}/activate"), json!({}));
+    let group = |status: &Value, i: usize| status["groups"][i].clone();
+    assert_eq!(group(&active, 0)["counters"]["not_upgraded"], 1);
+    assert_eq!(group(&active, 1)["open"], false);
+    let why = |key: &str| server.get(&format!("/api/v1/devices/pk/{key}/why")).1[0]["rule"].clone();
+    assert_eq!(
+        (why("d1"), why("d2")),
+        ("WaitsForUser".into(), "GroupNotOpen".into())
+    );
+    let confirm = format!("{path}/devices/d1/confirm");
+    is_error(
+        server.post(&confirm, json!({"at": "soon"})),
+        422,
+        "TimeUnreadable",
+    );
+    let appointed = json!({"at": "2999-01-01T00:00:00"});
+    assert_eq!(server.post(&confirm, appointed).0, 204);
+    assert_eq!(why("d1"), "StartsLater");
+    assert_eq!(server.post(&confirm, json!({})).0, 204);
+    assert_eq!(why("d1"), "UpgradeRunning");
+    let (status, opened) = server.post(&format!("{path}/next-group"), json!({}));
+    assert_eq!((status, &group(&opened, 1)["open"]), (200, &json!(true)));
+    is_error(
+        server.post(&format!("{path}/next-group"), json!({})),
+        409,
+        "NoNextGroup",
+    );
+    body["name"] = json!("another");
+    body["rollout"]["groups"][1]["size"] = json!({"percent": 50});
+    is_error(server.post("/api/v1/plans", body), 422, "RolloutGroups");
+}
+
+#[test]
 fn a_saved_plan_can_go_and_then_its_package() {
     let server = Server::start();
     let package = server.furnish();

@@ -8,7 +8,8 @@ use sota::bridge::{ConnectMode, Settings};
 use sota::platform::Readings;
 use sota::{cloud, engine};
 use sota_center::domain::{
-    Component, ComponentKind, PackageFile, PackageType, PlanAction, PlanComponent, PlanId, Strategy,
+    Component, ComponentKind, PackageFile, PackageType, PlanAction, PlanComponent, PlanId, Rollout,
+    Strategy,
 };
 use sota_center::service::{NewModel, NewPackage, NewPlan, NewProduct, NewProject, Service};
 use sota_host::mcu;
@@ -272,6 +273,7 @@ fn try_furnish(
                 retry_times: setup.retries,
                 ..Strategy::default()
             },
+            rollout: Rollout::default(),
             components: vec![PlanComponent {
                 component: COMPONENT.into(),
                 package,

@@ -86,7 +86,9 @@ fn status(error: CenterError) -> StatusCode {
         | E::ProductFixed
         | E::CancelTooLate
         | E::CancelNotRunning
-        | E::RetryNotFailed => StatusCode::CONFLICT,
+        | E::RetryNotFailed
+        | E::NoNextGroup
+        | E::NotManual => StatusCode::CONFLICT,
         E::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

@@ -18,6 +18,8 @@ mod offers;
 mod plans;
 mod rollout;
 #[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod set_tests;
 #[cfg(test)]
 mod tests;

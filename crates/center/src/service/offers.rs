@@ -161,6 +161,15 @@ impl Service {
                     why = rule;
                 }
                 Err(rule) => {
+                    // it is one of the plan's devices, and its group is found once
+                    let enrols = entry.revision == 0 && waits_its_turn(rule.error);
+                    if enrols
+                        && !self
+                            .try_commit(scope, vec![Change::PlanDevice(entry.clone())])
+                            .await?
+                    {
+                        return Ok(None);
+                    }
                     self.look_again(plan, &entry, &rule);
                     why = rule;
                 }
@@ -283,6 +292,18 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Rules that forbid an upgrade now and not for good, whatever the device does.
+fn waits_its_turn(rule: CenterError) -> bool {
+    matches!(
+        rule,
+        CenterError::GroupNotOpen
+            | CenterError::StartsLater
+            | CenterError::WaitsForUser
+            | CenterError::OutsidePushHours
+            | CenterError::LimitReached
+    )
 }
 
 /// Hour of the day in the plan's time zone; in UTC when the zone is not known any more.

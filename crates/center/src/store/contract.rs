@@ -390,7 +390,16 @@ async fn counters_move_with_the_devices(store: &dyn Store) {
             "a refused one is not counted"
         );
     }
-    let counters = store.counters(&ME, PlanId(5)).await.expect("read");
+    let mut other = enrolled(5, "d");
+    other.group = 2;
+    let enrols = store.commit(&ME, vec![Change::PlanDevice(other)]).await;
+    enrols.expect("done");
+    let mut groups = store.group_counters(&ME, PlanId(5)).await.expect("read");
+    let totals: Vec<u64> = groups.iter().map(Counters::total).collect();
+    assert_eq!(totals, [3, 0, 1]);
+    let all = store.counters(&ME, PlanId(5)).await.expect("read");
+    assert_eq!(all, Counters::sum(&groups));
+    let counters = groups.remove(0);
     assert_eq!(
         counters,
         Counters {

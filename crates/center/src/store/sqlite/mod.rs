@@ -222,9 +222,11 @@ mod tests {
     use super::*;
     use sqlx::Connection;
 
-    use crate::domain::{ComponentState, Endpoint, PlanId, Project, ProjectId, Registration};
+    use crate::domain::{
+        ComponentState, Counters, Endpoint, PlanId, Project, ProjectId, Registration,
+    };
     use crate::store::Store;
-    use crate::store::samples::{device, enrolled};
+    use crate::store::samples::{device, enrolled, plan};
 
     fn project(id: i64, name: String) -> Change {
         let (id, account) = (ProjectId(id), Scope::OWNER.account);
@@ -343,6 +345,39 @@ mod tests {
             let commit = store.commit(&Scope::OWNER, vec![Change::Device(device)]);
             commit.await.expect("it can be changed");
         }
+    }
+
+    /// A file of the third version: what was counted stays counted, as one group.
+    #[tokio::test]
+    async fn counters_of_before_are_those_of_the_first_group() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("center.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
+        let mut old = options.connect().await.expect("made");
+        let third = sqlx::migrate::Migrator {
+            migrations: MIGRATIONS.iter().take(3).cloned().collect(),
+            ..sqlx::migrate::Migrator::DEFAULT
+        };
+        third.run(&mut old).await.expect("the third version");
+        let plan = serde_json::to_string(&plan(5, 1, "pk", 4)).expect("JSON");
+        let insert = "INSERT INTO plan (id, account, project, name, product_key, running, revision, body) \
+                      VALUES (5, 1, 1, 'five', 'pk', 1, 1, ?)";
+        let inserted = sqlx::query(insert).bind(plan).execute(&mut old).await;
+        inserted.expect("inserted");
+        let counted = "INSERT INTO counter VALUES (5, 'NotUpgraded', 3), (5, 'Upgraded', 2)";
+        let counted = sqlx::query(counted).execute(&mut old).await;
+        counted.expect("inserted");
+        old.close().await.expect("closed");
+        let store = SqliteStore::open(&path).await.expect("the present version");
+        let groups = store.group_counters(&Scope::OWNER, PlanId(5)).await;
+        let expected = Counters {
+            not_upgraded: 3,
+            upgraded: 2,
+            ..Counters::default()
+        };
+        assert_eq!(groups.expect("read"), [expected]);
     }
 
     #[tokio::test]
