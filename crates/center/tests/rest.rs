@@ -290,6 +290,29 @@ fn a_plan_from_upload_to_its_devices() {
 }
 
 #[test]
+fn metrics_are_those_of_the_store() {
+    let server = Server::start();
+    let package = server.furnish();
+    server.device("d1");
+    server.device("d2");
+    let id = server.made("/api/v1/plans", plan(package));
+    server.post(&format!("/api/v1/plans/{id}/activate"), json!({}));
+    let mut answer = ureq::get(server.url("/metrics")).call().expect("answered");
+    let kind = answer.headers()["content-type"].to_str().expect("text");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let text = answer.body_mut().read_to_string().expect("text");
+    let name = plan(package)["name"].as_str().expect("a name").to_owned();
+    for line in [
+        format!("sota_plan_devices{{plan=\"{id}\",name=\"{name}\",state=\"NotUpgraded\"}} 2"),
+        format!("sota_plan_suspended_by{{plan=\"{id}\",name=\"{name}\"}} 0"),
+        "sota_device_port_trouble_total{kind=\"dropped\"} 0".into(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
 fn groups_open_by_hand_and_a_user_confirms() {
     let server = Server::start();
     let package = server.furnish();

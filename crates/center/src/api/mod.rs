@@ -5,6 +5,7 @@
 //! | `/api/v1/projects`, `/products`, `/models`, `/devices` | `entities` |
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
+//! | `/metrics` | `metrics` |
 //! | `/health`, `/openapi.json` | here |
 //!
 //! Requests whose Host or Origin header names another host are refused: a page from elsewhere must not drive a
@@ -13,6 +14,7 @@
 mod entities;
 mod error;
 mod extract;
+mod metrics;
 mod packages;
 mod plans;
 
@@ -77,6 +79,7 @@ pub fn router(api: Api) -> Router {
         .merge(entities::router())
         .merge(packages::router())
         .merge(plans::router())
+        .merge(metrics::router())
         .split_for_parts();
     let description = Json(description);
     router
