@@ -1,6 +1,7 @@
 """A `sota center` to test against, and its REST API. Standard library only.
 
-As a program, for shell scripts:  center_peer.py upload BASE-URL FILE  prints the package's SHA-256.
+As a program, for shell scripts:  center_peer.py upload BASE-URL FILE  prints the package's SHA-256;
+the file that the environment's SOTA_TOKEN_FILE names holds the token.
 """
 
 import json
@@ -27,9 +28,10 @@ class Center:
         self.coap_port = free_port(socket.SOCK_DGRAM)
         http_port = free_port(socket.SOCK_STREAM)
         self.base = f"http://127.0.0.1:{http_port}"
+        token_file = os.path.join(data, "token")
         self.process = subprocess.Popen(
             [sota, "center", "--data", data, "--listen-http", f"127.0.0.1:{http_port}",
-             "--listen-coap", f"127.0.0.1:{self.coap_port}", *arguments],
+             "--listen-coap", f"127.0.0.1:{self.coap_port}", "--token-file", token_file, *arguments],
             stdout=subprocess.DEVNULL,
         )
         self.rest = Rest(self.base)
@@ -37,6 +39,7 @@ class Center:
         while True:
             try:
                 self.rest.get("/health")
+                self.rest.token = self.token = read(token_file)
                 return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
@@ -56,12 +59,19 @@ class Center:
             raise SystemExit("FAILED: the Center does not stop")
 
 
+def read(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
 class Rest:
-    def __init__(self, base):
-        self.base = base
+    def __init__(self, base, token=""):
+        self.base, self.token = base, token
 
     def call(self, method, path, body=None, content_type="application/json"):
         request = urllib.request.Request(self.base + path, data=body, method=method)
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
         if body is not None:
             request.add_header("Content-Type", content_type)
         try:
@@ -99,7 +109,7 @@ def main():
     command, base, path = sys.argv[1:]
     if command != "upload":
         raise SystemExit(__doc__)
-    rest = Rest(base)
+    rest = Rest(base, read(os.environ["SOTA_TOKEN_FILE"]))
     project = rest.post("/api/v1/projects", {"name": os.path.basename(path)})["id"]
     with open(path, "rb") as file:
         package = rest.upload(file.read(), project=project, name="download", component_type="MCU", target_version="2")

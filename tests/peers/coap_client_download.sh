@@ -17,7 +17,8 @@ trap cleanup EXIT
 read -r http coap < <(python3 -c '
 import socket; from center_peer import free_port
 print(free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM))')
-"$sota" center --data "$work/data" --listen-http "127.0.0.1:$http" --listen-coap "127.0.0.1:$coap" >"$work/log" 2>&1 &
+"$sota" center --data "$work/data" --listen-http "127.0.0.1:$http" --listen-coap "127.0.0.1:$coap" \
+    --token-file "$work/token" >"$work/log" 2>&1 &
 center=$!
 for _ in $(seq 150); do
     if python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$http/health')" 2>/dev/null; then break; fi
@@ -27,7 +28,7 @@ done
 # not a multiple of any block size, longer than one chunk of the server's cache
 python3 -c 'import sys; sys.stdout.buffer.write(bytes((i * i + i // 253) % 256 for i in range(70_001)))' >"$work/package"
 want=$(sha256sum "$work/package" | cut -d' ' -f1)
-name=$(python3 center_peer.py upload "http://127.0.0.1:$http" "$work/package")
+name=$(SOTA_TOKEN_FILE=$work/token python3 center_peer.py upload "http://127.0.0.1:$http" "$work/package")
 if [ "$name" != "$want" ]; then
     echo "FAILED: the Center calls the package $name, not $want" >&2
     exit 1

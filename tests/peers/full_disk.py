@@ -78,7 +78,7 @@ def center(sota):
     with small_disk(6 * MIB) as disk:
         data = os.path.join(disk, "data")
         with Center(sota, data) as peer:
-            rest = Answers(peer.base)
+            rest = Answers(peer.base, peer.token)
             project, _, _ = rest.furnish("full")
             before = rest.upload(PACKAGE[:1000], project=project, name="before", component_type="MCU",
                                  target_version="1")
@@ -115,7 +115,7 @@ def center(sota):
             rest.post("/api/v1/projects", {"name": f"p{number}"})
         # What was acknowledged outlives the process too.
         with Center(sota, data) as peer:
-            rest = Rest(peer.base)
+            rest = Rest(peer.base, peer.token)
             listed = {p["name"]: p["files"][0]["sha256"] for p in rest.get("/api/v1/packages")}
             check(listed.keys() == {"before", "big"}, f"the packages after the restart: {listed}")
             check(listed["before"] == before["files"][0]["sha256"], "the earlier package changed")

@@ -9,6 +9,7 @@ use sota_errors::CenterError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::{Access, secret};
 use crate::api::{self, Api};
 use crate::blobs::Blobs;
 use crate::device::{self, DeviceServer};
@@ -34,6 +35,12 @@ pub struct Config {
     pub insecure_no_encryption: bool,
     /// Further host names under which REST may be called.
     pub hosts: Vec<String>,
+    /// Address under which people reach the Center, `https://ota.example.com`, when a proxy speaks TLS for it.
+    pub public_url: Option<String>,
+    /// Anyone may make an account; otherwise only by an invitation.
+    pub open_sign_up: bool,
+    /// Where a token of this run is written, for programs of the same user: it may do everything.
+    pub token_file: Option<PathBuf>,
     /// Id of the Plan object.
     pub plan_object: u16,
     /// Pace of the rules.
@@ -51,6 +58,9 @@ impl Config {
             coap_public: None,
             insecure_no_encryption: false,
             hosts: Vec::new(),
+            public_url: None,
+            open_sign_up: false,
+            token_file: None,
             plan_object: sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID,
             settings: Settings::default(),
         }
@@ -66,6 +76,7 @@ pub struct Center {
     coap_address: SocketAddr,
     coap_public: Option<String>,
     plan_object: u16,
+    set_up: Option<String>,
     stop: watch::Sender<bool>,
 }
 
@@ -126,13 +137,32 @@ impl Center {
             tracing::warn!("{}", CenterError::UnencryptedWarning);
         }
         let insecure = config.insecure_no_encryption;
+        let public_url = config.public_url.as_deref().map(public_host).transpose()?;
+        hosts.extend(public_url.iter().map(|(_, host)| host.clone()));
+        let base = match &config.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{http_address}"),
+        };
+        let token = config.token_file.as_ref().map(|path| token_file(path));
+        let token = token.transpose()?;
+        let access = Access::new(
+            service.shared_store(),
+            token.as_deref(),
+            config.open_sign_up,
+        );
+        let set_up = access.set_up(crate::now()).await?;
+        let set_up = set_up.map(|secret| format!("{base}/sign-up?invitation={secret}"));
+        let (stop, stopping) = watch::channel(false);
         let api = Api {
+            stop: stopping,
+            base_url: base.into(),
             service,
+            access,
+            secure_cookies: public_url.is_some_and(|(https, _)| https),
             blobs,
             hosts: hosts.into(),
             insecure,
         };
-        let (stop, _) = watch::channel(false);
         Ok(Center {
             api,
             http,
@@ -141,6 +171,7 @@ impl Center {
             coap_address,
             coap_public: config.coap_public,
             plan_object: config.plan_object,
+            set_up,
             stop,
         })
     }
@@ -153,6 +184,11 @@ impl Center {
     /// Where devices are answered.
     pub fn coap_address(&self) -> SocketAddr {
         self.coap_address
+    }
+
+    /// Link by which the first account is made, once; `None` = there are accounts.
+    pub fn set_up_link(&self) -> Option<&str> {
+        self.set_up.as_deref()
     }
 
     /// The application, for a program that embeds the Center.
@@ -189,10 +225,15 @@ impl Center {
         };
         let packages = self.api.blobs.source();
         let devices = DeviceServer::start(self.coap, device, service.clone(), packages)?;
-        let clock = tokio::spawn(pass_time(service.clone(), self.stop.subscribe()));
+        let access = self.api.access.clone();
+        let clock = tokio::spawn(pass_time(service.clone(), access, self.stop.subscribe()));
         let stop = stopped(self.stop.subscribe());
         let late = stopped(self.stop.subscribe());
-        let http = axum::serve(self.http, router).with_graceful_shutdown(stop);
+        let http = axum::serve(
+            self.http,
+            router.into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(stop);
         let result = tokio::select! {
             result = http.into_future() => result,
             // a client that sends its upload for ever must not hold the Center
@@ -210,11 +251,17 @@ impl Center {
     }
 }
 
-async fn pass_time(service: Arc<Service>, stop: watch::Receiver<bool>) {
+async fn pass_time(service: Arc<Service>, access: Access, stop: watch::Receiver<bool>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut hour = tokio::time::interval(Duration::from_secs(3600));
     loop {
         tokio::select! {
+            _ = hour.tick() => {
+                if let Err(problem) = access.drop_expired(crate::now()).await {
+                    tracing::error!("{problem}");
+                }
+            }
             _ = second.tick() => {
                 if let Err(problem) = service.tick(&Scope::OWNER, crate::now()).await {
                     tracing::error!("{problem}");
@@ -239,11 +286,49 @@ fn unbound(address: SocketAddr, error: &std::io::Error) -> Problem {
     }
 }
 
+/// Whether it is TLS, and the host of a public address.
+fn public_host(url: &str) -> Result<(bool, String), Problem> {
+    let bad = || Problem::of(CenterError::MalformedRequest, "public_url", url);
+    let (https, rest) = match url.split_once("://") {
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        _ => return Err(bad()),
+    };
+    let authority = rest.trim_end_matches('/');
+    if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
+        return Err(bad());
+    }
+    let host = api::without_port(authority).to_ascii_lowercase();
+    Ok((https, host))
+}
+
+/// A new token for programs of the same user, in a file that nobody else can read. It ends with this run.
+fn token_file(path: &std::path::Path) -> Result<String, Problem> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let unusable = |e: std::io::Error| {
+        let detail = format!("{}: {e}", path.display());
+        match e.kind() {
+            std::io::ErrorKind::StorageFull => Problem::new(CenterError::StorageFull, detail),
+            _ => Problem::new(CenterError::StoreUnusable, detail),
+        }
+    };
+    let token = secret::make_token()?;
+    // anew and renamed: an old file may be open to others, or a link
+    let fresh = path.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(&fresh).map_err(unusable)?;
+    file.write_all(token.as_bytes()).map_err(unusable)?;
+    drop(file);
+    std::fs::rename(&fresh, path).map_err(unusable)?;
+    Ok(token)
+}
+
 fn random<const N: usize>() -> Result<[u8; N], Problem> {
-    use std::io::Read;
     let mut bytes = [0; N];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|e| Problem::new(CenterError::Internal, format!("/dev/urandom: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Problem::new(CenterError::Internal, format!("no random bytes: {e}")))?;
     Ok(bytes)
 }

@@ -5,14 +5,17 @@
 //! |---|---|
 //! | [`domain`] | the rules, pure |
 //! | [`store`] | where entities live: memory, SQLite |
+//! | [`access`] | who calls: accounts, log-in, API tokens |
 //! | [`blobs`] | the packages' files |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
 //! | [`device`] | the LwM2M server on UDP |
 //! | [`api`] | REST |
+//! | [`ui`] | the pages |
 //!
 //! [`Center::open`] opens the data and binds the addresses, [`Center::serve`] serves.
 
+pub mod access;
 pub mod api;
 pub mod blobs;
 mod center;
@@ -21,6 +24,7 @@ pub mod device;
 pub mod domain;
 pub mod service;
 pub mod store;
+pub mod ui;
 
 pub use center::{Center, Config, DEFAULT_PLAN_OBJECT, Stop};
 

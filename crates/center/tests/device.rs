@@ -16,6 +16,7 @@ struct Running {
     runtime: tokio::runtime::Runtime,
     task: tokio::task::JoinHandle<()>,
     stop: Stop,
+    token: String,
     http: SocketAddr,
     coap: SocketAddr,
 }
@@ -24,6 +25,8 @@ fn run(folder: &Folder, coap: Option<SocketAddr>) -> Running {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let mut config = Config::new(folder);
     config.coap = coap.unwrap_or(config.coap);
+    let token = folder.join("token");
+    config.token_file = Some(token.clone());
     let center = runtime.block_on(Center::open(config)).expect("opened");
     let (http, coap, stop) = (
         center.http_address(),
@@ -35,6 +38,7 @@ fn run(folder: &Folder, coap: Option<SocketAddr>) -> Running {
         runtime,
         task,
         stop,
+        token: format!("Bearer {}", std::fs::read_to_string(token).expect("token")),
         http,
         coap,
     }
@@ -48,6 +52,7 @@ impl Running {
 
     fn get(&self, path: &str) -> Json {
         let mut answer = ureq::get(format!("http://{}{path}", self.http))
+            .header("authorization", &self.token)
             .call()
             .expect("answered");
         answer.body_mut().read_json().expect("JSON")
@@ -56,6 +61,7 @@ impl Running {
     fn post(&self, path: &str, body: Json) -> Json {
         let request = ureq::post(format!("http://{}{path}", self.http));
         request
+            .header("authorization", &self.token)
             .send_json(&body)
             .expect("taken")
             .body_mut()
@@ -82,6 +88,7 @@ impl Running {
         );
         form.extend([content, b"\r\n--XX--\r\n"].concat());
         let request = ureq::post(format!("http://{}/api/v1/packages", self.http))
+            .header("authorization", &self.token)
             .header("content-type", "multipart/form-data; boundary=XX");
         let mut answer = request.send(&form).expect("taken");
         answer.body_mut().read_json().expect("JSON")
@@ -512,7 +519,8 @@ fn a_deleted_package_is_served_no_more() {
     let path = format!("/p/{sha256}");
     assert_eq!(module.download(&path), b"short lived");
     let address = format!("http://{}/api/v1/packages/{}", center.http, package["id"]);
-    ureq::delete(address).call().expect("deleted");
+    let delete = ureq::delete(address).header("authorization", &center.token);
+    delete.call().expect("deleted");
     let answer = module.ask(Code::GET, &path, |_| ());
     let code = Message::new_checked(&answer).expect("CoAP").code();
     assert_eq!(code, Code::NOT_FOUND);

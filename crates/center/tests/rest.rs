@@ -17,6 +17,8 @@ struct Server {
     service: std::sync::Arc<sota_center::service::Service>,
     address: SocketAddr,
     agent: ureq::Agent,
+    /// Of the machine's own user; empty = a stranger.
+    token: String,
     folder: tempfile::TempDir,
 }
 
@@ -24,9 +26,13 @@ impl Server {
     fn start() -> Server {
         let runtime = tokio::runtime::Runtime::new().expect("runtime");
         let folder = tempfile::tempdir().expect("folder");
-        let center = runtime
-            .block_on(Center::open(Config::new(folder.path())))
-            .expect("opened");
+        let file = folder.path().join("token");
+        let config = Config {
+            token_file: Some(file.clone()),
+            ..Config::new(folder.path())
+        };
+        let center = runtime.block_on(Center::open(config)).expect("opened");
+        let token = std::fs::read_to_string(file).expect("token");
         let (address, stop) = (center.http_address(), center.stop_handle());
         let service = center.service().clone();
         let task = runtime.spawn(async move { center.serve().await.expect("served") });
@@ -44,6 +50,7 @@ impl Server {
             service,
             address,
             agent,
+            token: format!("Bearer {token}"),
             folder,
         }
     }
@@ -53,13 +60,20 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
-        read(self.agent.get(self.url(path)).call().expect("answered"))
+        read(
+            self.agent
+                .get(self.url(path))
+                .header("authorization", &self.token)
+                .call()
+                .expect("answered"),
+        )
     }
 
     fn post(&self, path: &str, body: Value) -> (u16, Value) {
         read(
             self.agent
                 .post(self.url(path))
+                .header("authorization", &self.token)
                 .send_json(&body)
                 .expect("answered"),
         )
@@ -69,19 +83,27 @@ impl Server {
         read(
             self.agent
                 .put(self.url(path))
+                .header("authorization", &self.token)
                 .send_json(&body)
                 .expect("answered"),
         )
     }
 
     fn delete(&self, path: &str) -> (u16, Value) {
-        read(self.agent.delete(self.url(path)).call().expect("answered"))
+        read(
+            self.agent
+                .delete(self.url(path))
+                .header("authorization", &self.token)
+                .call()
+                .expect("answered"),
+        )
     }
 
     /// Uploads a package; a field named `file` is `name.ending=content`.
     fn upload(&self, fields: &[(&str, &str)]) -> (u16, Value) {
         let body = form(fields);
         let request = self.agent.post(self.url("/api/v1/packages"));
+        let request = request.header("authorization", &self.token);
         let request = request.header("content-type", "multipart/form-data; boundary=XX");
         read(request.send(body.as_bytes()).expect("answered"))
     }
@@ -505,8 +527,9 @@ fn a_refused_upload_leaves_nothing() {
     let mut stream = TcpStream::connect(server.address).expect("connected");
     let body = form(&good);
     let head = format!(
-        "POST /api/v1/packages HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
+        "POST /api/v1/packages HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\nContent-Length: {}\r\n\
          Content-Type: multipart/form-data; boundary=XX\r\nConnection: close\r\n\r\n",
+        server.token,
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("sent");

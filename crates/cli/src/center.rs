@@ -28,6 +28,15 @@ pub(crate) struct Args {
     /// Id of the Plan object.
     #[arg(long, default_value_t = sota_center::DEFAULT_PLAN_OBJECT)]
     plan_object: u16,
+    /// Address under which people reach the Center when a proxy speaks TLS for it, e.g. https://ota.example.com.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Let anyone make an account; otherwise only by an owner's invitation.
+    #[arg(long)]
+    open_sign_up: bool,
+    /// File for a token of this run, for programs of the same user: with it they may do everything.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Further host name under which REST may be called; may be repeated.
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
@@ -55,6 +64,9 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
             coap_public: args.coap_public,
             insecure_no_encryption: args.insecure_no_encryption,
             hosts: args.host,
+            public_url: args.public_url,
+            open_sign_up: args.open_sign_up,
+            token_file: args.token_file,
             plan_object: args.plan_object,
             ..Config::new(&args.data)
         })
@@ -64,10 +76,15 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
         let (http, coap) = (center.http_address(), center.coap_address());
         out.line(
             format_args!(
-                "Center: REST on http://{http}/api/v1 (description: /openapi.json), devices on coap://{coap}, data in {}",
-                args.data.display()
+                "Center: pages on http://{http}, REST on http://{http}/api/v1 (description: /openapi.json), \
+                 devices on coap://{coap}, data in {}{}",
+                args.data.display(),
+                match center.set_up_link() {
+                    Some(link) => format!("\nMake the first account here (the link works once): {link}"),
+                    None => String::new(),
+                }
             ),
-            json!({ "http": http.to_string(), "coap": coap.to_string() }),
+            json!({ "http": http.to_string(), "coap": coap.to_string(), "set_up": center.set_up_link() }),
         );
         center.serve().await?;
         Ok(())

@@ -1,7 +1,7 @@
 //! Errors as JSON.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sota_errors::CenterError;
@@ -59,11 +59,18 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::error!("{}", self.0);
         }
-        (status, Json(ErrorBody::of(&self.0))).into_response()
+        let mut response = (status, Json(ErrorBody::of(&self.0))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }
 
-fn status(error: CenterError) -> StatusCode {
+pub(crate) fn status(error: CenterError) -> StatusCode {
     use CenterError as E;
     match error {
         E::Internal | E::BlobMissing | E::StoreUnusable => StatusCode::INTERNAL_SERVER_ERROR,
@@ -74,9 +81,16 @@ fn status(error: CenterError) -> StatusCode {
         | E::NoSuchPackage
         | E::NoSuchPlan
         | E::NoSuchPlanDevice
+        | E::NoSuchAccount
+        | E::NoSuchToken
         | E::NoSuchResource => StatusCode::NOT_FOUND,
         E::MalformedRequest => StatusCode::BAD_REQUEST,
-        E::ForeignHost | E::ForeignOrigin | E::Forbidden => StatusCode::FORBIDDEN,
+        E::InvitationSpent => StatusCode::GONE,
+        E::NotLoggedIn | E::LogInRefused => StatusCode::UNAUTHORIZED,
+        E::LogInTooOften => StatusCode::TOO_MANY_REQUESTS,
+        E::ForeignHost | E::ForeignOrigin | E::Forbidden | E::FormForged | E::RoleNotHeld => {
+            StatusCode::FORBIDDEN
+        }
         E::Conflict
         | E::NameTaken
         | E::PackageInUse
@@ -84,6 +98,7 @@ fn status(error: CenterError) -> StatusCode {
         | E::PlanNotSaved
         | E::PlanTransition
         | E::ProductFixed
+        | E::LastOwner
         | E::CancelTooLate
         | E::CancelNotRunning
         | E::RetryNotFailed

@@ -10,7 +10,6 @@
 //! | `sota_package_blocks_total` | package, name, kind | answers with a block; kind: all, again, duplicate |
 //! | `sota_device_port_trouble_total` | kind | datagrams and registrations that were refused or dropped |
 
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,6 +23,7 @@ use sota_errors::CenterError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Call;
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{Counters, DeviceState, Problem};
 
@@ -68,7 +68,7 @@ const STATES: [DeviceState; 5] = [
 #[utoipa::path(get, path = "/metrics",
     responses((status = 200, content_type = "application/openmetrics-text", body = String),
         (status = "5XX", body = ErrorBody)))]
-async fn metrics(State(api): State<Api>) -> Answer<impl IntoResponse> {
+async fn metrics(api: Call) -> Answer<impl IntoResponse> {
     let mut registry = Registry::default();
     let info = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("sota_center", "The Center", info);
@@ -81,13 +81,13 @@ async fn metrics(State(api): State<Api>) -> Answer<impl IntoResponse> {
     Ok(([(header::CONTENT_TYPE, kind)], text))
 }
 
-async fn plans(api: &Api, registry: &mut Registry) -> Result<(), Problem> {
+async fn plans(api: &Call, registry: &mut Registry) -> Result<(), Problem> {
     let devices = Family::<StateLabels, Gauge>::default();
     let group = Family::<PlanLabels, Gauge>::default();
     let suspended = Family::<PlanLabels, Gauge>::default();
     let (scope, store) = (api.scope(), api.service.store());
-    for plan in store.running_plans(&scope, None).await? {
-        let mut counters: Counters = store.counters(&scope, plan.id).await?;
+    for plan in store.running_plans(scope, None).await? {
+        let mut counters: Counters = store.counters(scope, plan.id).await?;
         for state in STATES {
             let labels = StateLabels {
                 plan: plan.id.0,
@@ -120,9 +120,9 @@ async fn plans(api: &Api, registry: &mut Registry) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn packages(api: &Api, registry: &mut Registry) -> Result<(), Problem> {
+async fn packages(api: &Call, registry: &mut Registry) -> Result<(), Problem> {
     let blocks = Family::<PackageLabels, Counter>::default();
-    for package in api.service.store().packages(&api.scope()).await? {
+    for package in api.service.store().packages(api.scope()).await? {
         for file in &package.files {
             let mut digest = [0; 32];
             if hex::decode_to_slice(&file.sha256, &mut digest).is_err() {
@@ -152,7 +152,7 @@ async fn packages(api: &Api, registry: &mut Registry) -> Result<(), Problem> {
     Ok(())
 }
 
-fn trouble(api: &Api, registry: &mut Registry) {
+fn trouble(api: &Call, registry: &mut Registry) {
     let trouble = api.service.trouble();
     let kinds = [
         ("malformed_message", trouble.malformed_messages),

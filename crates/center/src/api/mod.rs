@@ -6,17 +6,21 @@
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
 //! | `/metrics` | `metrics` |
+//! | `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
 //! | `/health`, `/openapi.json` | here |
+//! | everything else | the pages, [`crate::ui`] |
 //!
 //! Requests whose Host or Origin header names another host are refused: a page from elsewhere must not drive a
-//! Center that trusts everyone who reaches its loopback address (DNS rebinding, cross-site requests).
+//! Center (DNS rebinding, cross-site requests). Who calls is found by `call` for every address.
 
+mod access;
+pub(crate) mod call;
 mod entities;
 mod error;
 mod extract;
 mod metrics;
-mod packages;
-mod plans;
+pub(crate) mod packages;
+pub(crate) mod plans;
 
 use std::sync::Arc;
 
@@ -31,33 +35,39 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use error::status;
 pub use error::{ApiError, ErrorBody};
 
+use crate::access::Access;
 use crate::blobs::Blobs;
 use crate::domain::{Problem, Time};
 use crate::service::{Service, Trouble};
 use crate::store::Scope;
+use crate::ui;
 
 /// What every handler has.
 #[derive(Clone)]
 pub struct Api {
     /// The application.
     pub service: Arc<Service>,
+    /// Who calls.
+    pub access: Access,
     /// The packages' files.
     pub blobs: Blobs,
     /// Host names and addresses under which the Center may be called, without port.
     pub hosts: Arc<[String]>,
+    /// People reach it by TLS only: cookies say so.
+    pub secure_cookies: bool,
+    /// Where people reach the Center, for links.
+    pub base_url: Arc<str>,
+    /// Turns true when the Center stops.
+    pub stop: tokio::sync::watch::Receiver<bool>,
     /// It listens without encryption where others can reach it.
     pub insecure: bool,
 }
 
 impl Api {
-    /// Who calls. One built-in account in this stage: here its successor finds the account of the request.
-    fn scope(&self) -> Scope {
-        Scope::OWNER
-    }
-
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         crate::now()
     }
 }
@@ -80,6 +90,7 @@ pub fn router(api: Api) -> Router {
         .merge(packages::router())
         .merge(plans::router())
         .merge(metrics::router())
+        .merge(access::router())
         .split_for_parts();
     let description = Json(description);
     router
@@ -87,6 +98,7 @@ pub fn router(api: Api) -> Router {
             "/openapi.json",
             axum::routing::get(move || async move { description.clone() }),
         )
+        .merge(ui::router())
         .fallback(|uri: Uri| async move {
             ApiError(Problem::new(CenterError::NoSuchResource, uri.path()))
         })
@@ -94,6 +106,7 @@ pub fn router(api: Api) -> Router {
             let detail = "this address does not take this method";
             ApiError(Problem::new(CenterError::MalformedRequest, detail))
         })
+        .layer(middleware::from_fn_with_state(api.clone(), call::identify))
         .layer(middleware::from_fn_with_state(api.clone(), guard))
         .with_state(api)
 }
@@ -116,7 +129,7 @@ struct Health {
 async fn health(State(api): State<Api>) -> Answer<Json<Health>> {
     api.service
         .store()
-        .projects(&api.scope())
+        .any_account(&Scope::OWNER)
         .await
         .map_err(Problem::from)?;
     let warning = || ErrorBody::of(&CenterError::UnencryptedWarning.into());
@@ -160,7 +173,7 @@ fn allowed(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     match authority.rfind(':') {
         // the colons inside [::1] are not a port's
         Some(colon) if !authority[colon..].contains(']') => &authority[..colon],

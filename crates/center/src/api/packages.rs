@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, Multipart, State};
+use axum::extract::{DefaultBodyLimit, Multipart};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,14 +11,16 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Call;
 use super::extract::{Form, Path};
 use super::{Answer, Api, ErrorBody};
 use crate::blobs::{Expected, Upload};
 use crate::domain::{
     ComponentKind, FILE_COUNT_LIMIT, Package, PackageFile, PackageId, PackageType, Problem,
-    ProductId, ProjectId,
+    ProductId, ProjectId, Role,
 };
 use crate::service::{NewPackage, Served};
+use crate::store::Scope;
 
 /// Greatest length of a field that is not a file, in bytes.
 const TEXT_LIMIT: usize = 4096;
@@ -34,32 +36,38 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// Packages of the account.
 #[utoipa::path(get, path = "/api/v1/packages", responses((status = 200, body = [Package])))]
-async fn packages(State(api): State<Api>) -> Answer<Json<Vec<Package>>> {
-    Ok(Json(api.service.store().packages(&api.scope()).await?))
+async fn packages(api: Call) -> Answer<Json<Vec<Package>>> {
+    Ok(Json(api.service.store().packages(api.scope()).await?))
 }
 
 /// One package.
 #[utoipa::path(get, path = "/api/v1/packages/{id}", params(("id" = i64, Path)),
     responses((status = 200, body = Package), (status = "4XX", body = ErrorBody)))]
-async fn package(State(api): State<Api>, Path(id): Path<PackageId>) -> Answer<Json<Package>> {
+async fn package(api: Call, Path(id): Path<PackageId>) -> Answer<Json<Package>> {
     Ok(Json(need_package(&api, id).await?))
 }
 
-async fn need_package(api: &Api, id: PackageId) -> Answer<Package> {
-    let package = api.service.store().package(&api.scope(), id).await?;
+async fn need_package(api: &Call, id: PackageId) -> Answer<Package> {
+    let package = api.service.store().package(api.scope(), id).await?;
     Ok(package.ok_or_else(|| Problem::new(CenterError::NoSuchPackage, id.to_string()))?)
 }
 
 /// Deletes a package that no plan uses.
 #[utoipa::path(delete, path = "/api/v1/packages/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
-async fn delete_package(State(api): State<Api>, Path(id): Path<PackageId>) -> Answer<StatusCode> {
+async fn delete_package(api: Call, Path(id): Path<PackageId>) -> Answer<StatusCode> {
+    remove(&api, api.scope(), id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a package and those of its files that no other has.
+pub(crate) async fn remove(api: &Api, scope: &Scope, id: PackageId) -> Result<(), Problem> {
     let _references = api.blobs.references().await;
-    for sha256 in api.service.delete_package(&api.scope(), id).await? {
+    for sha256 in api.service.delete_package(scope, id).await? {
         api.blobs.remove(&sha256).await?;
         api.service.file_removed(&sha256);
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 /// Blocks served of a package.
@@ -85,7 +93,7 @@ struct ServedFile {
 /// Blocks of the package served to devices since the Center's start.
 #[utoipa::path(get, path = "/api/v1/packages/{id}/served", params(("id" = i64, Path)),
     responses((status = 200, body = ServedPackage), (status = "4XX", body = ErrorBody)))]
-async fn served(State(api): State<Api>, Path(id): Path<PackageId>) -> Answer<Json<ServedPackage>> {
+async fn served(api: Call, Path(id): Path<PackageId>) -> Answer<Json<ServedPackage>> {
     let package = need_package(&api, id).await?;
     let mut answer = ServedPackage {
         total: Served::default(),
@@ -142,20 +150,27 @@ struct PackageForm {
     request_body(content = PackageForm, content_type = "multipart/form-data"),
     responses((status = 201, body = Package), (status = "4XX", body = ErrorBody),
         (status = 507, body = ErrorBody)))]
-async fn upload(
-    State(api): State<Api>,
-    Form(mut form): Form,
-) -> Answer<(StatusCode, Json<Package>)> {
+async fn upload(api: Call, Form(form): Form) -> Answer<(StatusCode, Json<Package>)> {
+    let package = take(&api, form).await?;
+    Ok((StatusCode::CREATED, Json(package)))
+}
+
+/// Takes an upload; refused, it leaves nothing.
+pub(crate) async fn take(api: &Call, mut form: Multipart) -> Result<Package, Problem> {
+    if !api.scope().somewhere(Role::Operator) {
+        // before its bytes are taken
+        return Err(CenterError::Forbidden.into());
+    }
     let mut words = Words::default();
     let mut uploads: Vec<Upload> = Vec::new();
-    let read = read_form(&api, &mut form, &mut words, &mut uploads).await;
+    let read = read_form(api, &mut form, &mut words, &mut uploads).await;
     let new = match read.and_then(|()| words.package()) {
         Ok(new) => new,
         Err(problem) => {
             for upload in uploads {
                 upload.abort().await;
             }
-            return Err(problem.into());
+            return Err(problem);
         }
     };
     let _references = api.blobs.references().await;
@@ -164,24 +179,24 @@ async fn upload(
     let result = match result {
         Ok(()) => {
             api.service
-                .create_package(&api.scope(), new, files.clone(), api.now())
+                .create_package(api.scope(), new, files.clone(), api.now())
                 .await
         }
         Err(problem) => Err(problem),
     };
     match result {
-        Ok(package) => Ok((StatusCode::CREATED, Json(package))),
+        Ok(package) => Ok(package),
         Err(problem) => {
-            for sha256 in api.service.unused_files(&api.scope(), &files).await? {
+            for sha256 in api.service.unused_files(&files).await? {
                 api.blobs.remove(&sha256).await?;
             }
-            Err(problem.into())
+            Err(problem)
         }
     }
 }
 
 async fn read_form(
-    api: &Api,
+    api: &Call,
     form: &mut Multipart,
     words: &mut Words,
     uploads: &mut Vec<Upload>,
@@ -195,6 +210,9 @@ async fn read_form(
         }
         if uploads.len() >= FILE_COUNT_LIMIT {
             return Err(Problem::of(CenterError::FileCount, "file", "more than 5"));
+        }
+        if let Some(project) = words.project {
+            api.scope().need(project, Role::Operator)?;
         }
         let file_name = field.file_name().unwrap_or_default().to_owned();
         uploads.push(api.blobs.upload(&file_name).await?);

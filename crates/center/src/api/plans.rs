@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -14,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::call::Call;
 use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
@@ -101,7 +101,8 @@ impl PlanBody {
     }
 }
 
-fn time(field: &str, text: &str, zone: &TimeZone) -> Result<Time, Problem> {
+/// A time as a person gives it: in the zone, or with an offset.
+pub(crate) fn time(field: &str, text: &str, zone: &TimeZone) -> Result<Time, Problem> {
     let bad = || Problem::of(CenterError::TimeUnreadable, field, format!("{text:?}"));
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant.as_millisecond());
@@ -116,21 +117,18 @@ fn time(field: &str, text: &str, zone: &TimeZone) -> Result<Time, Problem> {
 
 /// Plans of the account.
 #[utoipa::path(get, path = "/api/v1/plans", responses((status = 200, body = [Plan])))]
-async fn plans(State(api): State<Api>) -> Answer<Json<Vec<Plan>>> {
-    Ok(Json(api.service.store().plans(&api.scope()).await?))
+async fn plans(api: Call) -> Answer<Json<Vec<Plan>>> {
+    Ok(Json(api.service.store().plans(api.scope()).await?))
 }
 
 /// Makes a plan in state Saved.
 #[utoipa::path(post, path = "/api/v1/plans", request_body = PlanBody,
     responses((status = 201, body = Plan), (status = "4XX", body = ErrorBody)))]
-async fn create_plan(
-    State(api): State<Api>,
-    Body(body): Body<PlanBody>,
-) -> Answer<(StatusCode, Json<Plan>)> {
+async fn create_plan(api: Call, Body(body): Body<PlanBody>) -> Answer<(StatusCode, Json<Plan>)> {
     let now = api.now();
     let plan = api
         .service
-        .create_plan(&api.scope(), body.read(now)?, now)
+        .create_plan(api.scope(), body.read(now)?, now)
         .await?;
     Ok((StatusCode::CREATED, Json(plan)))
 }
@@ -138,71 +136,71 @@ async fn create_plan(
 /// A plan with the distribution of its devices and its success rate.
 #[utoipa::path(get, path = "/api/v1/plans/{id}", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn plan(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
-    Ok(Json(api.service.plan_status(&api.scope(), id).await?))
+async fn plan(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+    Ok(Json(api.service.plan_status(api.scope(), id).await?))
 }
 
 /// Replaces the content of a saved plan.
 #[utoipa::path(put, path = "/api/v1/plans/{id}", params(("id" = i64, Path)), request_body = PlanBody,
     responses((status = 200, body = Plan), (status = "4XX", body = ErrorBody)))]
 async fn edit_plan(
-    State(api): State<Api>,
+    api: Call,
     Path(id): Path<PlanId>,
     Body(body): Body<PlanBody>,
 ) -> Answer<Json<Plan>> {
     let new = body.read(api.now())?;
-    Ok(Json(api.service.edit_plan(&api.scope(), id, new).await?))
+    Ok(Json(api.service.edit_plan(api.scope(), id, new).await?))
 }
 
 /// Deletes a saved plan.
 #[utoipa::path(delete, path = "/api/v1/plans/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
-async fn delete_plan(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<StatusCode> {
-    api.service.delete_plan(&api.scope(), id).await?;
+async fn delete_plan(api: Call, Path(id): Path<PlanId>) -> Answer<StatusCode> {
+    api.service.delete_plan(api.scope(), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Saved -> Activated: connected devices that may have it get their offer.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/activate", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn activate(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+async fn activate(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Activate).await
 }
 
 /// No new starts until resumed.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/suspend", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn suspend(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+async fn suspend(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Suspend).await
 }
 
 /// A suspended plan goes on.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/resume", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn resume(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+async fn resume(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Resume).await
 }
 
 /// Ends the plan for good: waiting devices fail, running ones go on.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/terminate", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn terminate(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+async fn terminate(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Terminate).await
 }
 
 /// Opens the next group of the rollout, also one that waits for approval.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/next-group", params(("id" = i64, Path)),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn next_group(State(api): State<Api>, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
+async fn next_group(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     let scope = api.scope();
-    api.service.open_next_group(&scope, id, api.now()).await?;
-    Ok(Json(api.service.plan_status(&scope, id).await?))
+    api.service.open_next_group(scope, id, api.now()).await?;
+    Ok(Json(api.service.plan_status(scope, id).await?))
 }
 
-async fn act(api: &Api, id: PlanId, action: PlanAction) -> Answer<Json<PlanStatus>> {
+async fn act(api: &Call, id: PlanId, action: PlanAction) -> Answer<Json<PlanStatus>> {
     Ok(Json(
         api.service
-            .plan_action(&api.scope(), id, action, api.now())
+            .plan_action(api.scope(), id, action, api.now())
             .await?,
     ))
 }
@@ -223,11 +221,11 @@ struct PlanDeviceQuery {
 #[utoipa::path(get, path = "/api/v1/plans/{id}/devices", params(("id" = i64, Path), PlanDeviceQuery),
     responses((status = 200, body = [PlanDevice]), (status = "4XX", body = ErrorBody)))]
 async fn plan_devices(
-    State(api): State<Api>,
+    api: Call,
     Path(id): Path<PlanId>,
     Query(query): Query<PlanDeviceQuery>,
 ) -> Answer<Json<Vec<PlanDevice>>> {
-    api.service.need_plan(&api.scope(), id).await?;
+    api.service.need_plan(api.scope(), id).await?;
     let limit = query.limit.unwrap_or(100).min(1000);
     let page = Page {
         after: query.after,
@@ -237,7 +235,7 @@ async fn plan_devices(
     Ok(Json(
         api.service
             .store()
-            .plan_devices(&api.scope(), id, &page)
+            .plan_devices(api.scope(), id, &page)
             .await?,
     ))
 }
@@ -257,17 +255,17 @@ struct PlanDeviceDetails {
     params(("id" = i64, Path), ("device_key" = String, Path)),
     responses((status = 200, body = PlanDeviceDetails), (status = "4XX", body = ErrorBody)))]
 async fn plan_device(
-    State(api): State<Api>,
+    api: Call,
     Path((id, device_key)): Path<(PlanId, String)>,
 ) -> Answer<Json<PlanDeviceDetails>> {
     let scope = api.scope();
-    let plan = api.service.need_plan(&scope, id).await?;
+    let plan = api.service.need_plan(scope, id).await?;
     let endpoint = Endpoint::new(plan.product_key, device_key);
     let store = api.service.store();
-    let device = store.plan_device(&scope, id, &endpoint).await?;
+    let device = store.plan_device(scope, id, &endpoint).await?;
     let device =
         device.ok_or_else(|| Problem::new(CenterError::NoSuchPlanDevice, endpoint.to_string()))?;
-    let log = store.log(&scope, &endpoint, Some(id), 1000).await?;
+    let log = store.log(scope, &endpoint, Some(id), 1000).await?;
     Ok(Json(PlanDeviceDetails { device, log }))
 }
 
@@ -283,12 +281,12 @@ struct Cancelled {
     params(("id" = i64, Path), ("device_key" = String, Path)),
     responses((status = 200, body = Cancelled), (status = "4XX", body = ErrorBody)))]
 async fn cancel(
-    State(api): State<Api>,
+    api: Call,
     Path((id, device_key)): Path<(PlanId, String)>,
 ) -> Answer<Json<Cancelled>> {
     let outcome = api
         .service
-        .cancel(&api.scope(), id, &device_key, api.now())
+        .cancel(api.scope(), id, &device_key, api.now())
         .await?;
     Ok(Json(Cancelled { outcome }))
 }
@@ -306,17 +304,17 @@ struct ConfirmBody {
     params(("id" = i64, Path), ("device_key" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn confirm(
-    State(api): State<Api>,
+    api: Call,
     Path((id, device_key)): Path<(PlanId, String)>,
     Body(body): Body<ConfirmBody>,
 ) -> Answer<StatusCode> {
     let (scope, now) = (api.scope(), api.now());
-    let plan = api.service.need_plan(&scope, id).await?;
+    let plan = api.service.need_plan(scope, id).await?;
     let zone = TimeZone::get(&plan.time_zone).unwrap_or(TimeZone::UTC);
     let at = body.at.map(|at| time("at", &at, &zone)).transpose()?;
     let at = at.unwrap_or(now);
     api.service
-        .confirm_device(&scope, id, &device_key, at, now)
+        .confirm_device(scope, id, &device_key, at, now)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -325,12 +323,9 @@ async fn confirm(
 #[utoipa::path(post, path = "/api/v1/plans/{id}/devices/{device_key}/retry",
     params(("id" = i64, Path), ("device_key" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
-async fn retry(
-    State(api): State<Api>,
-    Path((id, device_key)): Path<(PlanId, String)>,
-) -> Answer<StatusCode> {
+async fn retry(api: Call, Path((id, device_key)): Path<(PlanId, String)>) -> Answer<StatusCode> {
     api.service
-        .retry(&api.scope(), id, &device_key, api.now())
+        .retry(api.scope(), id, &device_key, api.now())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `access` | accounts, roles, sessions, tokens, invitations |
 //! | `entity` | project, product, device, registration |
 //! | `model` | model and its components |
 //! | `package` | version package and its files |
@@ -14,6 +15,7 @@
 //! | `eligibility` | is this device offered this plan, or which rule forbids it |
 //! | `counters` | how many devices of a plan are in which state |
 
+mod access;
 mod counters;
 mod eligibility;
 mod entity;
@@ -29,6 +31,10 @@ mod set_tests;
 mod tests;
 mod upgrade;
 
+pub use access::{
+    Account, ApiToken, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, PASSWORD_LENGTH,
+    Role, SESSION_LIFETIME, Session, TOKEN_DAYS_LIMIT, account_name, check_account, check_members,
+};
 pub use counters::Counters;
 pub use eligibility::{Candidate, eligibility};
 pub use entity::{

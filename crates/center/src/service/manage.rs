@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use super::{ATTEMPTS, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Component, ComponentKind, Device, Endpoint, Model, ModelId, Package, PackageFile, PackageId,
-    PackageType, Problem, Product, ProductId, Project, ProjectId, Time,
+    Component, ComponentKind, Device, Endpoint, Membership, Model, ModelId, Package, PackageFile,
+    PackageId, PackageType, Problem, Product, ProductId, Project, ProjectId, Role, Time,
 };
 use crate::store::{Change, Scope};
 
@@ -88,20 +88,35 @@ impl Service {
             revision: 0,
         };
         project.check()?;
+        if !scope.makes_projects() {
+            return Err(CenterError::Forbidden.into());
+        }
         project.id = ProjectId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Project(project.clone())])
-            .await?;
+        let owner = Membership {
+            account: scope.account,
+            project: project.id,
+            role: Role::Owner,
+        };
+        let changes = vec![Change::Project(project.clone()), Change::Membership(owner)];
+        self.store.commit(scope, changes).await?;
         Ok(Project {
             revision: 1,
             ..project
         })
     }
 
-    async fn need_project(&self, scope: &Scope, id: ProjectId) -> Result<(), Problem> {
+    /// The project, if the caller has at least this role in it.
+    pub(super) async fn need_project(
+        &self,
+        scope: &Scope,
+        id: ProjectId,
+        least: Role,
+    ) -> Result<Project, Problem> {
         let project = self.store.project(scope, id).await?;
         let missing = || Problem::of(CenterError::NoSuchProject, "project", id.to_string());
-        project.map(drop).ok_or_else(missing)
+        let project = project.ok_or_else(missing)?;
+        scope.need(id, least)?;
+        Ok(project)
     }
 
     /// Makes a product.
@@ -111,9 +126,12 @@ impl Service {
         new: NewProduct,
         now: Time,
     ) -> Result<Product, Problem> {
+        let project = self
+            .need_project(scope, new.project, Role::Operator)
+            .await?;
         let mut product = Product {
             id: ProductId(0),
-            account: scope.account,
+            account: project.account,
             project: new.project,
             name: new.name,
             product_key: new.product_key,
@@ -122,7 +140,6 @@ impl Service {
             revision: 0,
         };
         product.check()?;
-        self.need_project(scope, product.project).await?;
         product.id = ProductId(self.store.next_id(scope).await?);
         self.store
             .commit(scope, vec![Change::Product(product.clone())])
@@ -140,9 +157,12 @@ impl Service {
         new: NewModel,
         now: Time,
     ) -> Result<Model, Problem> {
+        let project = self
+            .need_project(scope, new.project, Role::Operator)
+            .await?;
         let mut model = Model {
             id: ModelId(0),
-            account: scope.account,
+            account: project.account,
             project: new.project,
             name: new.name,
             device_model: new.device_model,
@@ -152,7 +172,6 @@ impl Service {
             revision: 0,
         };
         model.check()?;
-        self.need_project(scope, model.project).await?;
         model.id = ModelId(self.store.next_id(scope).await?);
         self.store
             .commit(scope, vec![Change::Model(model.clone())])
@@ -170,6 +189,7 @@ impl Service {
             .model(scope, id)
             .await?
             .ok_or(CenterError::NoSuchModel)?;
+        scope.need(model.project, Role::Operator)?;
         if let Some(plan) = self
             .store
             .plans(scope)
@@ -194,9 +214,12 @@ impl Service {
         files: Vec<PackageFile>,
         now: Time,
     ) -> Result<Package, Problem> {
+        let project = self
+            .need_project(scope, new.project, Role::Operator)
+            .await?;
         let mut package = Package {
             id: PackageId(0),
-            account: scope.account,
+            account: project.account,
             project: new.project,
             name: new.name,
             product: new.product,
@@ -210,7 +233,6 @@ impl Service {
             revision: 0,
         };
         package.check()?;
-        self.need_project(scope, package.project).await?;
         if let Some(id) = package.product {
             let product = self.store.product(scope, id).await?;
             let missing = || Problem::of(CenterError::NoSuchProduct, "product", id.to_string());
@@ -239,6 +261,7 @@ impl Service {
             .package(scope, id)
             .await?
             .ok_or(CenterError::NoSuchPackage)?;
+        scope.need(package.project, Role::Operator)?;
         let plans = self.store.plans(scope).await?;
         let user = plans
             .iter()
@@ -249,7 +272,7 @@ impl Service {
         self.store
             .commit(scope, vec![Change::DeletePackage(id, package.revision)])
             .await?;
-        self.unused_files(scope, &package.files).await
+        self.unused_files(&package.files).await
     }
 
     /// Disables a device: its registration is gone, a new one is refused, and it is offered and sent nothing. What it
@@ -284,6 +307,7 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let device = self.store.device(scope, endpoint).await?;
             let mut device = device.ok_or_else(missing)?;
+            scope.need(device.project, Role::Operator)?;
             let registration = device.registration.as_ref().map(|r| r.id.clone());
             if !device.set_disabled(disabled) {
                 return Ok(device);
@@ -318,13 +342,9 @@ impl Service {
         Err(CenterError::Conflict.into())
     }
 
-    /// Those of these files that no package refers to.
-    pub async fn unused_files(
-        &self,
-        scope: &Scope,
-        files: &[PackageFile],
-    ) -> Result<Vec<String>, Problem> {
-        let packages = self.store.packages(scope).await?;
+    /// Those of these files that no package refers to, of whatever project: files are shared by their digest.
+    pub async fn unused_files(&self, files: &[PackageFile]) -> Result<Vec<String>, Problem> {
+        let packages = self.store.packages(&Scope::OWNER).await?;
         let used = |sha256: &String| {
             packages
                 .iter()

@@ -172,6 +172,11 @@ impl Service {
         &*self.store
     }
 
+    /// The store, to share.
+    pub(crate) fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Where commands for devices go from now on; before that they are dropped and sent at the next contact.
     pub fn set_commands(&self, commands: Arc<dyn DeviceCommands>) {
         *self.commands.write().unwrap_or_else(|e| e.into_inner()) = Some(commands);

@@ -14,7 +14,7 @@ use crate::domain::{
     PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout, Strategy,
     Time, eligibility,
 };
-use crate::store::{Change, Page, Scope};
+use crate::store::{Change, Page, Role, Scope};
 
 /// A plan to be made, or the new content of a saved one.
 #[derive(Clone, Debug)]
@@ -135,13 +135,25 @@ impl Service {
         new: NewPlan,
         now: Time,
     ) -> Result<Plan, Problem> {
-        if self.store.project(scope, new.project).await?.is_none() {
-            let id = new.project.to_string();
-            return Err(Problem::of(CenterError::NoSuchProject, "project", id));
-        }
+        let mut plan = self.draft(scope, new, now).await?;
+        plan.id = PlanId(self.store.next_id(scope).await?);
+        self.store
+            .commit(scope, vec![Change::Plan(plan.clone())])
+            .await?;
+        Ok(Plan {
+            revision: 1,
+            ..plan
+        })
+    }
+
+    /// The plan that would be made, checked but for its name being taken; nothing is stored.
+    pub async fn draft(&self, scope: &Scope, new: NewPlan, now: Time) -> Result<Plan, Problem> {
+        let project = self
+            .need_project(scope, new.project, Role::Operator)
+            .await?;
         let base = Plan {
             id: PlanId(0),
-            account: scope.account,
+            account: project.account,
             project: new.project,
             name: String::new(),
             product: new.product,
@@ -162,21 +174,20 @@ impl Service {
             activated_at: None,
             revision: 0,
         };
-        let mut plan = self.build(scope, new, base).await?;
-        plan.id = PlanId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Plan(plan.clone())])
-            .await?;
-        Ok(Plan {
-            revision: 1,
-            ..plan
-        })
+        self.build(scope, new, base).await
     }
 
     /// The plan with this id.
     pub async fn need_plan(&self, scope: &Scope, id: PlanId) -> Result<Plan, Problem> {
         let plan = self.store.plan(scope, id).await?;
         plan.ok_or_else(|| Problem::new(CenterError::NoSuchPlan, id.to_string()))
+    }
+
+    /// The same for a caller that wants to change it or something in it.
+    pub(super) async fn own_plan(&self, scope: &Scope, id: PlanId) -> Result<Plan, Problem> {
+        let plan = self.need_plan(scope, id).await?;
+        scope.need(plan.project, Role::Operator)?;
+        Ok(plan)
     }
 
     /// Replaces the content of a saved plan.
@@ -186,7 +197,7 @@ impl Service {
         id: PlanId,
         new: NewPlan,
     ) -> Result<Plan, Problem> {
-        let old = self.need_plan(scope, id).await?;
+        let old = self.own_plan(scope, id).await?;
         old.check_editable()?;
         if new.product != old.product || new.project != old.project {
             return Err(Problem::of(CenterError::ProductFixed, "product", ""));
@@ -203,7 +214,7 @@ impl Service {
 
     /// Deletes a saved plan.
     pub async fn delete_plan(&self, scope: &Scope, id: PlanId) -> Result<(), Problem> {
-        let plan = self.need_plan(scope, id).await?;
+        let plan = self.own_plan(scope, id).await?;
         plan.check_editable()?;
         Ok(self
             .store
@@ -235,7 +246,7 @@ impl Service {
         now: Time,
     ) -> Result<PlanStatus, Problem> {
         for _ in 0..ATTEMPTS {
-            let plan = self.need_plan(scope, id).await?;
+            let plan = self.own_plan(scope, id).await?;
             let counters = self.store.group_counters(scope, id).await?;
             let state = plan.after(action, Counters::sum(&counters).began(), now)?;
             let mut next = Plan { state, ..plan };
@@ -334,7 +345,7 @@ impl Service {
         device_key: &str,
         now: Time,
     ) -> Result<CancelOutcome, Problem> {
-        let plan = self.need_plan(scope, plan).await?;
+        let plan = self.own_plan(scope, plan).await?;
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
@@ -367,7 +378,7 @@ impl Service {
         device_key: &str,
         now: Time,
     ) -> Result<(), Problem> {
-        let plan = self.need_plan(scope, plan).await?;
+        let plan = self.own_plan(scope, plan).await?;
         if !plan.state.active() {
             return Err(Problem::new(CenterError::RetryNotFailed, plan.state.name()));
         }

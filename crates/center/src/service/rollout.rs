@@ -84,7 +84,7 @@ impl Service {
         now: Time,
     ) -> Result<(), Problem> {
         for _ in 0..ATTEMPTS {
-            let mut plan = self.need_plan(scope, id).await?;
+            let mut plan = self.own_plan(scope, id).await?;
             let group = plan.progress.group.saturating_add(1);
             let last = usize::from(group) >= plan.rollout.all_groups().len();
             if last || !plan.state.active() {
@@ -164,7 +164,7 @@ impl Service {
         at: Time,
         now: Time,
     ) -> Result<(), Problem> {
-        let plan = self.need_plan(scope, plan).await?;
+        let plan = self.own_plan(scope, plan).await?;
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;

@@ -3,6 +3,10 @@
 use futures::future::BoxFuture;
 use sota_errors::CenterError;
 
+use super::access_contract::{
+    a_link_works_once_and_what_has_ended_goes, access_is_changed_by_those_who_may,
+    who_may_call_is_kept_and_found,
+};
 use super::samples::{device, enrolled, model, package, plan, product, project};
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
@@ -168,31 +172,28 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         text,
     }));
     store.commit(&ME, changes).await.expect("done");
-    let stranger = Scope { account: 2, ..ME };
-    let elsewhere = Scope {
-        project: Some(ProjectId(8)),
-        ..ME
-    };
-    for scope in [stranger, elsewhere] {
-        assert!(store.projects(&scope).await.expect("read").is_empty());
+    let stranger = Scope::member(2, [], true);
+    let elsewhere = Scope::member(1, [(ProjectId(8), Role::Owner)], false);
+    for scope in [&stranger, &elsewhere] {
+        assert!(store.projects(scope).await.expect("read").is_empty());
         assert!(
             store
-                .product_by_key(&scope, "pk")
+                .product_by_key(scope, "pk")
                 .await
                 .expect("read")
                 .is_none()
         );
-        assert!(store.plan(&scope, PlanId(5)).await.expect("read").is_none());
+        assert!(store.plan(scope, PlanId(5)).await.expect("read").is_none());
         assert!(
             store
-                .running_plans(&scope, Some("pk"))
+                .running_plans(scope, Some("pk"))
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .device(&scope, &endpoint)
+                .device(scope, &endpoint)
                 .await
                 .expect("read")
                 .is_none()
@@ -203,27 +204,27 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         };
         assert!(
             store
-                .devices(&scope, "pk", &page)
+                .devices(scope, "pk", &page)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .plan_devices(&scope, PlanId(5), &page)
+                .plan_devices(scope, PlanId(5), &page)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .plans_of_device(&scope, &endpoint)
+                .plans_of_device(scope, &endpoint)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert_eq!(
-            store.counters(&scope, PlanId(5)).await.expect("read"),
+            store.counters(scope, PlanId(5)).await.expect("read"),
             Counters::default()
         );
         let mine = store
@@ -231,24 +232,30 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
             .await
             .expect("read")
             .expect("there");
-        let change = store.commit(&scope, vec![Change::Plan(mine)]).await;
+        let change = store.commit(scope, vec![Change::Plan(mine)]).await;
         assert!(matches!(change, Err(StoreError::Forbidden)));
         let delete = store
-            .commit(&scope, vec![Change::DeletePlan(PlanId(5), 1)])
+            .commit(scope, vec![Change::DeletePlan(PlanId(5), 1)])
             .await;
         assert!(matches!(delete, Err(StoreError::Forbidden)));
     }
-    assert!(
-        store
-            .log(&stranger, &endpoint, None, 9)
-            .await
-            .expect("read")
-            .is_empty()
-    );
-    let viewer = Scope {
-        role: Role::Viewer,
-        ..ME
-    };
+    for scope in [&stranger, &elsewhere] {
+        let log = store.log(scope, &endpoint, None, 9).await;
+        assert!(log.expect("read").is_empty());
+        let line = Change::Log(LogLine {
+            plan: None,
+            endpoint: endpoint.clone(),
+            at: 2,
+            number: None,
+            text: "forged".into(),
+        });
+        let line = store.commit(scope, vec![line]).await;
+        assert!(matches!(line, Err(StoreError::Forbidden)));
+    }
+    let operator = Scope::member(3, [(ProjectId(1), Role::Operator)], false);
+    let log = store.log(&operator, &endpoint, None, 9).await;
+    assert_eq!(log.expect("read").len(), 1);
+    let viewer = Scope::member(1, [(ProjectId(1), Role::Viewer)], false);
     assert_eq!(store.plans(&viewer).await.expect("read").len(), 1);
     let change = store
         .commit(&viewer, vec![Change::Project(project(9, "nine"))])
@@ -571,6 +578,9 @@ cases! {
     deadlines_are_found_earliest_first
     a_plan_goes_with_everything_about_it
     running_plans_are_those_not_saved_and_not_over
+    who_may_call_is_kept_and_found
+    access_is_changed_by_those_who_may
+    a_link_works_once_and_what_has_ended_goes
 }
 
 #[test]

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Counters, Device, Endpoint, LogLine, Model, ModelId, Package, PackageId, Plan, PlanDevice,
-    PlanId, PlanState, Product, ProductId, Project, ProjectId, Time,
+    Account, ApiToken, Counters, Device, Endpoint, Invitation, LogLine, Membership, Model, ModelId,
+    Package, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project,
+    ProjectId, Role, Session, Time,
 };
-use crate::store::Role;
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
 /// done depends on the side of the cut, as with a machine that loses power.
@@ -43,7 +43,18 @@ struct Tables {
     devices: BTreeMap<Endpoint, Device>,
     plan_devices: BTreeMap<(PlanId, Endpoint), PlanDevice>,
     counters: BTreeMap<PlanId, Vec<Counters>>,
-    log: Vec<(Scope, LogLine)>,
+    log: Vec<LogLine>,
+    access: Access,
+}
+
+/// Who may call.
+#[derive(Clone, Default)]
+struct Access {
+    accounts: BTreeMap<i64, Account>,
+    memberships: BTreeMap<(i64, ProjectId), Membership>,
+    sessions: BTreeMap<String, Session>,
+    tokens: BTreeMap<i64, ApiToken>,
+    invitations: BTreeMap<String, Invitation>,
 }
 
 impl MemoryStore {
@@ -76,17 +87,19 @@ macro_rules! put {
     ($scope:expr, $map:expr, $key:expr, $entity:expr, $project:expr) => {{
         let (key, project) = ($key, $project);
         let mut entity = $entity;
-        if !$scope.covers(entity.account, project) {
-            return Err(StoreError::Forbidden);
-        }
+        $scope.need(project, Role::Operator)?;
+        put!($map, key, entity);
+    }};
+    ($map:expr, $key:ident, $entity:ident) => {{
+        let key = $key;
         let stored = $map.get(&key);
-        if stored.map_or(0, |s| s.revision) != entity.revision
-            || stored.is_some_and(|s| s.account != entity.account)
+        if stored.map_or(0, |s| s.revision) != $entity.revision
+            || stored.is_some_and(|s| s.account != $entity.account)
         {
             return Err(StoreError::Conflict);
         }
-        entity.revision += 1;
-        $map.insert(key, entity);
+        $entity.revision += 1;
+        $map.insert(key, $entity);
     }};
 }
 
@@ -106,7 +119,7 @@ macro_rules! unique {
 macro_rules! delete {
     ($scope:expr, $map:expr, $id:expr, $revision:expr) => {
         match $map.get(&$id) {
-            Some(e) if !$scope.covers(e.account, Some(e.project)) => {
+            Some(e) if $scope.need(e.project, Role::Operator).is_err() => {
                 return Err(StoreError::Forbidden);
             }
             Some(e) if e.revision == $revision => drop($map.remove(&$id)),
@@ -118,9 +131,11 @@ macro_rules! delete {
 impl Tables {
     fn apply(&mut self, scope: &Scope, change: Change) -> Result<(), StoreError> {
         match change {
-            Change::Project(e) => {
+            Change::Project(mut e) => {
                 unique!(self.projects, e, account, name);
-                put!(scope, self.projects, e.id, e, Some(e.id));
+                scope.need_project(&e)?;
+                let id = e.id;
+                put!(self.projects, id, e);
             }
             Change::Product(e) => {
                 unique!(self.products, e, project, name);
@@ -128,22 +143,22 @@ impl Tables {
                 if self.products.values().find(taken).is_some() {
                     return Err(StoreError::Taken("product_key"));
                 }
-                put!(scope, self.products, e.id, e, Some(e.project));
+                put!(scope, self.products, e.id, e, e.project);
             }
             Change::Model(e) => {
                 unique!(self.models, e, project, name);
-                put!(scope, self.models, e.id, e, Some(e.project));
+                put!(scope, self.models, e.id, e, e.project);
             }
             Change::Package(e) => {
                 unique!(self.packages, e, project, name);
-                put!(scope, self.packages, e.id, e, Some(e.project));
+                put!(scope, self.packages, e.id, e, e.project);
             }
             Change::Plan(e) => {
                 unique!(self.plans, e, project, name);
-                put!(scope, self.plans, e.id, e, Some(e.project));
+                put!(scope, self.plans, e.id, e, e.project);
             }
             Change::Device(e) => {
-                put!(scope, self.devices, e.endpoint.clone(), e, Some(e.project));
+                put!(scope, self.devices, e.endpoint.clone(), e, e.project);
             }
             Change::PlanDevice(e) => {
                 let key = (e.plan, e.endpoint.clone());
@@ -152,19 +167,112 @@ impl Tables {
                 if !self.plans.contains_key(&plan) {
                     return Err(StoreError::Conflict);
                 }
-                put!(scope, self.plan_devices, key, e, Some(e.project));
+                put!(scope, self.plan_devices, key, e, e.project);
                 let groups = self.counters.entry(plan).or_default();
                 Counters::of_group(groups, group).moved(from, to);
             }
-            Change::Log(line) => self.log.push((*scope, line)),
+            Change::Log(line) => {
+                if !scope.everything() {
+                    let device = self.devices.get(&line.endpoint);
+                    let device = device.ok_or(StoreError::Forbidden)?;
+                    scope.need(device.project, Role::Operator)?;
+                }
+                self.log.push(line);
+            }
             Change::DeleteModel(id, revision) => delete!(scope, self.models, id, revision),
             Change::DeletePackage(id, revision) => delete!(scope, self.packages, id, revision),
             Change::DeletePlan(id, revision) => {
                 delete!(scope, self.plans, id, revision);
                 self.plan_devices.retain(|(plan, _), _| *plan != id);
                 self.counters.remove(&id);
-                self.log.retain(|(_, line)| line.plan != Some(id));
+                self.log.retain(|line| line.plan != Some(id));
             }
+            other => self.apply_access(scope, other)?,
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// The changes of who may call.
+    fn apply_access(&mut self, scope: &Scope, change: Change) -> Result<(), StoreError> {
+        let projects = &self.projects;
+        let owner = |project: ProjectId| {
+            let own = |p: &Project| scope.makes_projects() && p.account == scope.account;
+            match projects.get(&project).is_some_and(own) {
+                true => Ok(()),
+                false => scope.need(project, Role::Owner),
+            }
+        };
+        let access = &mut self.access;
+        match change {
+            Change::Account(mut e) => {
+                scope.need_everything()?;
+                let taken = |o: &Account| o.id != e.id && o.name == e.name;
+                if access.accounts.values().any(taken) {
+                    return Err(StoreError::Taken("name"));
+                }
+                if access.accounts.get(&e.id).map_or(0, |s| s.revision) != e.revision {
+                    return Err(StoreError::Conflict);
+                }
+                e.revision += 1;
+                access.accounts.insert(e.id, e);
+            }
+            Change::Session(e) => {
+                scope.need_everything()?;
+                access.sessions.insert(e.digest.clone(), e);
+            }
+            Change::DeleteSession(digest) => {
+                scope.need_everything()?;
+                access.sessions.remove(&digest);
+            }
+            Change::DeleteInvitation(digest) => {
+                scope.need_everything()?;
+                let there = access.invitations.remove(&digest);
+                there.ok_or(StoreError::Conflict)?;
+            }
+            Change::DropExpired(now) => {
+                scope.need_everything()?;
+                access.sessions.retain(|_, e| e.expires_at > now);
+                access.tokens.retain(|_, e| e.expires_at > now);
+                access.invitations.retain(|_, e| e.expires_at > now);
+            }
+            Change::Membership(e) => {
+                owner(e.project)?;
+                access.memberships.insert((e.account, e.project), e);
+            }
+            Change::DeleteMembership(account, project) => {
+                if account != scope.account {
+                    owner(project)?;
+                }
+                let there = access.memberships.remove(&(account, project));
+                there.ok_or(StoreError::Conflict)?;
+            }
+            Change::Invitation(e) => {
+                match e.project {
+                    Some(project) => scope.need(project, Role::Owner)?,
+                    None => scope.need_everything()?,
+                }
+                access.invitations.insert(e.digest.clone(), e);
+            }
+            Change::Token(e) => {
+                if e.account != scope.account {
+                    scope.need_everything()?;
+                }
+                let taken = |o: &ApiToken| o.account == e.account && o.name == e.name;
+                if access.tokens.values().any(taken) {
+                    return Err(StoreError::Taken("name"));
+                }
+                access.tokens.insert(e.id, e);
+            }
+            Change::DeleteToken(id) => {
+                let token = access.tokens.get(&id).ok_or(StoreError::Conflict)?;
+                if token.account != scope.account {
+                    scope.need_everything()?;
+                }
+                access.tokens.remove(&id);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -176,14 +284,14 @@ fn page_fits(page: &Page, key: &str) -> bool {
 
 /// Where an entity belongs.
 trait Owned: Clone {
-    fn place(&self) -> (i64, ProjectId);
+    fn place(&self) -> ProjectId;
 }
 
 macro_rules! owned {
     ($($entity:ty: $project:ident),*) => {$(
         impl Owned for $entity {
-            fn place(&self) -> (i64, ProjectId) {
-                (self.account, self.$project)
+            fn place(&self) -> ProjectId {
+                self.$project
             }
         }
     )*};
@@ -195,10 +303,7 @@ fn seen<'a, E: Owned + 'a>(
     scope: &'a Scope,
     entities: impl Iterator<Item = &'a E> + 'a,
 ) -> impl Iterator<Item = &'a E> + 'a {
-    entities.filter(|e| {
-        let (account, project) = e.place();
-        scope.covers(account, Some(project))
-    })
+    entities.filter(|e| scope.role(e.place()).is_some())
 }
 
 fn all<K, E: Owned>(scope: &Scope, map: &BTreeMap<K, E>) -> Result<Vec<E>, StoreError> {
@@ -216,7 +321,7 @@ fn one<K: Ord, E: Owned>(
 #[async_trait]
 impl Store for MemoryStore {
     async fn next_id(&self, scope: &Scope) -> Result<i64, StoreError> {
-        if scope.role != Role::Owner {
+        if !scope.somewhere(Role::Operator) {
             return Err(StoreError::Forbidden);
         }
         let mut tables = self.tables();
@@ -225,9 +330,6 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<(), StoreError> {
-        if scope.role != Role::Owner {
-            return Err(StoreError::Forbidden);
-        }
         self.goes_on(Cut::Before)?;
         {
             let mut tables = self.tables();
@@ -438,15 +540,94 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<LogLine>, StoreError> {
         let tables = self.tables();
+        let device = tables.devices.get(endpoint);
+        if !scope.everything() && device.is_none_or(|d| scope.role(d.project).is_none()) {
+            return Ok(Vec::new());
+        }
         let lines = tables.log.iter().rev();
         let mut last: Vec<LogLine> = lines
-            .filter(|(by, _)| by.account == scope.account)
-            .map(|(_, line)| line)
             .filter(|l| l.endpoint == *endpoint && (plan.is_none() || l.plan == plan))
             .take(limit)
             .cloned()
             .collect();
         last.reverse();
         Ok(last)
+    }
+
+    async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError> {
+        scope.need_everything()?;
+        Ok(!self.tables().access.accounts.is_empty())
+    }
+
+    async fn account_by_name(
+        &self,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<Option<Account>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let mut accounts = tables.access.accounts.values();
+        Ok(accounts.find(|a| a.name == name).cloned())
+    }
+
+    async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {
+        scope.need_everything()?;
+        Ok(self.tables().access.sessions.get(digest).cloned())
+    }
+
+    async fn token(&self, scope: &Scope, digest: &str) -> Result<Option<ApiToken>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let mut tokens = tables.access.tokens.values();
+        Ok(tokens.find(|t| t.digest == digest).cloned())
+    }
+
+    async fn invitation(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<Invitation>, StoreError> {
+        scope.need_everything()?;
+        Ok(self.tables().access.invitations.get(digest).cloned())
+    }
+
+    async fn account(&self, scope: &Scope, id: i64) -> Result<Option<Account>, StoreError> {
+        scope.need_own(id)?;
+        Ok(self.tables().access.accounts.get(&id).cloned())
+    }
+
+    async fn memberships(
+        &self,
+        scope: &Scope,
+        account: i64,
+    ) -> Result<Vec<Membership>, StoreError> {
+        scope.need_own(account)?;
+        let tables = self.tables();
+        let all = tables.access.memberships.values();
+        Ok(all.filter(|m| m.account == account).copied().collect())
+    }
+
+    async fn tokens(&self, scope: &Scope, account: i64) -> Result<Vec<ApiToken>, StoreError> {
+        scope.need_own(account)?;
+        let tables = self.tables();
+        let all = tables.access.tokens.values();
+        Ok(all.filter(|t| t.account == account).cloned().collect())
+    }
+
+    async fn members(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+    ) -> Result<Vec<(Membership, String)>, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(Vec::new());
+        }
+        let tables = self.tables();
+        let access = &tables.access;
+        let name = |id| access.accounts.get(&id).map(|a: &Account| a.name.clone());
+        let of = access.memberships.values().filter(|m| m.project == project);
+        Ok(of
+            .map(|m| (*m, name(m.account).unwrap_or_default()))
+            .collect())
     }
 }

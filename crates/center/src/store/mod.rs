@@ -14,56 +14,28 @@
 //! | [`SqliteStore`] | one machine |
 
 #[cfg(test)]
+mod access_contract;
+#[cfg(test)]
 mod contract;
 mod memory;
 #[cfg(test)]
 pub(crate) mod samples;
+mod scope;
 mod sqlite;
 
+pub use crate::domain::Role;
 pub use memory::{Cut, CutPoint, MemoryStore};
+pub use scope::Scope;
 pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
 use sota_errors::CenterError;
 
 use crate::domain::{
-    Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, Package, PackageId, Plan,
-    PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Time,
+    Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
+    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Problem, Product, ProductId,
+    Project, ProjectId, Session, Time,
 };
-
-/// What the caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Owner,
-    /// Read only.
-    Viewer,
-}
-
-/// Whose data a call may see and change. Every call takes one; what is outside does not exist for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope {
-    /// Account.
-    pub account: i64,
-    /// One project only, or every project of the account.
-    pub project: Option<ProjectId>,
-    /// Role.
-    pub role: Role,
-}
-
-impl Scope {
-    /// The one built-in account, until there are others.
-    pub const OWNER: Scope = Scope {
-        account: 1,
-        project: None,
-        role: Role::Owner,
-    };
-
-    /// Whether an entity of this account and project is inside.
-    pub fn covers(&self, account: i64, project: Option<ProjectId>) -> bool {
-        account == self.account && self.project.is_none_or(|own| Some(own) == project)
-    }
-}
 
 /// What a store can answer instead of a value.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +86,26 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
+    /// By the Center itself only, as the next four.
+    Account(Account),
+    /// A new log-in.
+    Session(Session),
+    /// The end of a log-in; one that is not there is no error.
+    DeleteSession(String),
+    /// A link of this digest is used: it must be there.
+    DeleteInvitation(String),
+    /// Sessions, tokens and invitations that ended before.
+    DropExpired(Time),
+    /// By an owner of the project. It is made or replaced.
+    Membership(Membership),
+    /// By an owner of the project, or by the account itself.
+    DeleteMembership(i64, ProjectId),
+    /// By an owner of its project; the set-up's by the Center itself.
+    Invitation(Invitation),
+    /// By its account.
+    Token(ApiToken),
+    /// By its account.
+    DeleteToken(i64),
 }
 
 /// Which devices of a plan to list.
@@ -230,4 +222,36 @@ pub trait Store: Send + Sync {
         plan: Option<PlanId>,
         limit: usize,
     ) -> Result<Vec<LogLine>, StoreError>;
+
+    /// Whether there is any account. For the Center itself, as the next five.
+    async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError>;
+    /// The account with this name (in its kept form).
+    async fn account_by_name(
+        &self,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<Option<Account>, StoreError>;
+    /// The session of this digest.
+    async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError>;
+    /// The API token of this digest.
+    async fn token(&self, scope: &Scope, digest: &str) -> Result<Option<ApiToken>, StoreError>;
+    /// The invitation of this digest.
+    async fn invitation(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<Invitation>, StoreError>;
+    /// An account; the caller's own, unless it is the Center itself.
+    async fn account(&self, scope: &Scope, id: i64) -> Result<Option<Account>, StoreError>;
+    /// Roles of an account, by project; the caller's own, unless it is the Center itself.
+    async fn memberships(&self, scope: &Scope, account: i64)
+    -> Result<Vec<Membership>, StoreError>;
+    /// API tokens of an account, by id; the caller's own, unless it is the Center itself.
+    async fn tokens(&self, scope: &Scope, account: i64) -> Result<Vec<ApiToken>, StoreError>;
+    /// Members of a project and their names, by account. Nameless: nobody has set the Center up yet.
+    async fn members(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+    ) -> Result<Vec<(Membership, String)>, StoreError>;
 }

@@ -118,7 +118,8 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
     let network = Network::new(args, package.len()).map_err(broken)?;
     let wire = Wire::new(args.baud).map_err(broken)?;
     let mut parts = Parts::new(args, folder, &network, &wire, package.len(), tell, told)?;
-    let rest = Rest::new(&parts.start_center()?);
+    let (http, token) = parts.start_center()?;
+    let rest = Rest::new(&http, &token);
     let center = parts.coap_address();
     network.carry_to(center);
     let mut follow = Follow::new(out, package.len(), args);

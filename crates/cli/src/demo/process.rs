@@ -74,6 +74,7 @@ impl Drop for Part {
 /// All parts.
 pub(super) struct Parts {
     center_args: Vec<String>,
+    token_file: PathBuf,
     module_args: Vec<String>,
     mcu_args: Vec<String>,
     slot: u32,
@@ -131,6 +132,7 @@ impl Parts {
         if let Some(piece) = args.piece {
             module_args.extend(strings(&["--piece", &piece.to_string()]));
         }
+        let token_file = folder.join("token");
         Ok(Parts {
             center_args: strings(&[
                 "center",
@@ -142,7 +144,10 @@ impl Parts {
                 &proxy,
                 "--data",
                 &text(folder.join("center")),
+                "--token-file",
+                &text(token_file.clone()),
             ]),
+            token_file,
             module_args,
             mcu_args: strings(&[
                 "mcu",
@@ -181,13 +186,17 @@ impl Parts {
         self.coap.unwrap_or_else(|| ([127, 0, 0, 1], 5683).into())
     }
 
-    /// Starts the Center; returns where its REST listens.
-    pub(super) fn start_center(&mut self) -> Result<String, Failure> {
+    /// Starts the Center; returns where its REST listens, and the token for it.
+    pub(super) fn start_center(&mut self) -> Result<(String, String), Failure> {
         self.center = Some(self.start(Who::Center, &self.center_args)?);
         let line = self.first_line(Who::Center, "http")?;
         let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
         self.coap = field("coap").parse().ok();
-        Ok(field("http"))
+        let token = std::fs::read_to_string(&self.token_file).map_err(|e| {
+            let detail = format!("{}: {e}", self.token_file.display());
+            Failure::new(ProgramError::ChildNotStarted, detail)
+        })?;
+        Ok((field("http"), token))
     }
 
     /// Starts the module and waits until it runs.

@@ -18,6 +18,7 @@ const BOUNDARY: &str = "sota-demo-5f1d9a6e0c7b48d2";
 /// A client of one Center.
 pub(super) struct Rest {
     base: String,
+    authorization: String,
     agent: ureq::Agent,
 }
 
@@ -37,29 +38,33 @@ pub(super) struct Served {
 }
 
 impl Rest {
-    pub(super) fn new(address: &str) -> Rest {
+    pub(super) fn new(address: &str, token: &str) -> Rest {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         Rest {
             base: format!("http://{address}/api/v1"),
+            authorization: format!("Bearer {token}"),
             agent: config.into(),
         }
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
         let request = self.agent.get(format!("{}{path}", self.base));
+        let request = request.header("authorization", &self.authorization);
         answer(path, request.call())
     }
 
     fn post(&self, path: &str, body: Value) -> Result<Value, Failure> {
         let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("authorization", &self.authorization);
         answer(path, request.send_json(body))
     }
 
     fn upload(&self, path: &str, body: &[u8]) -> Result<Value, Failure> {
         let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("authorization", &self.authorization);
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         answer(path, request.content_type(kind).send(body))
     }

@@ -90,6 +90,7 @@ impl Drop for Program {
 pub(crate) struct Center {
     _program: Program,
     pub(crate) http: String,
+    token: String,
     pub(crate) coap: String,
     pub(crate) product: i64,
     pub(crate) model: i64,
@@ -97,9 +98,11 @@ pub(crate) struct Center {
 
 impl Center {
     pub(crate) fn start(data: &Path) -> Center {
+        let token = data.with_extension("token");
         let data = data.to_str().unwrap();
         let any = "127.0.0.1:0";
-        let args = ["center", "--data", data];
+        let file = token.to_str().unwrap();
+        let args = ["center", "--data", data, "--token-file", file];
         let addresses = ["--listen-http", any, "--listen-coap", any];
         let program = Program::start(&[&args[..], &addresses].concat());
         let line = program.line("http");
@@ -107,6 +110,7 @@ impl Center {
             product: 0,
             model: 0,
             _program: program,
+            token: format!("Bearer {}", std::fs::read_to_string(&token).unwrap()),
             http: line["http"].as_str().unwrap().to_owned(),
             coap: line["coap"].as_str().unwrap().to_owned(),
         };
@@ -133,6 +137,7 @@ impl Center {
 
     pub(crate) fn get(&self, path: &str) -> Value {
         let mut answer = ureq::get(format!("http://{}/api/v1{path}", self.http))
+            .header("authorization", &self.token)
             .call()
             .unwrap();
         answer.body_mut().read_json().unwrap()
@@ -140,6 +145,7 @@ impl Center {
 
     pub(crate) fn post(&self, path: &str, body: Value) -> Value {
         let mut answer = ureq::post(format!("http://{}/api/v1{path}", self.http))
+            .header("authorization", &self.token)
             .send_json(body)
             .unwrap();
         answer.body_mut().read_json().unwrap()
@@ -168,6 +174,7 @@ impl Center {
         body.extend_from_slice(content);
         body.extend_from_slice(b"\r\n--XX--\r\n");
         let mut answer = ureq::post(format!("http://{}/api/v1/packages", self.http))
+            .header("authorization", &self.token)
             .content_type("multipart/form-data; boundary=XX")
             .send(&body)
             .unwrap();

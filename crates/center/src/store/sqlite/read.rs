@@ -7,18 +7,17 @@ use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, failed};
 use crate::domain::{
-    Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, Package, PackageId, Plan,
-    PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Time,
+    Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
+    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Product, ProductId, Project,
+    ProjectId, Session, Time,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-/// A query whose `?1` is the account and `?2` the project or NULL.
+/// A query whose `?1` is the list of visible projects, NULL for all.
 fn scoped(scope: &Scope, sql: &'static str) -> Query<'static> {
-    sqlx::query(sql)
-        .bind(scope.account)
-        .bind(scope.project.map(|p| p.0))
+    sqlx::query(sql).bind(scope.project_list())
 }
 
 fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
@@ -50,7 +49,7 @@ macro_rules! select {
         concat!(
             "SELECT body FROM ",
             $table,
-            " WHERE account = ?1 AND (?2 IS NULL OR project = ?2) AND ",
+            " WHERE (?1 IS NULL OR project IN (SELECT value FROM json_each(?1))) AND ",
             $condition
         )
     };
@@ -71,7 +70,7 @@ impl Store for SqliteStore {
     }
 
     async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Option<Project>, StoreError> {
-        self.one(scoped(scope, select!("project", "id = ?3")).bind(id.0))
+        self.one(scoped(scope, select!("project", "id = ?2")).bind(id.0))
             .await
     }
 
@@ -80,7 +79,7 @@ impl Store for SqliteStore {
     }
 
     async fn product(&self, scope: &Scope, id: ProductId) -> Result<Option<Product>, StoreError> {
-        self.one(scoped(scope, select!("product", "id = ?3")).bind(id.0))
+        self.one(scoped(scope, select!("product", "id = ?2")).bind(id.0))
             .await
     }
 
@@ -89,7 +88,7 @@ impl Store for SqliteStore {
         scope: &Scope,
         key: &str,
     ) -> Result<Option<Product>, StoreError> {
-        self.one(scoped(scope, select!("product", "product_key = ?3")).bind(key.to_owned()))
+        self.one(scoped(scope, select!("product", "product_key = ?2")).bind(key.to_owned()))
             .await
     }
 
@@ -98,7 +97,7 @@ impl Store for SqliteStore {
     }
 
     async fn model(&self, scope: &Scope, id: ModelId) -> Result<Option<Model>, StoreError> {
-        self.one(scoped(scope, select!("model", "id = ?3")).bind(id.0))
+        self.one(scoped(scope, select!("model", "id = ?2")).bind(id.0))
             .await
     }
 
@@ -107,7 +106,7 @@ impl Store for SqliteStore {
     }
 
     async fn package(&self, scope: &Scope, id: PackageId) -> Result<Option<Package>, StoreError> {
-        self.one(scoped(scope, select!("package", "id = ?3")).bind(id.0))
+        self.one(scoped(scope, select!("package", "id = ?2")).bind(id.0))
             .await
     }
 
@@ -116,7 +115,7 @@ impl Store for SqliteStore {
     }
 
     async fn plan(&self, scope: &Scope, id: PlanId) -> Result<Option<Plan>, StoreError> {
-        self.one(scoped(scope, select!("plan", "id = ?3")).bind(id.0))
+        self.one(scoped(scope, select!("plan", "id = ?2")).bind(id.0))
             .await
     }
 
@@ -127,7 +126,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Plan>, StoreError> {
         let sql = select!(
             "plan",
-            "running = 1 AND (?3 IS NULL OR product_key = ?3) ORDER BY id"
+            "running = 1 AND (?2 IS NULL OR product_key = ?2) ORDER BY id"
         );
         self.many(scoped(scope, sql).bind(product_key.map(str::to_owned)))
             .await
@@ -141,7 +140,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Device>, StoreError> {
         let sql = select!(
             "device",
-            "product_key = ?3 AND (?4 IS NULL OR device_key > ?4) ORDER BY device_key LIMIT ?5"
+            "product_key = ?2 AND (?3 IS NULL OR device_key > ?3) ORDER BY device_key LIMIT ?4"
         );
         let query = scoped(scope, sql).bind(product_key.to_owned());
         self.many(query.bind(page.after.clone()).bind(limit(page.limit)))
@@ -153,7 +152,7 @@ impl Store for SqliteStore {
         scope: &Scope,
         endpoint: &Endpoint,
     ) -> Result<Option<Device>, StoreError> {
-        let sql = select!("device", "product_key = ?3 AND device_key = ?4");
+        let sql = select!("device", "product_key = ?2 AND device_key = ?3");
         let query = scoped(scope, sql).bind(endpoint.product_key.clone());
         self.one(query.bind(endpoint.device_key.clone())).await
     }
@@ -163,7 +162,7 @@ impl Store for SqliteStore {
         scope: &Scope,
         registration: &str,
     ) -> Result<Option<Device>, StoreError> {
-        let sql = select!("device", "registration = ?3");
+        let sql = select!("device", "registration = ?2");
         self.one(scoped(scope, sql).bind(registration.to_owned()))
             .await
     }
@@ -176,8 +175,8 @@ impl Store for SqliteStore {
     ) -> Result<Vec<PlanDevice>, StoreError> {
         let sql = select!(
             "plan_device",
-            "plan = ?3 AND (?4 IS NULL OR device_key > ?4) AND (?5 IS NULL OR state = ?5) \
-             ORDER BY device_key LIMIT ?6"
+            "plan = ?2 AND (?3 IS NULL OR device_key > ?3) AND (?4 IS NULL OR state = ?4) \
+             ORDER BY device_key LIMIT ?5"
         );
         let query = scoped(scope, sql).bind(plan.0).bind(page.after.clone());
         self.many(
@@ -196,7 +195,7 @@ impl Store for SqliteStore {
     ) -> Result<Option<PlanDevice>, StoreError> {
         let sql = select!(
             "plan_device",
-            "plan = ?3 AND product_key = ?4 AND device_key = ?5"
+            "plan = ?2 AND product_key = ?3 AND device_key = ?4"
         );
         let query = scoped(scope, sql)
             .bind(plan.0)
@@ -211,7 +210,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<PlanDevice>, StoreError> {
         let sql = select!(
             "plan_device",
-            "product_key = ?3 AND device_key = ?4 ORDER BY plan"
+            "product_key = ?2 AND device_key = ?3 ORDER BY plan"
         );
         let query = scoped(scope, sql).bind(endpoint.product_key.clone());
         self.many(query.bind(endpoint.device_key.clone())).await
@@ -225,7 +224,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<PlanDevice>, StoreError> {
         let sql = select!(
             "plan_device",
-            "deadline <= ?3 ORDER BY deadline, plan, product_key, device_key LIMIT ?4"
+            "deadline <= ?2 ORDER BY deadline, plan, product_key, device_key LIMIT ?3"
         );
         self.many(scoped(scope, sql).bind(now).bind(limit(most)))
             .await
@@ -236,8 +235,8 @@ impl Store for SqliteStore {
         scope: &Scope,
         plan: PlanId,
     ) -> Result<Vec<Counters>, StoreError> {
-        let sql = "SELECT grp, state, devices FROM counter WHERE plan = ?3 AND EXISTS \
-                   (SELECT 1 FROM plan WHERE id = ?3 AND account = ?1 AND (?2 IS NULL OR project = ?2))";
+        let sql = "SELECT grp, state, devices FROM counter WHERE plan = ?2 AND EXISTS \
+                   (SELECT 1 FROM plan WHERE id = ?2 AND (?1 IS NULL OR project IN (SELECT value FROM json_each(?1))))";
         let rows = scoped(scope, sql)
             .bind(plan.0)
             .fetch_all(&self.readers)
@@ -264,11 +263,11 @@ impl Store for SqliteStore {
         plan: Option<PlanId>,
         most: usize,
     ) -> Result<Vec<LogLine>, StoreError> {
-        // a device belongs to one project, so the account is the scope's border here
-        let sql = "SELECT body FROM log WHERE account = ?1 AND product_key = ?2 AND device_key = ?3 \
-                   AND (?4 IS NULL OR plan = ?4) ORDER BY id DESC LIMIT ?5";
+        let sql = "SELECT body FROM log WHERE product_key = ?2 AND device_key = ?3 AND (?4 IS NULL OR plan = ?4) \
+                   AND (?1 IS NULL OR EXISTS (SELECT 1 FROM device WHERE product_key = ?2 AND device_key = ?3 \
+                   AND project IN (SELECT value FROM json_each(?1)))) ORDER BY id DESC LIMIT ?5";
         let query = sqlx::query(sql)
-            .bind(scope.account)
+            .bind(scope.project_list())
             .bind(endpoint.product_key.clone());
         let query = query
             .bind(endpoint.device_key.clone())
@@ -276,5 +275,85 @@ impl Store for SqliteStore {
         let mut lines: Vec<LogLine> = self.many(query.bind(limit(most))).await?;
         lines.reverse();
         Ok(lines)
+    }
+
+    async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError> {
+        scope.need_everything()?;
+        let row = sqlx::query("SELECT 1 FROM account LIMIT 1").fetch_optional(&self.readers);
+        Ok(row.await.map_err(failed)?.is_some())
+    }
+
+    async fn account_by_name(
+        &self,
+        scope: &Scope,
+        name: &str,
+    ) -> Result<Option<Account>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM account WHERE name = ?");
+        self.one(query.bind(name.to_owned())).await
+    }
+
+    async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM session WHERE digest = ?");
+        self.one(query.bind(digest.to_owned())).await
+    }
+
+    async fn token(&self, scope: &Scope, digest: &str) -> Result<Option<ApiToken>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM token WHERE digest = ?");
+        self.one(query.bind(digest.to_owned())).await
+    }
+
+    async fn invitation(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<Invitation>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM invitation WHERE digest = ?");
+        self.one(query.bind(digest.to_owned())).await
+    }
+
+    async fn account(&self, scope: &Scope, id: i64) -> Result<Option<Account>, StoreError> {
+        scope.need_own(id)?;
+        let query = sqlx::query("SELECT body FROM account WHERE id = ?");
+        self.one(query.bind(id)).await
+    }
+
+    async fn memberships(
+        &self,
+        scope: &Scope,
+        account: i64,
+    ) -> Result<Vec<Membership>, StoreError> {
+        scope.need_own(account)?;
+        let sql = "SELECT body FROM membership WHERE account = ? ORDER BY project";
+        self.many(sqlx::query(sql).bind(account)).await
+    }
+
+    async fn tokens(&self, scope: &Scope, account: i64) -> Result<Vec<ApiToken>, StoreError> {
+        scope.need_own(account)?;
+        let sql = "SELECT body FROM token WHERE account = ? ORDER BY id";
+        self.many(sqlx::query(sql).bind(account)).await
+    }
+
+    async fn members(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+    ) -> Result<Vec<(Membership, String)>, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT membership.body, account.name FROM membership \
+                   LEFT JOIN account ON account.id = membership.account \
+                   WHERE membership.project = ? ORDER BY membership.account";
+        let query = sqlx::query(sql).bind(project.0);
+        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let member = |row: &SqliteRow| {
+            let name: Option<String> = row.try_get(1).map_err(failed)?;
+            Ok((value(row)?, name.unwrap_or_default()))
+        };
+        rows.iter().map(member).collect()
     }
 }

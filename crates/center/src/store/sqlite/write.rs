@@ -5,15 +5,15 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Row, Sqlite, SqliteConnection, Type};
 
 use super::failed;
-use crate::domain::{Device, DeviceState, LogLine, PlanDevice, PlanState, ProjectId};
+use crate::domain::{Device, DeviceState, LogLine, PlanDevice, PlanState, ProjectId, Role};
 use crate::store::{Change, Scope, StoreError};
 
 /// Parameters of a statement, in order.
 #[derive(Default)]
-struct Values(SqliteArguments);
+pub(super) struct Values(SqliteArguments);
 
 impl Values {
-    fn with<T>(mut self, value: T) -> Result<Values, StoreError>
+    pub(super) fn with<T>(mut self, value: T) -> Result<Values, StoreError>
     where
         T: for<'q> Encode<'q, Sqlite> + Type<Sqlite>,
     {
@@ -24,7 +24,7 @@ impl Values {
     }
 }
 
-async fn run(
+pub(super) async fn run(
     connection: &mut SqliteConnection,
     sql: &'static str,
     values: Values,
@@ -36,7 +36,7 @@ async fn run(
     Ok(done.rows_affected())
 }
 
-async fn exists(
+pub(super) async fn exists(
     connection: &mut SqliteConnection,
     sql: &'static str,
     values: Values,
@@ -47,19 +47,12 @@ async fn exists(
     Ok(row.map_err(failed)?.is_some())
 }
 
-fn json<T: Serialize>(entity: &T) -> Result<String, StoreError> {
+pub(super) fn json<T: Serialize>(entity: &T) -> Result<String, StoreError> {
     serde_json::to_string(entity).map_err(|e| StoreError::Failed(e.to_string()))
 }
 
-fn inside(scope: &Scope, account: i64, project: ProjectId) -> Result<(), StoreError> {
-    match scope.covers(account, Some(project)) {
-        true => Ok(()),
-        false => Err(StoreError::Forbidden),
-    }
-}
-
 /// Exactly one row was changed, or someone else was quicker.
-fn one(rows: u64) -> Result<(), StoreError> {
+pub(super) fn one(rows: u64) -> Result<(), StoreError> {
     if rows == 1 {
         Ok(())
     } else {
@@ -82,19 +75,23 @@ macro_rules! named {
     ($connection:expr, $scope:expr, $entity:expr, $table:literal, $project:expr, $place:literal = $place_value:expr
      $(, $column:literal = $value:expr)*) => {{
         let mut entity = $entity;
-        inside($scope, entity.account, $project)?;
+        $scope.need($project, Role::Operator)?;
+        named!(@put $connection, entity, $table, $project, $place = $place_value $(, $column = $value)*)
+    }};
+    (@put $connection:expr, $entity:ident, $table:literal, $project:expr, $place:literal = $place_value:expr
+     $(, $column:literal = $value:expr)*) => {{
         let taken = concat!("SELECT 1 FROM ", $table, " WHERE ", $place, " = ? AND name = ? AND id <> ?");
-        let values = Values::default().with($place_value)?.with(entity.name.clone())?.with(entity.id.0)?;
+        let values = Values::default().with($place_value)?.with($entity.name.clone())?.with($entity.id.0)?;
         if exists($connection, taken, values).await? {
             return Err(StoreError::Taken("name"));
         }
-        let revision = entity.revision as i64;
-        entity.revision += 1;
-        let body = json(&entity)?;
+        let revision = $entity.revision as i64;
+        $entity.revision += 1;
+        let body = json(&$entity)?;
         let values = Values::default()
-            .with(entity.account)?.with($project.0)?.with(entity.name.clone())?.with(revision + 1)?.with(body)?
-            $(.with($value(&entity))?)*
-            .with(entity.id.0)?;
+            .with($entity.account)?.with($project.0)?.with($entity.name.clone())?.with(revision + 1)?.with(body)?
+            $(.with($value(&$entity))?)*
+            .with($entity.id.0)?;
         let rows = if revision == 0 {
             let sql = concat!(
                 "INSERT INTO ", $table, " (account, project, name, revision, body", $(", ", $column,)* ", id)",
@@ -106,7 +103,7 @@ macro_rules! named {
                 "UPDATE ", $table, " SET account = ?, project = ?, name = ?, revision = ?, body = ?",
                 $(", ", $column, " = ?",)* " WHERE id = ? AND account = ? AND revision = ?"
             );
-            run($connection, sql, values.with(entity.account)?.with(revision)?).await?
+            run($connection, sql, values.with($entity.account)?.with(revision)?).await?
         };
         one(rows)
     }};
@@ -115,14 +112,14 @@ macro_rules! named {
 
 macro_rules! delete {
     ($connection:expr, $scope:expr, $table:literal, $id:expr, $revision:expr) => {{
-        let sql = concat!("SELECT account, project FROM ", $table, " WHERE id = ?");
+        let sql = concat!("SELECT project FROM ", $table, " WHERE id = ?");
         let row = sqlx::query(sql)
             .bind($id.0)
             .fetch_optional(&mut *$connection)
             .await;
         let row = row.map_err(failed)?.ok_or(StoreError::Conflict)?;
-        let project = ProjectId(row.try_get(1).map_err(failed)?);
-        inside($scope, row.try_get(0).map_err(failed)?, project)?;
+        let project = ProjectId(row.try_get(0).map_err(failed)?);
+        $scope.need(project, Role::Operator)?;
         let sql = concat!("DELETE FROM ", $table, " WHERE id = ? AND revision = ?");
         let values = Values::default().with($id.0)?.with($revision as i64)?;
         one(run($connection, sql, values).await?)
@@ -136,16 +133,10 @@ pub(super) async fn apply(
     change: Change,
 ) -> Result<(), StoreError> {
     match change {
-        Change::Project(e) => {
+        Change::Project(mut e) => {
+            scope.need_project(&e)?;
             let (project, account) = (e.id, e.account);
-            named!(
-                connection,
-                scope,
-                e,
-                "project",
-                project,
-                "account" = account
-            )
+            named!(@put connection, e, "project", project, "account" = account)
         }
         Change::Product(e) => {
             let sql = "SELECT 1 FROM product WHERE product_key = ? AND id <> ?";
@@ -218,6 +209,7 @@ pub(super) async fn apply(
             }
             Ok(())
         }
+        other => super::access::apply(connection, scope, other).await,
     }
 }
 
@@ -226,7 +218,7 @@ async fn device(
     scope: &Scope,
     mut e: Device,
 ) -> Result<(), StoreError> {
-    inside(scope, e.account, e.project)?;
+    scope.need(e.project, Role::Operator)?;
     let revision = e.revision as i64;
     e.revision += 1;
     let values = Values::default()
@@ -253,7 +245,7 @@ async fn plan_device(
     scope: &Scope,
     mut e: PlanDevice,
 ) -> Result<(), StoreError> {
-    inside(scope, e.account, e.project)?;
+    scope.need(e.project, Role::Operator)?;
     let plan = Values::default().with(e.plan.0)?;
     if !exists(connection, "SELECT 1 FROM plan WHERE id = ?", plan).await? {
         return Err(StoreError::Conflict);
@@ -340,6 +332,16 @@ async fn log(
     scope: &Scope,
     line: LogLine,
 ) -> Result<(), StoreError> {
+    if !scope.everything() {
+        let sql = "SELECT project FROM device WHERE product_key = ? AND device_key = ?";
+        let row = sqlx::query(sql)
+            .bind(line.endpoint.product_key.clone())
+            .bind(line.endpoint.device_key.clone());
+        let row = row.fetch_optional(&mut *connection).await.map_err(failed)?;
+        let row = row.ok_or(StoreError::Forbidden)?;
+        let project = ProjectId(row.try_get(0).map_err(failed)?);
+        scope.need(project, Role::Operator)?;
+    }
     let body = json(&line)?;
     let values = Values::default()
         .with(scope.account)?

@@ -1,0 +1,293 @@
+//! Who calls: accounts, log-in, sessions, API tokens, invitations.
+//!
+//! | a request shows | it speaks for |
+//! |---|---|
+//! | nothing | a stranger: `/health`, `/openapi.json`, the log-in and sign-up pages |
+//! | the session's cookie | an account, with its roles |
+//! | `Authorization: Bearer <API token>` | the token's account, with at most the token's role, in its project or all |
+//! | the same with the token of `--token-file` | the Center itself, as the first account |
+//!
+//! The store knows secrets by their SHA-256 only ([`secret`]).
+
+mod limit;
+mod manage;
+mod password;
+pub(crate) mod secret;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use sota_errors::CenterError;
+
+pub use manage::{Invited, Member, NewMember, NewToken, TokenInfo, TokenMade};
+
+use crate::domain::{
+    Account, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, Problem, Role,
+    SESSION_LIFETIME, Session, Time, account_name, check_account,
+};
+use crate::store::{Change, Scope, Store};
+use limit::Limit;
+use password::Passwords;
+
+/// Who calls, see the module's words.
+#[derive(Clone)]
+pub struct Access {
+    store: Arc<dyn Store>,
+    passwords: Passwords,
+    limit: Arc<Mutex<Limit>>,
+    /// Digest of the token of this run's `--token-file`.
+    local: Option<Arc<str>>,
+    open_sign_up: bool,
+}
+
+/// A log-in that was made.
+pub struct LoggedIn {
+    /// Value for the cookie.
+    pub secret: String,
+    /// Who.
+    pub account: i64,
+}
+
+/// A caller that has been found.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// What it may do.
+    pub scope: Scope,
+    /// Its account's name; empty for the token of `--token-file`.
+    pub name: String,
+    /// It may make API tokens: every caller but another API token.
+    pub makes_tokens: bool,
+}
+
+impl Access {
+    /// Over this store. `local`: the token of this run's `--token-file`.
+    pub(crate) fn new(store: Arc<dyn Store>, local: Option<&str>, open_sign_up: bool) -> Access {
+        Access {
+            store,
+            passwords: Passwords::new(),
+            limit: Arc::default(),
+            local: local.map(|token| secret::digest(token).into()),
+            open_sign_up,
+        }
+    }
+
+    /// Over the store of this application, for a program that embeds the Center.
+    pub fn over(service: &crate::service::Service) -> Access {
+        Access::new(service.shared_store(), None, false)
+    }
+
+    /// The same, with sign-up open to anyone or closed.
+    #[must_use]
+    pub fn with_open_sign_up(self, open_sign_up: bool) -> Access {
+        Access {
+            open_sign_up,
+            ..self
+        }
+    }
+
+    /// Anyone may make an account, without an invitation.
+    pub fn open_sign_up(&self) -> bool {
+        self.open_sign_up
+    }
+
+    /// Nobody has an account yet.
+    pub async fn nobody(&self) -> Result<bool, Problem> {
+        Ok(!self.store.any_account(&Scope::OWNER).await?)
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.limit.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The secret of a new set-up link if nobody has set the Center up yet. Links made before are void.
+    pub(crate) async fn set_up(&self, now: Time) -> Result<Option<String>, Problem> {
+        if self.store.any_account(&Scope::OWNER).await? {
+            return Ok(None);
+        }
+        let secret = secret::make()?;
+        let invitation = Invitation {
+            digest: secret::digest(&secret),
+            project: None,
+            role: Role::Owner,
+            expires_at: now + INVITATION_LIFETIME,
+        };
+        // with no account there is nobody who could have invited: all that is there are older set-up links
+        let changes = vec![
+            Change::DropExpired(Time::MAX),
+            Change::Invitation(invitation),
+        ];
+        self.store.commit(&Scope::OWNER, changes).await?;
+        Ok(Some(secret))
+    }
+
+    /// The invitation behind a link, if it can be used.
+    pub async fn invitation(&self, secret: &str, now: Time) -> Result<Invitation, Problem> {
+        let digest = secret::digest(secret);
+        let found = self.store.invitation(&Scope::OWNER, &digest).await?;
+        let usable = found.filter(|i| i.expires_at > now);
+        usable.ok_or_else(|| CenterError::InvitationSpent.into())
+    }
+
+    /// Makes an account by an invitation, or without one where sign-up is open, and logs it in. The set-up link makes
+    /// the first account.
+    pub async fn sign_up(
+        &self,
+        invited_by: Option<&str>,
+        name: &str,
+        password: &str,
+        now: Time,
+    ) -> Result<LoggedIn, Problem> {
+        let invitation = match invited_by {
+            Some(secret) => Some(self.invitation(secret, now).await?),
+            None if self.open_sign_up => None,
+            None => return Err(CenterError::InvitationSpent.into()),
+        };
+        let name = account_name(name);
+        check_account(&name, password)?;
+        let owner = Scope::OWNER;
+        let set_up = invitation.as_ref().is_some_and(|i| i.project.is_none());
+        if !set_up && !self.store.any_account(&owner).await? {
+            // else a stranger would become the first account
+            return Err(CenterError::InvitationSpent.into());
+        }
+        let id = match set_up {
+            true => FIRST_ACCOUNT,
+            // ids begin with 1, which is the first account's
+            false => self.store.next_id(&owner).await? + FIRST_ACCOUNT,
+        };
+        let account = Account {
+            id,
+            name,
+            password: self.passwords.hash(password.to_owned()).await?,
+            created_at: now,
+            revision: 0,
+        };
+        let (session, logged_in) = session(id, now)?;
+        let mut changes = vec![Change::Account(account), Change::Session(session)];
+        if let Some(invitation) = invitation {
+            let Invitation { project, role, .. } = invitation;
+            let member = project.map(|project| Membership {
+                account: id,
+                project,
+                role,
+            });
+            changes.extend(member.map(Change::Membership));
+            // last: of two that use one link at once the second finds it gone and nothing of its is done
+            changes.push(Change::DeleteInvitation(invitation.digest));
+        }
+        match self.store.commit(&owner, changes).await {
+            Err(crate::store::StoreError::Conflict) => Err(CenterError::InvitationSpent.into()),
+            other => Ok(other.map(|()| logged_in)?),
+        }
+    }
+
+    /// Checks name and password and makes a session.
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: &str,
+        address: IpAddr,
+        now: Time,
+    ) -> Result<LoggedIn, Problem> {
+        let name = account_name(name);
+        let fits = name.len() <= 400 && password.len() <= 512;
+        if !fits {
+            return Err(CenterError::LogInRefused.into());
+        }
+        if !self.limit().begin(&name, address, now) {
+            tracing::warn!(account = name, %address, "{}", CenterError::LogInTooOften);
+            return Err(CenterError::LogInTooOften.into());
+        }
+        let owner = Scope::OWNER;
+        let account = self.store.account_by_name(&owner, &name).await?;
+        let hash = account.as_ref().map(|a| a.password.clone());
+        let right = self.passwords.check(password.to_owned(), hash).await?;
+        let Some(account) = account.filter(|_| right) else {
+            tracing::warn!(account = name, %address, "{}", CenterError::LogInRefused);
+            return Err(CenterError::LogInRefused.into());
+        };
+        self.limit().succeeded(&name, address);
+        let (session, logged_in) = session(account.id, now)?;
+        let changes = vec![Change::Session(session)];
+        self.store.commit(&owner, changes).await?;
+        Ok(logged_in)
+    }
+
+    /// Ends the session of this cookie.
+    pub async fn log_out(&self, cookie: &str) -> Result<(), Problem> {
+        let change = Change::DeleteSession(secret::digest(cookie));
+        Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
+    }
+
+    /// Who shows this cookie; `None` = nobody who is logged in.
+    pub async fn by_session(&self, cookie: &str, now: Time) -> Result<Option<Caller>, Problem> {
+        let owner = Scope::OWNER;
+        let digest = secret::digest(cookie);
+        let session = self.store.session(&owner, &digest).await?;
+        let Some(session) = session.filter(|s| s.expires_at > now) else {
+            return Ok(None);
+        };
+        let Some(account) = self.store.account(&owner, session.account).await? else {
+            return Ok(None);
+        };
+        let roles = self.store.memberships(&owner, account.id).await?;
+        let roles = roles.into_iter().map(|m| (m.project, m.role));
+        Ok(Some(Caller {
+            scope: Scope::member(account.id, roles, true),
+            name: account.name,
+            makes_tokens: true,
+        }))
+    }
+
+    /// For whom this API token speaks; `None` = it is not valid.
+    pub async fn by_token(&self, token: &str, now: Time) -> Result<Option<Caller>, Problem> {
+        let owner = Scope::OWNER;
+        let digest = secret::digest(token);
+        if self
+            .local
+            .as_deref()
+            .is_some_and(|l| secret::same(l, &digest))
+        {
+            return Ok(Some(Caller {
+                scope: owner,
+                name: String::new(),
+                makes_tokens: true,
+            }));
+        }
+        let found = self.store.token(&owner, &digest).await?;
+        let Some(token) = found.filter(|t| t.expires_at > now) else {
+            return Ok(None);
+        };
+        let Some(account) = self.store.account(&owner, token.account).await? else {
+            return Ok(None);
+        };
+        let roles = self.store.memberships(&owner, account.id).await?;
+        let roles = roles
+            .into_iter()
+            .filter(|m| token.project.is_none_or(|only| only == m.project))
+            .map(|m| (m.project, m.role.min(token.role)));
+        let new_projects = token.role == Role::Owner && token.project.is_none();
+        Ok(Some(Caller {
+            scope: Scope::member(account.id, roles, new_projects),
+            name: account.name,
+            makes_tokens: false,
+        }))
+    }
+
+    /// Removes what has ended.
+    pub(crate) async fn drop_expired(&self, now: Time) -> Result<(), Problem> {
+        let change = Change::DropExpired(now);
+        Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
+    }
+}
+
+fn session(account: i64, now: Time) -> Result<(Session, LoggedIn), Problem> {
+    let secret = secret::make()?;
+    let session = Session {
+        digest: secret::digest(&secret),
+        account,
+        created_at: now,
+        expires_at: now + SESSION_LIFETIME,
+    };
+    Ok((session, LoggedIn { secret, account }))
+}

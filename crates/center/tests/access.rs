@@ -1,0 +1,519 @@
+//! Who may call what: every route, asked by a stranger, by a member of another project, and by a viewer.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use sota_center::domain::{Endpoint, Role};
+use sota_center::service::Register;
+use sota_center::store::Scope;
+use sota_center::{Center, Config, Stop};
+
+struct Server {
+    runtime: tokio::runtime::Runtime,
+    task: Option<tokio::task::JoinHandle<()>>,
+    stop: Stop,
+    service: std::sync::Arc<sota_center::service::Service>,
+    address: SocketAddr,
+    set_up: Option<String>,
+    agent: ureq::Agent,
+    /// Of this run's token file.
+    token: String,
+    folder: tempfile::TempDir,
+}
+
+type Answer = ureq::http::Response<ureq::Body>;
+
+impl Server {
+    fn start() -> Server {
+        Server::start_with(|_| {})
+    }
+
+    fn start_with(change: impl FnOnce(&mut Config)) -> Server {
+        let runtime = tokio::runtime::Runtime::new().expect("runtime");
+        let folder = tempfile::tempdir().expect("folder");
+        let mut config = Config::new(folder.path());
+        let file = folder.path().join("token");
+        config.token_file = Some(file.clone());
+        change(&mut config);
+        let center = runtime.block_on(Center::open(config)).expect("opened");
+        let (address, stop) = (center.http_address(), center.stop_handle());
+        let (service, set_up) = (center.service().clone(), center.set_up_link());
+        let set_up = set_up.map(str::to_owned);
+        let task = runtime.spawn(async move { center.serve().await.expect("served") });
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
+            .build()
+            .new_agent();
+        Server {
+            runtime,
+            task: Some(task),
+            stop,
+            service,
+            address,
+            set_up,
+            agent,
+            token: std::fs::read_to_string(file).expect("token"),
+            folder,
+        }
+    }
+
+    /// One request; `token` empty = a stranger.
+    fn call(&self, method: &str, path: &str, token: &str, kind: &str, body: &[u8]) -> Answer {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        let request = request.body(body.to_vec()).expect("a request");
+        self.agent.run(request).expect("answered")
+    }
+
+    fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+        let bytes = match &body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        read(self.call(method, path, token, "application/json", &bytes))
+    }
+
+    fn made(&self, path: &str, token: &str, body: Value) -> Value {
+        let (status, made) = self.json("POST", path, token, body);
+        assert_eq!(status, 201, "{path}: {made}");
+        made
+    }
+
+    /// An account by the Center's own rules, with a role in a project if there is one; a token of it.
+    fn account(&self, name: &str, member: Option<(i64, Role)>, most: Role) -> String {
+        use sota_center::domain::{Account, ApiToken, Membership, ProjectId};
+        use sota_center::store::Change;
+        use std::sync::atomic::{AtomicI64, Ordering};
+        static NEXT: AtomicI64 = AtomicI64::new(1000);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let token = format!("sota_{name}");
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(token.as_bytes()));
+        let mut changes = vec![
+            Change::Account(Account {
+                id,
+                name: name.into(),
+                password: "none".into(),
+                created_at: 0,
+                revision: 0,
+            }),
+            Change::Token(ApiToken {
+                id,
+                digest,
+                account: id,
+                name: "test".into(),
+                role: most,
+                project: None,
+                created_at: 0,
+                expires_at: i64::MAX,
+            }),
+        ];
+        changes.extend(member.map(|(project, role)| {
+            Change::Membership(Membership {
+                account: id,
+                project: ProjectId(project),
+                role,
+            })
+        }));
+        let store = self.service.store();
+        let done = store.commit(&Scope::OWNER, changes);
+        self.runtime.block_on(done).expect("stored");
+        token
+    }
+
+    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), device pk:d1.
+    fn furnish(&self) {
+        let own = &self.token;
+        self.made("/api/v1/projects", own, json!({"name": "secret-home"}));
+        self.made("/api/v1/products", own, product(1, "secret-lamp", "pk"));
+        self.made("/api/v1/models", own, model("secret-v1"));
+        let (status, package) = read(self.call(
+            "POST",
+            "/api/v1/packages",
+            own,
+            FORM,
+            &form("secret-package"),
+        ));
+        assert_eq!(status, 201, "{package}");
+        self.made("/api/v1/plans", own, plan("secret-plan"));
+        let request = Register {
+            endpoint: Endpoint::new("pk", "d1"),
+            lifetime_s: 600,
+            ..Register::default()
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.expect("after 1970").as_millis() as i64;
+        let registered = self.service.register(&Scope::OWNER, &request, now);
+        self.runtime.block_on(registered).expect("registered");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(task) = self.task.take() {
+            self.runtime.block_on(task).expect("stopped in order");
+        }
+    }
+}
+
+fn read(mut answer: Answer) -> (u16, Value) {
+    let status = answer.status().as_u16();
+    let text = answer.body_mut().read_to_string().expect("body");
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    (status, body)
+}
+
+const FORM: &str = "multipart/form-data; boundary=XX";
+
+fn form(name: &str) -> Vec<u8> {
+    let mut body = String::new();
+    for (field, value) in [
+        ("project", "1"),
+        ("name", name),
+        ("component_type", "MCU"),
+        ("target_version", "2"),
+        ("file\"; filename=\"a.bin", "content"),
+    ] {
+        body +=
+            &format!("--XX\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+    }
+    (body + "--XX--\r\n").into_bytes()
+}
+
+fn product(project: i64, name: &str, key: &str) -> Value {
+    json!({"project": project, "name": name, "product_key": key, "product_secret": "hidden-from-viewers"})
+}
+
+fn model(name: &str) -> Value {
+    json!({"project": 1, "name": name, "device_model": "M", "components": [
+        {"identifier": "module", "name": "module", "type": "Firmware"},
+        {"identifier": "STM32", "name": "motor", "type": "MCU"}]})
+}
+
+fn plan(name: &str) -> Value {
+    json!({"project": 1, "name": name, "product": 2, "model": 3,
+        "components": [{"component": "STM32", "package": 4}]})
+}
+
+/// The address with the ids of what [`Server::furnish`] made.
+fn address(template: &str) -> String {
+    let id = match template {
+        t if t.starts_with("/api/v1/projects") => "1",
+        t if t.starts_with("/api/v1/products") => "2",
+        t if t.starts_with("/api/v1/models") => "3",
+        t if t.starts_with("/api/v1/packages") => "4",
+        t if t.starts_with("/api/v1/plans") => "5",
+        _ => "999",
+    };
+    let path = template
+        .replace("{id}", id)
+        .replace("{product_key}", "pk")
+        .replace("{device_key}", "d1")
+        .replace("{name}", "viewer");
+    match template {
+        "/api/v1/devices" => format!("{path}?product_key=pk"),
+        _ => path,
+    }
+}
+
+/// A body with which an operator or owner of project 1 would succeed; a route that is not here fails the walk.
+fn body(method: &str, template: &str) -> (&'static str, Vec<u8>) {
+    let json = |value: Value| ("application/json", value.to_string().into_bytes());
+    match (method, template) {
+        ("POST", "/api/v1/projects") => json(json!({"name": "another"})),
+        ("POST", "/api/v1/products") => json(product(1, "another", "pk2")),
+        ("POST", "/api/v1/models") => json(model("another")),
+        ("POST", "/api/v1/packages") => (FORM, form("another")),
+        ("POST", "/api/v1/plans") => json(plan("another")),
+        ("PUT", "/api/v1/plans/{id}") => json(plan("renamed")),
+        ("POST", "/api/v1/tokens") => json(json!({"name": "t", "role": "Viewer", "days": 1})),
+        ("POST", "/api/v1/projects/{id}/invitations") => json(json!({"role": "Owner"})),
+        ("PUT", "/api/v1/projects/{id}/members/{name}") => json(json!({"role": "Owner"})),
+        ("DELETE", _) => ("", Vec::new()),
+        ("POST", t) if t.contains("/devices/") || t.starts_with("/api/v1/plans/{id}/") => {
+            json(json!({}))
+        }
+        other => panic!("{other:?} is new: say here what it is asked with"),
+    }
+}
+
+/// Method and address of everything in the OpenAPI description.
+fn api_routes(server: &Server) -> Vec<(String, String)> {
+    let (_, description) = server.json("GET", "/openapi.json", "", Value::Null);
+    let mut all = Vec::new();
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            all.push((method.to_uppercase(), path.clone()));
+        }
+    }
+    assert!(all.len() > 35, "{all:?}");
+    all
+}
+
+/// Everything that can be read of project 1.
+fn snapshot(server: &Server) -> String {
+    let reads = api_routes(server).into_iter().filter(|(m, _)| m == "GET");
+    let mut text = String::new();
+    // the list of all projects has those of others too
+    let elsewhere = ["/health", "/metrics", "/api/v1/projects"];
+    for (_, template) in reads.filter(|(_, t)| !elsewhere.contains(&t.as_str())) {
+        let answer = server.json("GET", &address(&template), &server.token, Value::Null);
+        text += &format!("{template} {answer:?}\n");
+    }
+    text
+}
+
+#[test]
+fn every_route_knows_who_calls() {
+    let server = Server::start();
+    server.furnish();
+    let viewer = server.account("viewer", Some((1, Role::Viewer)), Role::Viewer);
+    let other = server.account("other", None, Role::Owner);
+    let own = server.made("/api/v1/projects", &other, json!({"name": "elsewhere"}));
+    assert_ne!(own["id"], 1);
+    let before = snapshot(&server);
+    for (method, template) in api_routes(&server) {
+        let path = address(&template);
+        let asked = format!("{method} {template}");
+        if method == "GET" {
+            let get = |token: &str| server.json("GET", &path, token, Value::Null);
+            let (status, answer) = get("");
+            if template == "/health" {
+                assert_eq!(status, 200);
+                continue;
+            }
+            assert_eq!((status, &answer["number"]), (401, &json!(1015)), "{asked}");
+            let (status, answer) = get("sota_invented");
+            assert_eq!((status, &answer["number"]), (401, &json!(1015)), "{asked}");
+            let (status, answer) = get(&viewer);
+            // a saved plan has no devices in it yet
+            let none = template.starts_with("/api/v1/plans/{id}/devices/{device_key}");
+            assert_eq!(status, if none { 404 } else { 200 }, "{asked}: {answer}");
+            assert!(
+                !answer.to_string().contains("hidden-from-viewers"),
+                "{asked}"
+            );
+            let (status, answer) = get(&other);
+            assert!(matches!(status, 200 | 404), "{asked}: {status} {answer}");
+            assert!(
+                status == 404 || !template.contains('{'),
+                "{asked}: {answer}"
+            );
+            assert!(!answer.to_string().contains("secret-"), "{asked}: {answer}");
+            continue;
+        }
+        let (kind, bytes) = body(&method, &template);
+        let send = |token: &str| read(server.call(&method, &path, token, kind, &bytes));
+        let (status, answer) = send("");
+        assert_eq!((status, &answer["number"]), (401, &json!(1015)), "{asked}");
+        let (status, answer) = send(&viewer);
+        let own = matches!(template.as_str(), "/api/v1/tokens/{id}");
+        let wanted = if own { 404 } else { 403 };
+        assert_eq!(status, wanted, "{asked} as a viewer: {answer}");
+        let (status, answer) = send(&other);
+        match asked.as_str() {
+            "POST /api/v1/projects" => assert_eq!(status, 201, "{asked}: {answer}"),
+            _ => assert!(matches!(status, 403 | 404), "{asked}: {status} {answer}"),
+        }
+    }
+    assert_eq!(snapshot(&server), before, "something was changed");
+}
+
+#[test]
+fn an_operator_works_and_an_owner_says_who_else_may() {
+    let server = Server::start();
+    server.furnish();
+    let operator = server.account("operator", Some((1, Role::Operator)), Role::Owner);
+    server.account("new", None, Role::Owner);
+    let post = |path: &str, token: &str, body| server.json("POST", path, token, body);
+    assert_eq!(post("/api/v1/models", &operator, model("v2")).0, 201);
+    let (status, _) = post("/api/v1/plans/5/activate", &operator, json!({}));
+    assert_eq!(status, 200);
+    let path = "/api/v1/projects/1/members/new";
+    let role = json!({"role": "Viewer"});
+    let (status, error) = server.json("PUT", path, &operator, role.clone());
+    assert_eq!((status, &error["name"]), (403, &json!("Forbidden")));
+    let own = &server.token;
+    assert_eq!(server.json("PUT", path, own, role).0, 204);
+    let members = "/api/v1/projects/1/members";
+    let (_, listed) = server.json("GET", members, &operator, Value::Null);
+    let names: Vec<_> = listed.as_array().expect("members").iter().collect();
+    assert_eq!(names.len(), 3, "{listed}");
+    assert_eq!(server.json("DELETE", path, own, Value::Null).0, 204);
+    let (status, error) = server.json("DELETE", path, own, Value::Null);
+    assert_eq!((status, &error["name"]), (404, &json!("NoSuchAccount")));
+}
+
+#[test]
+fn a_token_is_held_to_its_role_its_project_and_its_end() {
+    let server = Server::start();
+    server.furnish();
+    let link = server.set_up.clone().expect("a link");
+    let secret = link.split_once("invitation=").expect("a secret").1;
+    assert!(link.starts_with(&format!("http://{}/", server.address)));
+    // the first account owns what the machine's user made
+    let sign_up = server.made_account(secret, "ada", "correct horse");
+    assert_eq!(sign_up, Ok(1));
+    let own = &server.token;
+    for (name, role, days, wanted) in [
+        ("t1", "Operator", 30, 201),
+        ("t1", "Operator", 30, 409),
+        ("t2", "Owner", 0, 422),
+        ("t2", "Owner", 366, 422),
+        ("t2", "Boss", 1, 400),
+    ] {
+        let new = json!({"name": name, "role": role, "project": 1, "days": days});
+        let (status, answer) = server.json("POST", "/api/v1/tokens", own, new);
+        assert_eq!(status, wanted, "{name} {role} {days}: {answer}");
+    }
+    let second = server.made("/api/v1/projects", own, json!({"name": "second"}));
+    let new = json!({"name": "narrow", "role": "Owner", "project": 1, "days": 1});
+    let narrow = server.made("/api/v1/tokens", own, new);
+    let token = narrow["token"].as_str().expect("a token");
+    let listed = server.json("GET", "/api/v1/tokens", own, Value::Null).1;
+    assert!(!listed.to_string().contains(token), "{listed}");
+    let get = |path: &str, token: &str| server.json("GET", path, token, Value::Null);
+    assert_eq!(get("/api/v1/projects/1", token).0, 200);
+    assert_eq!(
+        get(&format!("/api/v1/projects/{}", second["id"]), token).0,
+        404
+    );
+    let third = json!({"name": "third"});
+    assert_eq!(server.json("POST", "/api/v1/projects", token, third).0, 403);
+    let more = json!({"name": "more", "role": "Viewer", "project": 1, "days": 1});
+    let (status, _) = server.json("POST", "/api/v1/tokens", token, more);
+    assert_eq!(status, 403, "a token made a token");
+    let path = format!("/api/v1/tokens/{}", narrow["id"]);
+    assert_eq!(server.json("DELETE", &path, own, Value::Null).0, 204);
+    assert_eq!(get("/api/v1/projects/1", token).0, 401);
+    // nothing in the data folder but the token file knows a token
+    let database = std::fs::read(server.folder.path().join("center.db")).expect("database");
+    let wal = std::fs::read(server.folder.path().join("center.db-wal")).unwrap_or_default();
+    for secret in [token, own] {
+        for bytes in [&database, &wal] {
+            let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+            assert!(!found, "a token in the database");
+        }
+    }
+}
+
+#[test]
+fn the_token_file_is_for_its_user_alone_and_ends_with_the_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    let file = server.folder.path().join("token");
+    let mode = std::fs::metadata(&file)
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = Server::start();
+    let (status, _) = again.json("GET", "/api/v1/projects", &server.token, Value::Null);
+    assert_eq!(status, 401, "a token of another run");
+}
+
+impl Server {
+    /// An account by the sign-up itself, without its page; its id.
+    fn made_account(&self, secret: &str, name: &str, password: &str) -> Result<i64, String> {
+        let access = self.service_access();
+        let made = access.sign_up(Some(secret), name, password, now());
+        let made = self.runtime.block_on(made);
+        made.map(|m| m.account)
+            .map_err(|p| p.error.name().to_owned())
+    }
+
+    fn service_access(&self) -> sota_center::access::Access {
+        sota_center::access::Access::over(&self.service)
+    }
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("after 1970").as_millis() as i64
+}
+
+#[test]
+fn a_set_up_link_works_once_and_a_log_in_is_limited() {
+    let server = Server::start();
+    let link = server.set_up.clone().expect("a link");
+    let secret = link.split_once("invitation=").expect("a secret").1;
+    for (name, password, wanted) in [
+        ("ada", "short", "PasswordUnfit"),
+        ("", "correct horse", "NameEmpty"),
+    ] {
+        let made = server.made_account(secret, name, password);
+        assert_eq!(made, Err(wanted.to_owned()));
+    }
+    let made = server.made_account(secret, "Ada@Example.org", "correct horse");
+    assert_eq!(made, Ok(1));
+    let again = server.made_account(secret, "eve", "correct horse");
+    assert_eq!(again, Err("InvitationSpent".to_owned()));
+    let access = server.service_access();
+    let address = "10.0.0.1".parse().expect("address");
+    let log_in = |name: &str, password: &str| {
+        let made = access.log_in(name, password, address, now());
+        let made = server.runtime.block_on(made);
+        made.map(|m| m.secret).map_err(|p| p.error.name())
+    };
+    let session = log_in("ada@example.ORG", "correct horse").expect("logged in");
+    let by = |session: &str, at| {
+        let found = access.by_session(session, at);
+        server.runtime.block_on(found).expect("asked").is_some()
+    };
+    assert!(by(&session, now()));
+    assert!(!by(&session, now() + 12 * 3_600_000), "it ends");
+    assert!(!by("invented", now()));
+    server
+        .runtime
+        .block_on(access.log_out(&session))
+        .expect("out");
+    assert!(!by(&session, now()));
+    for _ in 0..10 {
+        assert_eq!(
+            log_in("ada@example.org", "wrong horse"),
+            Err("LogInRefused")
+        );
+    }
+    let right = log_in("ada@example.org", "correct horse");
+    assert_eq!(right.err(), Some("LogInTooOften"), "even when it is right");
+    assert_eq!(log_in("nobody", "wrong horse"), Err("LogInRefused"));
+}
+
+#[test]
+fn sign_up_is_closed_unless_it_was_opened() {
+    let sign_up = |open: bool, first: bool| {
+        let server = Server::start();
+        let access = server.service_access().with_open_sign_up(open);
+        if first {
+            let link = server.set_up.clone().expect("a link");
+            let secret = link.split_once("invitation=").expect("a secret").1;
+            server
+                .made_account(secret, "ada", "correct horse")
+                .expect("made");
+        }
+        let made = access.sign_up(None, "bob", "correct horse", now());
+        server
+            .runtime
+            .block_on(made)
+            .map_err(|p| p.error.name())
+            .map(|m| m.account)
+    };
+    assert_eq!(sign_up(false, true), Err("InvitationSpent"));
+    assert_eq!(
+        sign_up(true, false),
+        Err("InvitationSpent"),
+        "the first account is the set-up's"
+    );
+    assert!(sign_up(true, true).is_ok_and(|account| account != 1));
+}
