@@ -319,7 +319,8 @@ fn metrics_are_those_of_the_store() {
     server.device("d2");
     let id = server.made("/api/v1/plans", plan(package));
     server.post(&format!("/api/v1/plans/{id}/activate"), json!({}));
-    let mut answer = ureq::get(server.url("/metrics")).call().expect("answered");
+    let asked = ureq::get(server.url("/metrics")).header("authorization", &server.token);
+    let mut answer = asked.call().expect("answered");
     let kind = answer.headers()["content-type"].to_str().expect("text");
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     let text = answer.body_mut().read_to_string().expect("text");
