@@ -116,6 +116,11 @@ int sota_announce(void)
 	return sota_rs_announce();
 }
 
+int sota_cancel(void)
+{
+	return sota_rs_cancel();
+}
+
 bool sota_get_status(struct sota_status *status)
 {
 	return sota_rs_status(status);

@@ -140,6 +140,13 @@ int sota_rewind(uint32_t offset);
 /** @brief Raises 10701, and 10703 when a piece is there, once more: for an MCU that has restarted. */
 int sota_announce(void);
 
+/**
+ * @brief Gives the upgrade up: a plan that waits for its answer is refused, one that was confirmed has failed; the
+ * Center hears it with reason 1 (RefusedByHost). Refused with 23 once the image is being written (state 9), with 203
+ * when there is no upgrade.
+ */
+int sota_cancel(void);
+
 /** @brief The upgrade at a glance. @return false when the component does not run. */
 bool sota_get_status(struct sota_status *status);
 
