@@ -22,14 +22,18 @@ static uint32_t kept;
 static void keep(const struct sota_logged *event)
 {
 	k_spinlock_key_t key = k_spin_lock(&lock);
+	struct sota_logged *newest = &ring[(kept - 1) % ARRAY_SIZE(ring)];
 
-	/* 10702 comes every few seconds: the newest one stands for all of them, or there would be nothing else. */
-	if (event->code == SOTA_EVENT_DOWNLOADING && kept > 0 &&
-	    ring[(kept - 1) % ARRAY_SIZE(ring)].code == SOTA_EVENT_DOWNLOADING) {
-		kept--;
+	/* 10702 comes every few seconds, others when the MCU asks again: the newest one stands for all of them, or there
+	 * would be nothing else.
+	 */
+	if (kept > 0 && event->type == newest->type && event->code == newest->code &&
+	    event->reason == newest->reason) {
+		*newest = *event;
+	} else {
+		ring[kept % ARRAY_SIZE(ring)] = *event;
+		kept++;
 	}
-	ring[kept % ARRAY_SIZE(ring)] = *event;
-	kept++;
 	k_spin_unlock(&lock, key);
 }
 
