@@ -159,12 +159,12 @@ void sota_error_name(uint16_t error, char *name, size_t size);
 /**
  * @brief Battery in %, 0..100; negative: not known.
  *
- * A product with a battery defines it. The default reads the sensor that the devicetree names as `sota,battery`.
- * Called often, from the threads engine and cloud: must not wait.
+ * A product with a battery defines it, or sets CONFIG_SOTA_READINGS: then the default gives what the fuel gauge or sensor
+ * that the devicetree names as `sota,battery` said last. Called often, from the threads engine and cloud: must not wait.
  */
 int sota_battery_percent(void);
 
-/** @brief RSRP in dBm, below 0; 0 or more: not known. A product with a modem defines it. As above. */
+/** @brief RSRP in dBm, below 0; 0 or more: not known. As above; CONFIG_SOTA_READINGS asks the modem `sota,modem`. */
 int sota_rsrp_dbm(void);
 
 #ifdef __cplusplus
