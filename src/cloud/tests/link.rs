@@ -50,6 +50,7 @@ fn a_network_that_is_back_ends_the_wait_for_a_time_out() {
     assert!(w.sent.is_empty(), "ACK_TIMEOUT is not over");
     w.cloud.on_network();
     w.pass(1);
+    assert_eq!(w.sent.len(), 1, "at once");
     assert_eq!(w.next(), register, "the same message once more");
     w.pass(3_000);
     assert!(w.sent.is_empty(), "only once");
