@@ -20,7 +20,7 @@ def test_its_callback_confirms_and_hears_the_success(relay):
     assert world.wait("end of the plan", world.ended) == "upgraded", world.log()
     assert world.booted() == hashlib.sha256(world.package).hexdigest()
     world.wait("the success in the callback", lambda: "sota: 7,10705" in world.module.text())
-    assert 'sota: 7,10700 "STM32","V1_0","V2_0"' in world.module.text()
+    assert 'sota: 7,10700 "STM32","","V2_0"' in world.module.text()
 
 
 def test_it_is_under_40_lines_of_code():

@@ -16,7 +16,7 @@ def test_it_waits_for_the_battery_then_confirms(relay):
     world.start_mcu()
     world.wait("registration with the MCU's version", lambda: world.version() == "V1_0")
     world.activate()
-    world.wait("the plan", lambda: "plan: STM32 V1_0 -> V2_0" in world.module.text())
+    world.wait("the plan", lambda: "plan: STM32 to V2_0" in world.module.text())
     world.wait("the reason", lambda: "not yet: BatteryTooLow" in world.module.text())
     assert "sota: 7,10701" not in world.module.text() and world.ended() is None
     world.module.kill()

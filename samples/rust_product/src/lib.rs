@@ -11,8 +11,8 @@ fn on_event(event: &Event) {
     printkln!("sota: {},{}", event.group(), event.code());
     match event {
         Event::Plan(offer) => {
-            let (component, source, target) = (&offer.component, &offer.source, &offer.target);
-            printkln!("plan: {component} {source} -> {target}");
+            let (component, target) = (&offer.component, &offer.target);
+            printkln!("plan: {component} to {target}");
         }
         Event::UpdateFail(reason) => printkln!("failed: {}", reason.name()),
         _ => {}
