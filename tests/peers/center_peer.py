@@ -32,7 +32,7 @@ class Center:
              "--listen-coap", f"127.0.0.1:{self.coap_port}", *arguments],
             stdout=subprocess.DEVNULL,
         )
-        self.rest = Rest(self.base)
+        self.rest = Rest(self.base, self.process)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -57,8 +57,10 @@ class Center:
 
 
 class Rest:
-    def __init__(self, base):
-        self.base = base
+    """REST of a Center; with its process an answer that never comes says whether the Center lives."""
+
+    def __init__(self, base, process=None):
+        self.base, self.process = base, process
 
     def call(self, method, path, body=None, content_type="application/json"):
         request = urllib.request.Request(self.base + path, data=body, method=method)
@@ -69,6 +71,12 @@ class Rest:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise SystemExit(f"FAILED: {method} {path}: {error.code} {error.read().decode()}") from None
+        except ConnectionError as error:
+            # Its end may be a moment behind the connection's.
+            time.sleep(1)
+            status = self.process and self.process.poll()
+            lives = "lives" if status is None else f"has ended with {status}"
+            raise ConnectionError(f"{method} {path}: {error!r}; the Center {lives}") from None
 
     def get(self, path):
         return self.call("GET", path)

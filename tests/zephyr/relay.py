@@ -78,9 +78,13 @@ class Wire:
         """To the pseudo-terminal of a module that has just started."""
         fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(fd)
-        old, self.module_side = self.module_side, fd
-        if old is not None:
-            os.close(old)
+        if self.module_side is None:
+            self.module_side = fd
+            return
+        # In the old one's place: were that closed, the thread could read what its number stands for next, the answer
+        # of the Center for one.
+        os.dup2(fd, self.module_side)
+        os.close(fd)
 
     def without_confirmation(self, data):
         if self.mcu_confirms:
