@@ -217,6 +217,9 @@ pub enum Command {
     Rewind(u32),
     /// 10701 (and in state 8 also 10703) again: `AT+QIOTOTARD=?`.
     Announce,
+    /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
+    /// once the image is being written.
+    Cancel,
 }
 
 /// The engine's answer to a [`Command`].

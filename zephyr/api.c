@@ -8,14 +8,11 @@
 #include <zephyr/kernel.h>
 #include <zephyr/init.h>
 
-#ifdef CONFIG_SENSOR
-#include <zephyr/drivers/sensor.h>
-#endif
-
+#include "readings.h"
 #include "shim.h"
 
 K_THREAD_STACK_DEFINE(dispatcher_stack, CONFIG_SOTA_DISPATCHER_STACK_SIZE);
-static struct k_work_q dispatcher;
+struct k_work_q sota_dispatcher;
 static struct k_work events;
 static struct k_spinlock callback_lock;
 static sota_callback_t callback;
@@ -48,7 +45,7 @@ static void deliver(struct k_work *work)
 
 void sota_dispatch(void)
 {
-	(void)k_work_submit_to_queue(&dispatcher, &events);
+	(void)k_work_submit_to_queue(&sota_dispatcher, &events);
 }
 
 static int start_dispatcher(void)
@@ -56,8 +53,8 @@ static int start_dispatcher(void)
 	const struct k_work_queue_config config = {.name = "sota_dispatcher"};
 
 	k_work_init(&events, deliver);
-	k_work_queue_init(&dispatcher);
-	k_work_queue_start(&dispatcher, dispatcher_stack, K_THREAD_STACK_SIZEOF(dispatcher_stack),
+	k_work_queue_init(&sota_dispatcher);
+	k_work_queue_start(&sota_dispatcher, dispatcher_stack, K_THREAD_STACK_SIZEOF(dispatcher_stack),
 			   CONFIG_SOTA_DISPATCHER_PRIORITY, &config);
 	return 0;
 }
@@ -116,6 +113,11 @@ int sota_announce(void)
 	return sota_rs_announce();
 }
 
+int sota_cancel(void)
+{
+	return sota_rs_cancel();
+}
+
 bool sota_get_status(struct sota_status *status)
 {
 	return sota_rs_status(status);
@@ -138,18 +140,22 @@ void sota_error_name(uint16_t error, char *name, size_t size)
 
 __weak int sota_battery_percent(void)
 {
-#if defined(CONFIG_SENSOR) && DT_HAS_CHOSEN(sota_battery)
-	static const struct device *const sensor = DEVICE_DT_GET(DT_CHOSEN(sota_battery));
-	struct sensor_value value;
-
-	if (device_is_ready(sensor) && sensor_sample_fetch(sensor) == 0 &&
-	    sensor_channel_get(sensor, SENSOR_CHAN_GAUGE_STATE_OF_CHARGE, &value) == 0) {
-		return value.val1;
-	}
-#endif
-#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
+#if defined(CONFIG_SOTA_READINGS) && DT_HAS_CHOSEN(sota_battery)
+	return sota_readings_battery();
+#elif defined(CONFIG_SOTA_NATIVE_SIM_OPTIONS)
 	return sota_native_battery();
 #else
 	return -1;
+#endif
+}
+
+__weak int sota_rsrp_dbm(void)
+{
+#if defined(CONFIG_SOTA_READINGS) && DT_HAS_CHOSEN(sota_modem)
+	return sota_readings_rsrp();
+#elif defined(CONFIG_SOTA_NATIVE_SIM_OPTIONS)
+	return sota_native_rsrp();
+#else
+	return 0;
 #endif
 }

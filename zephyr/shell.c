@@ -10,6 +10,7 @@
 #include <zephyr/kernel.h>
 #include <zephyr/shell/shell.h>
 
+#include "event_log.h"
 #include "shim.h"
 
 static const char *state_name(uint8_t state)
@@ -90,6 +91,74 @@ static int cmd_refuse(const struct shell *sh, size_t argc, char **argv)
 	return result(sh, sota_action(SOTA_REFUSE));
 }
 
+static int cmd_cancel(const struct shell *sh, size_t argc, char **argv)
+{
+	ARG_UNUSED(argc);
+	ARG_UNUSED(argv);
+	return result(sh, sota_cancel());
+}
+
+/* What an event means to a person. */
+static void print_event(const struct shell *sh, const struct sota_logged *event)
+{
+	uint32_t s = event->uptime_s;
+	char name[32];
+
+	shell_fprintf(sh, SHELL_NORMAL, "%4u:%02u:%02u  ", s / 3600, s / 60 % 60, s % 60);
+	if (event->type != SOTA_EVENT_UPGRADE) {
+		static const char *const doors[] = {"?", "authentication", "access", "subscription", "?", "?", "logout"};
+
+		shell_print(sh, "%s %s (%u)", doors[event->type < ARRAY_SIZE(doors) ? event->type : 0],
+			    event->code == 10200 ? "ok" : "failed", event->code);
+		return;
+	}
+	switch (event->code) {
+	case SOTA_EVENT_PLAN:
+		shell_print(sh, "a plan waits for confirm or refuse");
+		break;
+	case SOTA_EVENT_DOWNLOAD_START:
+		shell_print(sh, "download starts: %u bytes", event->bytes);
+		break;
+	case SOTA_EVENT_DOWNLOADING:
+		shell_print(sh, "downloading: %u bytes are here", event->bytes);
+		break;
+	case SOTA_EVENT_DOWNLOADED:
+		shell_print(sh, "a piece can be read: %u bytes are here", event->bytes);
+		break;
+	case SOTA_EVENT_UPDATING:
+		shell_print(sh, "the new image is being installed");
+		break;
+	case SOTA_EVENT_SUCCESS:
+		shell_print(sh, "success");
+		break;
+	case SOTA_EVENT_FAILURE:
+		sota_error_name(event->reason, name, sizeof(name));
+		shell_print(sh, "failure: %u %s", event->reason, name);
+		break;
+	default:
+		shell_print(sh, "%u,%u", event->type, event->code);
+		break;
+	}
+}
+
+static int cmd_log(const struct shell *sh, size_t argc, char **argv)
+{
+	struct sota_logged event;
+	uint32_t now = k_uptime_seconds();
+
+	ARG_UNUSED(argc);
+	ARG_UNUSED(argv);
+	if (CONFIG_SOTA_EVENT_LOG == 0) {
+		shell_error(sh, "nothing is kept: CONFIG_SOTA_EVENT_LOG");
+		return -ENOTSUP;
+	}
+	for (uint32_t place = 0; sota_event_logged(place, &event); place++) {
+		print_event(sh, &event);
+	}
+	shell_print(sh, "%4u:%02u:%02u  now, since the start", now / 3600, now / 60 % 60, now % 60);
+	return 0;
+}
+
 static int cmd_connect(const struct shell *sh, size_t argc, char **argv)
 {
 	ARG_UNUSED(argc);
@@ -145,6 +214,9 @@ static int cmd_at(const struct shell *sh, size_t argc, char **argv)
 	int error;
 
 	ARG_UNUSED(argc);
+	if (!IS_ENABLED(CONFIG_SOTA_AT)) {
+		return -ENOTSUP;
+	}
 	if (n >= (int)sizeof(line)) {
 		shell_error(sh, "at most 256 bytes");
 		return -EINVAL;
@@ -162,9 +234,11 @@ SHELL_STATIC_SUBCMD_SET_CREATE(
 	SHELL_CMD_ARG(request, NULL, "Ask the Center for a plan; 1: with SHA-256", cmd_request, 1, 1),
 	SHELL_CMD_ARG(confirm, NULL, "Confirm the plan", cmd_confirm, 1, 0),
 	SHELL_CMD_ARG(refuse, NULL, "Refuse the plan", cmd_refuse, 1, 0),
+	SHELL_CMD_ARG(cancel, NULL, "Give the upgrade up", cmd_cancel, 1, 0),
+	SHELL_CMD_ARG(log, NULL, "The last events, with their time", cmd_log, 1, 0),
 	SHELL_CMD_ARG(connect, NULL, "1 register with the Center, 0 leave", cmd_connect, 2, 0),
 	SHELL_CMD_ARG(server, NULL, "Show or set coap://host[:port]", cmd_server, 1, 1),
 	SHELL_CMD_ARG(endpoint, NULL, "Show, or set <product key> <device key>", cmd_endpoint, 1, 2),
-	SHELL_CMD_ARG(at, NULL, "An AT command: sota at AT+QIOTMCUVER?", cmd_at, 2, SHELL_OPT_ARG_RAW),
+	SHELL_COND_CMD_ARG(CONFIG_SOTA_AT, at, NULL, "An AT command: sota at AT+QIOTMCUVER?", cmd_at, 2, SHELL_OPT_ARG_RAW),
 	SHELL_SUBCMD_SET_END);
 SHELL_CMD_REGISTER(sota, &sub_sota, "Firmware over the air", NULL);

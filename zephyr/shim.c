@@ -252,15 +252,6 @@ void sota_shim_reboot(void)
 #endif
 }
 
-__weak int sota_rsrp_dbm(void)
-{
-#ifdef CONFIG_SOTA_NATIVE_SIM_OPTIONS
-	return sota_native_rsrp();
-#else
-	return 0;
-#endif
-}
-
 int32_t sota_shim_battery(void)
 {
 	return sota_battery_percent();

@@ -96,6 +96,7 @@ int32_t sota_rs_request(uint32_t mode);
 int32_t sota_rs_action(uint8_t action);
 int32_t sota_rs_rewind(uint32_t offset);
 int32_t sota_rs_announce(void);
+int32_t sota_rs_cancel(void);
 int32_t sota_rs_read(uint32_t start, uint8_t *to, uint32_t len);
 bool sota_rs_status(struct sota_status *to);
 bool sota_rs_component(uint8_t place, char name[33], char version[65]);

@@ -140,6 +140,13 @@ int sota_rewind(uint32_t offset);
 /** @brief Raises 10701, and 10703 when a piece is there, once more: for an MCU that has restarted. */
 int sota_announce(void);
 
+/**
+ * @brief Gives the upgrade up: a plan that waits for its answer is refused, one that was confirmed has failed; the
+ * Center hears it with reason 1 (RefusedByHost). Refused with 23 once the image is being written (state 9), with 203
+ * when there is no upgrade.
+ */
+int sota_cancel(void);
+
 /** @brief The upgrade at a glance. @return false when the component does not run. */
 bool sota_get_status(struct sota_status *status);
 
@@ -152,12 +159,12 @@ void sota_error_name(uint16_t error, char *name, size_t size);
 /**
  * @brief Battery in %, 0..100; negative: not known.
  *
- * A product with a battery defines it. The default reads the sensor that the devicetree names as `sota,battery`.
- * Called often, from the threads engine and cloud: must not wait.
+ * A product with a battery defines it, or sets CONFIG_SOTA_READINGS: then the default gives what the fuel gauge or sensor
+ * that the devicetree names as `sota,battery` said last. Called often, from the threads engine and cloud: must not wait.
  */
 int sota_battery_percent(void);
 
-/** @brief RSRP in dBm, below 0; 0 or more: not known. A product with a modem defines it. As above. */
+/** @brief RSRP in dBm, below 0; 0 or more: not known. As above; CONFIG_SOTA_READINGS asks the modem `sota,modem`. */
 int sota_rsrp_dbm(void);
 
 #ifdef __cplusplus

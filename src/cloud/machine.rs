@@ -181,9 +181,15 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         (self.config.queue_mode && !busy).then(|| after(self.traffic, self.config.awake_ms))
     }
 
-    /// The network was away and is back, perhaps with another address: what waits for the end of a pause goes on at
-    /// once, and the server hears of the address.
+    /// The network was away and is back, perhaps with another address: what waits for the end of a pause or of a
+    /// time-out goes on at once, and the server hears of the address.
     pub fn on_network(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.exchange.hurry();
+        }
+        if let Some(get) = &mut self.get {
+            get.exchange.hurry();
+        }
         if !self.registration.is_off() && !self.registration.is_leaving() {
             self.registration.connect();
             self.registration.update_now();

@@ -235,6 +235,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce();
                 Ok(())
             }
+            Command::Cancel => self.host_cancels(flash),
         };
         match done {
             Ok(()) => Reply::Ok,

@@ -499,6 +499,23 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         Ok(())
     }
 
+    /// The host gives up the plan with all its components: 3 before its answer, else 12.
+    pub(super) fn host_cancels<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+        match self.flow.state {
+            State::PlanReceived if self.is_complete() => self.refuse(flash),
+            State::Confirmed
+            | State::DownloadStarts
+            | State::Downloading
+            | State::DownloadError
+            | State::Downloaded => {
+                self.give_up(flash, Reason::RefusedByHost);
+                Ok(())
+            }
+            State::Updating => Err(Reason::UpgradeBusy),
+            _ => Err(Reason::AtNotAllowedNow),
+        }
+    }
+
     /// SetMcuVersion: stores, then runs the version check.
     #[inline(never)]
     pub(super) fn set_version<F: Flash>(

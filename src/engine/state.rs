@@ -183,7 +183,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.queue.view = true;
     }
 
-    /// The flash fails: the upgrade cannot go on.
+    /// The flash fails or the host does not want it any more: the upgrade cannot go on.
     pub(super) fn give_up<F: Flash>(&mut self, flash: &mut F, reason: Reason) {
         match self.flow.active {
             Some(active) => self.finish(flash, active, Err(reason)),

@@ -34,7 +34,7 @@ class Center:
              "--listen-coap", f"127.0.0.1:{self.coap_port}", "--token-file", token_file, *arguments],
             stdout=subprocess.DEVNULL,
         )
-        self.rest = Rest(self.base)
+        self.rest = Rest(self.base, self.process)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -65,8 +65,10 @@ def read(path):
 
 
 class Rest:
-    def __init__(self, base, token=""):
-        self.base, self.token = base, token
+    """REST of a Center; with its process an answer that never comes says whether the Center lives."""
+
+    def __init__(self, base, process=None, token=""):
+        self.base, self.process, self.token = base, process, token
 
     def call(self, method, path, body=None, content_type="application/json"):
         request = urllib.request.Request(self.base + path, data=body, method=method)
@@ -79,6 +81,12 @@ class Rest:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise SystemExit(f"FAILED: {method} {path}: {error.code} {error.read().decode()}") from None
+        except ConnectionError as error:
+            # Its end may be a moment behind the connection's.
+            time.sleep(1)
+            status = self.process and self.process.poll()
+            lives = "lives" if status is None else f"has ended with {status}"
+            raise ConnectionError(f"{method} {path}: {error!r}; the Center {lives}") from None
 
     def get(self, path):
         return self.call("GET", path)
@@ -109,7 +117,7 @@ def main():
     command, base, path = sys.argv[1:]
     if command != "upload":
         raise SystemExit(__doc__)
-    rest = Rest(base, read(os.environ["SOTA_TOKEN_FILE"]))
+    rest = Rest(base, token=read(os.environ["SOTA_TOKEN_FILE"]))
     project = rest.post("/api/v1/projects", {"name": os.path.basename(path)})["id"]
     with open(path, "rb") as file:
         package = rest.upload(file.read(), project=project, name="download", component_type="MCU", target_version="2")

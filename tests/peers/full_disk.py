@@ -115,7 +115,7 @@ def center(sota):
             rest.post("/api/v1/projects", {"name": f"p{number}"})
         # What was acknowledged outlives the process too.
         with Center(sota, data) as peer:
-            rest = Rest(peer.base, peer.token)
+            rest = Rest(peer.base, token=peer.token)
             listed = {p["name"]: p["files"][0]["sha256"] for p in rest.get("/api/v1/packages")}
             check(listed.keys() == {"before", "big"}, f"the packages after the restart: {listed}")
             check(listed["before"] == before["files"][0]["sha256"], "the earlier package changed")

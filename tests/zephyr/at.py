@@ -9,6 +9,40 @@ import time
 import tty
 
 
+class Console:
+    """Zephyr's shell on the console's pseudo-terminal."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def type(self, line, until, seconds=5.0):
+        """What came back up to `until`."""
+        os.write(self.fd, (line + "\n").encode())
+        out, end = b"", time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.fd], [], [], 0.1)[0]:
+                out += os.read(self.fd, 4096)
+            if until.encode() in out:
+                return out.decode(errors="replace")
+        raise AssertionError(f"{line}: no {until!r} in {out!r}")
+
+
+CONSOLE = r"uart connected to pseudotty: (\S+)"
+
+
+def open_pty(read_console, what):
+    """The pseudo-terminal whose name stands in the program's output."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        found = re.search(what, read_console())
+        if found:
+            fd = os.open(found[1], os.O_RDWR | os.O_NOCTTY)
+            tty.setraw(fd)
+            return fd
+        time.sleep(0.02)
+    raise AssertionError("the module does not start: " + read_console())
+
+
 class AtModule:
     """A native_sim program and the MCU's end of its UART."""
 
@@ -20,15 +54,7 @@ class AtModule:
         self.fd = self.open(r"uart_1 connected to pseudotty: (\S+)")
 
     def open(self, what):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            found = re.search(what, self.console.read_text(errors="replace"))
-            if found:
-                fd = os.open(found[1], os.O_RDWR | os.O_NOCTTY)
-                tty.setraw(fd)
-                return fd
-            time.sleep(0.02)
-        raise AssertionError("the module does not start: " + self.console.read_text(errors="replace"))
+        return open_pty(lambda: self.console.read_text(errors="replace"), what)
 
     def kill(self):
         self.process.kill()

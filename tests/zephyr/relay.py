@@ -59,9 +59,13 @@ class Proxy:
 
 
 class Wire:
-    """A UART between the module's pseudo-terminal and one of the MCU's; outlives the module's."""
+    """A UART between the module's pseudo-terminal and one of the MCU's; outlives the module's.
 
-    def __init__(self):
+    With `mcu_confirms` false the MCU's action 1 is answered here and does not reach the module: the product decides.
+    """
+
+    def __init__(self, mcu_confirms=True):
+        self.mcu_confirms, self.begun = mcu_confirms, b""
         self.mcu_side, slave = pty.openpty()
         tty.setraw(slave)
         self.slave = slave
@@ -74,9 +78,21 @@ class Wire:
         """To the pseudo-terminal of a module that has just started."""
         fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(fd)
-        old, self.module_side = self.module_side, fd
-        if old is not None:
-            os.close(old)
+        if self.module_side is None:
+            self.module_side = fd
+            return
+        # In the old one's place: were that closed, the thread could read what its number stands for next, the answer
+        # of the Center for one.
+        os.dup2(fd, self.module_side)
+        os.close(fd)
+
+    def without_confirmation(self, data):
+        if self.mcu_confirms:
+            return data
+        *lines, self.begun = (self.begun + data).split(b"\r")
+        if b"AT+QIOTUPDATE=1" in lines:
+            os.write(self.mcu_side, b"\r\nOK\r\n")
+        return b"".join(line + b"\r" for line in lines if line != b"AT+QIOTUPDATE=1")
 
     def run(self):
         while True:
@@ -89,8 +105,9 @@ class Wire:
                 try:
                     data = os.read(fd, 4096)
                     if fd == self.mcu_side:
+                        data = self.without_confirmation(data)
                         self.to_module += len(data)
-                        if self.module_side is not None:
+                        if self.module_side is not None and data:
                             os.write(self.module_side, data)
                     else:
                         self.to_mcu += len(data)
@@ -140,13 +157,13 @@ class Module:
 class Relay:
     """A whole upgrade. `with` ends every process that it started."""
 
-    def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None):
+    def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None, mcu_confirms=True):
         self.sota, self.folder = sota, folder
         self.package = os.urandom(size)
         self.proxy = Proxy(lose)
         self.center = Center(sota, os.path.join(folder, "center"), "--coap-public", f"127.0.0.1:{self.proxy.port}")
         self.proxy.center = ("127.0.0.1", self.center.coap_port)
-        self.wire = Wire() if mcu else None
+        self.wire = Wire(mcu_confirms) if mcu else None
         self.module = Module(program, folder, f"coap://127.0.0.1:{self.proxy.port}", self.wire, arguments)
         self.mcu = None
         self.mcu_lines = []

@@ -154,6 +154,14 @@ impl Exchange {
         Poll::GiveUp
     }
 
+    /// The way to the peer is open again: what it has not acknowledged goes out at the next [`Exchange::poll`]. The
+    /// wait after the last transmission stays as it is.
+    pub fn hurry(&mut self) {
+        if self.phase == Phase::Sent && self.retransmissions < self.max_retransmit {
+            self.deadline = 0;
+        }
+    }
+
     /// Looks at a message from the peer this exchange was opened with. The caller compares addresses.
     pub fn on_message(&mut self, now: u64, message: &Message<'_>) -> Reaction {
         match message.kind() {
@@ -278,6 +286,27 @@ mod tests {
 
     fn empty(exchange: &mut Exchange, now: u64, bytes: [u8; 4]) -> Reaction {
         exchange.on_message(now, &Message::new_checked(&bytes).unwrap())
+    }
+
+    #[test]
+    fn hurries_what_was_not_acknowledged() {
+        let mut exchange = start();
+        exchange.hurry();
+        assert_eq!(exchange.poll(1_001), Poll::Resend);
+        assert_eq!(exchange.poll(1_002), Poll::Idle, "once");
+        assert_eq!(exchange.deadline(), Some(1_001 + 4_000));
+        // Each counts as a transmission; the wait after the last one is whole.
+        for _ in 0..3 {
+            exchange.hurry();
+            assert_eq!(exchange.poll(2_000), Poll::Resend);
+        }
+        exchange.hurry();
+        assert_eq!(exchange.poll(2_001), Poll::Idle);
+        let mut acked = start();
+        empty(&mut acked, 1_100, ack(MID));
+        let before = acked.deadline();
+        acked.hurry();
+        assert_eq!(acked.deadline(), before);
     }
 
     #[test]

@@ -4,7 +4,7 @@ crate::catalogue! {
     /// Why an upgrade on the module failed, was refused or waits. `AT+SOTAERR?`, `sota_last_error()`,
     /// Plan object resource 15 and the Center's logs give this number.
     Reason {
-        RefusedByHost = 1, "the host application refused the plan", "confirm with action 1 when the device may be upgraded; the Center can retry the device";
+        RefusedByHost = 1, "the host refused the plan, or gave up the upgrade that it had confirmed", "confirm with action 1 when the device may be upgraded; the Center can retry the device";
         ConfirmedButNoDownload = 2, "no download information came after the host confirmed", "check that the plan is still active and the device has network; the Center retries";
         DownloadDidNotStart = 3, "the download did not start in time", "check the network and that the package's address answers; the Center retries";
         TooManyDownloadErrors = 4, "the download failed more than 5 times in a row", "read the errors before this one in the log; retry the device when their cause is gone";

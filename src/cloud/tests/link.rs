@@ -43,6 +43,20 @@ fn advanced_firmware_update_takes_the_place_of_software_management() {
 }
 
 #[test]
+fn a_network_that_is_back_ends_the_wait_for_a_time_out() {
+    let mut w = World::new(config());
+    let register = w.next();
+    w.pass(1_500);
+    assert!(w.sent.is_empty(), "ACK_TIMEOUT is not over");
+    w.cloud.on_network();
+    w.pass(1);
+    assert_eq!(w.sent.len(), 1, "at once");
+    assert_eq!(w.next(), register, "the same message once more");
+    w.pass(3_000);
+    assert!(w.sent.is_empty(), "only once");
+}
+
+#[test]
 fn updates_at_the_location_and_registers_again_on_not_found() {
     let mut w = World::registered(config());
     let update = w.next();

@@ -435,6 +435,42 @@ fn cancel() {
 }
 
 #[test]
+fn the_host_gives_up() {
+    for (state, reply, code) in [
+        (0, Reply::Refused(Reason::AtNotAllowedNow), None),
+        (1, Reply::Ok, None),
+        (2, Reply::Ok, Some(&10706)),
+        (3, Reply::Refused(Reason::AtNotAllowedNow), None),
+        (4, Reply::Ok, Some(&10706)),
+        (5, Reply::Ok, Some(&10706)),
+        (6, Reply::Ok, Some(&10706)),
+        (8, Reply::Ok, Some(&10706)),
+        (18, Reply::Ok, Some(&10706)),
+        (9, Reply::Refused(Reason::UpgradeBusy), None),
+    ] {
+        let mut w = at(Config::default(), state);
+        w.forget();
+        assert_eq!(w.ask(Command::Cancel), reply, "{state}");
+        w.settle();
+        assert_eq!(w.codes().last(), code, "{state}");
+        if reply == Reply::Ok {
+            assert_eq!(w.engine.last_error(), Some(Reason::RefusedByHost));
+            if code.is_some() {
+                assert_eq!(w.last_reason(), Some(Reason::RefusedByHost), "{state}");
+            }
+            assert!(!w.engine.can_take_block());
+            // Once is enough, and the next plan is taken.
+            assert_eq!(
+                w.ask(Command::Cancel),
+                Reply::Refused(Reason::AtNotAllowedNow)
+            );
+            w.offer.plan = "another".try_into().unwrap();
+            assert_eq!(w.offer(), Ok(()));
+        }
+    }
+}
+
+#[test]
 fn offers_and_download_information_that_do_not_fit() {
     let mut w = at(Config::default(), 2);
     w.offer.target = "3".try_into().unwrap();

@@ -10,6 +10,7 @@
 //! | Request | `AT+QIOTOTAREQ=1` | Online |
 //! | Online, 10700 heard once | `AT+QIOTOTARD=?` | 10700 again |
 //! | Online, 10700 heard twice | plan into flash, `AT+QIOTUPDATE=1` | waits for 10701 |
+//! | Online, 10700 heard once, 10701 twice | plan into flash | as confirmed by the module's application |
 //! | Online, package known, no piece | `AT+QIOTOTARD=?` now and then | 10701, 10703 |
 //! | place before the piece | `AT+SOTAREWIND=place` | waits for 10703 |
 //! | place in the piece | `AT+QIOTOTARD=place,n` | flash, again |
@@ -577,10 +578,22 @@ impl<F: NorFlash> Mcu<F> {
                     return Ok(());
                 };
                 let known = self.device.package() == Some(&package);
-                if self.device.pending().is_none() {
+                let pending = self.device.pending().is_some();
+                if !pending && self.plans.newest().is_none() {
                     return Ok(());
                 }
                 if known || self.packages.hear(package.clone()) {
+                    // Confirmed by the module's application: 10700 does not come a second time.
+                    if let Some((target, space)) = self.plans.newest().filter(|_| !pending) {
+                        self.plans.clear();
+                        if space > self.device.slot_size() {
+                            self.packages.clear();
+                            self.error(McuError::SlotTooSmall);
+                            return Ok(());
+                        }
+                        self.device.expect(&target)?;
+                        self.events.push_back(McuEvent::Plan(target));
+                    }
                     self.announced(now, package)?;
                 } else {
                     self.wait_until = now;

@@ -112,6 +112,8 @@ def test_an_mcu_package_that_is_an_image_with_a_trailer(relay):
     world.package = bytes(world.package)
     world.furnish()
     world.module.start()
+    # The flash file is there when the partitions are open.
+    world.wait("start", lambda: "sota,journal" in world.module.text())
     flash = Flash(pathlib.Path(world.folder, "flash.bin"))
     before = flash.read(SLOT0, SIZE)
     world.start_mcu()

@@ -171,6 +171,12 @@ extern "C" fn sota_rs_announce() -> i32 {
     number(calls::command(Command::Announce))
 }
 
+/// The host gives the upgrade up.
+#[unsafe(no_mangle)]
+extern "C" fn sota_rs_cancel() -> i32 {
+    number(calls::command(Command::Cancel))
+}
+
 /// DataRead: bytes read, or the negative number of a reason.
 ///
 /// # Safety

@@ -152,7 +152,7 @@ impl EngineLoop {
             let Some(event) = self.engine.next_event() else {
                 return;
             };
-            tell(&event);
+            self.tell(&event);
             if app {
                 let _ = TO_APP.try_send(event.clone());
             }
@@ -161,11 +161,15 @@ impl EngineLoop {
             }
         }
     }
-}
 
-fn tell(event: &Event) {
-    log::info!("event {},{}", event.group(), event.code());
-    if let Event::UpdateFail(reason) = event {
-        log::warn!("{} {}", reason.number(), reason.name());
+    /// For the log, and for the person at the shell.
+    fn tell(&self, event: &Event) {
+        let (progress, length) = self.engine.progress();
+        let (reason, bytes) = match event {
+            Event::UpdateFail(reason) => (reason.number(), progress),
+            Event::DownloadStart(_) => (0, length),
+            _ => (0, progress),
+        };
+        sys::event(event.group(), event.code(), reason, bytes);
     }
 }

@@ -53,6 +53,7 @@ unsafe extern "C" {
     fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
     fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
+    safe fn sota_shim_event(kind: u8, code: u16, reason: u16, bytes: u32);
     fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
     safe fn sota_shim_kconfig() -> &'static Kconfig;
 }
@@ -202,6 +203,11 @@ pub(crate) fn uart_write(from: &[u8]) -> usize {
 pub(crate) fn log(level: u8, text: &str) {
     // SAFETY: reads `len` bytes of a string of that length.
     unsafe { sota_shim_log(level, text.as_ptr(), text.len() as u32) }
+}
+
+/// An event for the log; `reason` 0: none.
+pub(crate) fn event(kind: u8, code: u16, reason: u16, bytes: u32) {
+    sota_shim_event(kind, code, reason, bytes);
 }
 
 /// Keeps a setting; an empty value deletes it.

@@ -13,6 +13,8 @@ struct Script {
     /// 0, 1, 8 or 9.
     state: u8,
     version: String,
+    /// The module's application confirms each plan at once.
+    confirms: bool,
     /// The digests announced are those of the image with this many bytes changed.
     wrong: bool,
     events: VecDeque<Event>,
@@ -28,6 +30,7 @@ impl Script {
             start: 0,
             state: 0,
             version: String::new(),
+            confirms: false,
             wrong: false,
             events: VecDeque::new(),
         }
@@ -91,6 +94,10 @@ impl Script {
                     use_space: self.length(),
                     ..Offer::default()
                 }));
+                if self.confirms {
+                    (self.state, self.start) = (8, 0);
+                    self.announce();
+                }
             }
             Command::Request(_) => {}
             Command::Announce if self.state == 8 => self.announce(),
@@ -315,6 +322,17 @@ fn without_auto_confirm_the_host_decides() {
     world.mcu.confirm(true);
     assert!(world.run("2_0_0", 20_000, whole, whole));
     assert!(world.holds_the_image());
+}
+
+#[test]
+fn the_modules_application_confirms_before_the_mcu_does() {
+    let mut script = Script::new(image(3_001, 67), "1_0_0", "2_0_0", 900);
+    script.confirms = true;
+    let mut world = World::new(script, config(), Ram::new());
+    assert!(world.run("2_0_0", 20_000, whole, whole));
+    assert!(world.holds_the_image());
+    assert!(!world.events.contains(&McuEvent::Answered(true)));
+    assert_eq!(world.mcu.status().error, None);
 }
 
 #[test]
