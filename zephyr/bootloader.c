@@ -4,12 +4,14 @@
  *
  * The module's own firmware by MCUboot; staging is MCUboot's secondary slot.
  *
- *  0      page                                   limit        end of the slot
- *  | kept |  what the component stages             |  trailer  |
+ *  0       header  header + page                        limit        end of the slot
+ *  | spare | kept  |  what the component stages           |  trailer  |
  *
- * What is staged starts after the first page and ends before MCUboot's trailer, and both are erased when nothing is on
- * trial: whatever an MCU's package is, even an MCUboot image with a trailer of its own, MCUboot finds neither a header
- * nor a trailer. A package of the module itself is moved down by one page when all of it is verified, then marked.
+ * `header` is where MCUboot looks for an image: 0, or with swap using offset, its default, after a spare page. What is
+ * staged starts one page behind it and ends before MCUboot's trailer; before and behind it the slot is erased when
+ * nothing is on trial: whatever an MCU's package is, even an MCUboot image with a trailer of its own, MCUboot finds
+ * neither a header nor a trailer. A package of the module itself is moved down by one page when all of it is verified,
+ * then marked.
  *
  * | power goes while | MCUboot finds | the module tells |
  * |---|---|---|
@@ -40,6 +42,7 @@ BUILD_ASSERT(DT_SAME_NODE(DT_CHOSEN(sota_staging), SLOT),
 #define CHUNK 128
 
 static uint32_t page_size;
+static uint32_t header;
 static uint32_t limit;
 static bool on_trial;
 
@@ -75,7 +78,7 @@ static int make_blank(const struct flash_area *area, uint32_t at, uint32_t len)
 
 static int hide_from_mcuboot(const struct flash_area *area)
 {
-	int error = make_blank(area, 0, page_size);
+	int error = make_blank(area, 0, header + page_size);
 
 	return error != 0 ? error : make_blank(area, limit, area->fa_size - limit);
 }
@@ -85,15 +88,16 @@ bool sota_bootloader_window(const struct flash_area *area, uint32_t page, uint32
 	ssize_t trailer = boot_get_trailer_status_offset(area->fa_size);
 
 	page_size = page;
+	header = IS_ENABLED(CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET) ? page : 0;
 	limit = trailer < 0 ? 0 : ROUND_DOWN((uint32_t)trailer, page);
-	if (limit < 2 * page) {
+	if (limit < header + 2 * page) {
 		return false;
 	}
-	*from = page;
-	*size = limit - page;
+	*from = header + page;
+	*size = limit - *from;
 	on_trial = mcuboot_swap_type() == BOOT_SWAP_TYPE_REVERT;
 	if (!on_trial && hide_from_mcuboot(area) != 0) {
-		LOG_ERR("sota,staging: first page and trailer cannot be erased");
+		LOG_ERR("sota,staging: first pages and trailer cannot be erased");
 		return false;
 	}
 	return true;
@@ -102,7 +106,7 @@ bool sota_bootloader_window(const struct flash_area *area, uint32_t page, uint32
 uint32_t sota_shim_firmware_slot(void)
 {
 	/* What is staged in the window has room in the slot, moved down by one page. */
-	return limit > page_size ? limit - page_size : 0;
+	return limit > header + page_size ? limit - header - page_size : 0;
 }
 
 /* One page down, page by page; the page that an image ends in is moved whole. */
@@ -111,7 +115,7 @@ static int move_down(const struct flash_area *area, uint32_t length)
 	uint8_t bytes[CHUNK];
 	int error = 0;
 
-	for (uint32_t at = 0; at < length && error == 0; at += page_size) {
+	for (uint32_t at = header; at < header + length && error == 0; at += page_size) {
 		error = flash_area_flatten(area, at, page_size);
 		for (uint32_t done = 0; done < page_size && error == 0; done += sizeof(bytes)) {
 			error = flash_area_read(area, at + page_size + done, bytes, sizeof(bytes));
@@ -133,7 +137,7 @@ void sota_shim_boot_trial(uint32_t length)
 		LOG_ERR("slot: %d", error);
 		return;
 	}
-	(void)flash_area_read(area, page_size, &magic, sizeof(magic));
+	(void)flash_area_read(area, header + page_size, &magic, sizeof(magic));
 	if (sys_le32_to_cpu(magic) != IMAGE_MAGIC || flash_area_erased_val(area) != 0xff) {
 		LOG_ERR("the package is no MCUboot image");
 		return;

@@ -19,6 +19,8 @@ RING_BUF_DECLARE(tx, CONFIG_SOTA_UART_TX_BYTES);
 static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(sota_mcu_uart));
 /* The buffer was full: the line waits (with flow control), until some of it was read. */
 static bool paused;
+/* There is something to send, or it was not yet seen that there is nothing more. */
+static bool sending;
 
 static void receive(void)
 {
@@ -43,6 +45,7 @@ static void transmit(void)
 
 	(void)ring_buf_get_finish(&tx, MAX(n, 0));
 	if (waiting == 0) {
+		sending = false;
 		uart_irq_tx_disable(uart);
 	}
 }
@@ -51,12 +54,19 @@ static void on_interrupt(const struct device *device, void *user)
 {
 	ARG_UNUSED(device);
 	ARG_UNUSED(user);
+	/* Some drivers call an interrupt pending, or a direction ready, that is switched off: only what is wanted counts. */
 	while (uart_irq_update(uart) > 0 && uart_irq_is_pending(uart) > 0) {
-		if (uart_irq_rx_ready(uart) > 0) {
+		bool in = !paused && uart_irq_rx_ready(uart) > 0;
+		bool out = sending && uart_irq_tx_ready(uart) > 0;
+
+		if (in) {
 			receive();
 		}
-		if (uart_irq_tx_ready(uart) > 0) {
+		if (out) {
 			transmit();
+		}
+		if (!in && !out) {
+			break;
 		}
 	}
 	sota_shim_wake(SOTA_BRIDGE);
@@ -217,6 +227,7 @@ uint32_t sota_shim_uart_write(const uint8_t *from, uint32_t len)
 #endif
 	key = irq_lock();
 	len = ring_buf_put(&tx, from, len);
+	sending = sending || len > 0;
 	irq_unlock(key);
 	if (len > 0) {
 		uart_irq_tx_enable(uart);

@@ -93,10 +93,17 @@ pub struct Engine<const BLOCK: usize> {
 const _: () = assert!(core::mem::size_of::<Engine<512>>() <= 3072);
 
 impl<const BLOCK: usize> Engine<BLOCK> {
-    /// Loads the journal and goes on as the table of restarts says.
-    #[inline(never)]
+    /// [`new`](Self::new) and [`open`](Self::open) at once.
     pub fn start<F: Flash>(config: Config, now: Millis, flash: &mut F) -> Self {
-        let mut engine = Engine {
+        let mut engine = Self::new(config, now);
+        engine.open(flash);
+        engine
+    }
+
+    /// An engine that knows nothing yet: [`open`](Self::open) comes before everything else. Apart, so that a port can have
+    /// the engine in its place, and not on the stack, when the journal is read.
+    pub fn new(config: Config, now: Millis) -> Self {
+        Engine {
             config,
             journal: None,
             versions: Versions::default(),
@@ -120,19 +127,23 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             trial: false,
             rejudge: false,
             now,
-        };
-        engine.queue.view = true;
+        }
+    }
+
+    /// Reads the journal and goes on as the table of restarts says.
+    #[inline(never)]
+    pub fn open<F: Flash>(&mut self, flash: &mut F) {
+        self.queue.view = true;
         match Journal::open(flash.journal()) {
             Ok((journal, found)) => {
-                engine.journal = Some(journal);
+                self.journal = Some(journal);
                 if found == Found::OtherFormat {
-                    engine.last_error = Some(Reason::JournalVersion);
+                    self.last_error = Some(Reason::JournalVersion);
                 }
             }
-            Err(reason) => engine.last_error = Some(reason),
+            Err(reason) => self.last_error = Some(reason),
         }
-        engine.restart(flash);
-        engine
+        self.restart(flash);
     }
 
     /// A message of cloud. Blocks only while [`can_take_block`](Self::can_take_block).

@@ -18,6 +18,22 @@ static ENGINE: StaticCell<EngineLoop> = StaticCell::new();
 static CLOUD: StaticCell<CloudLoop> = StaticCell::new();
 static BRIDGE: StaticCell<BridgeLoop> = StaticCell::new();
 
+// Apart from the loops: the stack that making a machine takes (it is made there and then moved) is free when it runs.
+#[inline(never)]
+fn engine() -> &'static mut EngineLoop {
+    ENGINE.init_with(EngineLoop::new)
+}
+
+#[inline(never)]
+fn cloud() -> &'static mut CloudLoop {
+    CLOUD.init_with(CloudLoop::new)
+}
+
+#[inline(never)]
+fn bridge() -> &'static mut BridgeLoop {
+    BRIDGE.init_with(BridgeLoop::new)
+}
+
 /// Before everything else; the shim then loads the settings and starts the threads.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_init() {
@@ -30,19 +46,19 @@ extern "C" fn sota_rs_init() {
 /// Entry of the thread `engine`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_engine() {
-    ENGINE.init_with(EngineLoop::new).run()
+    engine().run()
 }
 
 /// Entry of the thread `cloud`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_cloud() {
-    CLOUD.init_with(CloudLoop::new).run()
+    cloud().run()
 }
 
 /// Entry of the thread `bridge`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_bridge() {
-    BRIDGE.init_with(BridgeLoop::new).run()
+    bridge().run()
 }
 
 /// A kept setting; `key` as in `setting_keys` of the shim.

@@ -22,18 +22,18 @@ pub(crate) struct EngineLoop {
 impl EngineLoop {
     pub(crate) fn new() -> Self {
         // The slot's size is known when staging is open.
-        let mut flash = Partitions::open();
+        let flash = Partitions::open();
         let mut config = config::engine();
         config.firmware_slot = Bootloader { length: 0 }.slot_size();
-        let engine = Engine::start(config, sys::now(), &mut flash);
         EngineLoop {
-            engine,
+            engine: Engine::new(config, sys::now()),
             flash,
             readings: Readings::default(),
         }
     }
 
     pub(crate) fn run(&mut self) -> ! {
+        self.engine.open(&mut self.flash);
         if let Some(reason) = self.engine.last_error() {
             log::warn!("journal: {}", reason.name());
         }

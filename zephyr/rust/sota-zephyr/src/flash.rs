@@ -12,7 +12,7 @@ use embedded_storage::nor_flash::{
 use sota::platform::Flash;
 
 /// One partition.
-pub(crate) struct Partition<const PAGE: usize, const WRITE: usize> {
+pub struct Partition<const PAGE: usize, const WRITE: usize> {
     id: u8,
     size: u32,
     /// 0, or all bits where an erased byte reads as 0: the component knows 0xFF only.
@@ -50,7 +50,7 @@ impl<const PAGE: usize, const WRITE: usize> Partition<PAGE, WRITE> {
 
 /// Why an operation was not done.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Failed(NorFlashErrorKind);
+pub struct Failed(NorFlashErrorKind);
 
 impl From<NorFlashErrorKind> for Failed {
     fn from(kind: NorFlashErrorKind) -> Self {
@@ -113,13 +113,14 @@ type Journal =
     Partition<{ number(env!("SOTA_JOURNAL_PAGE")) }, { number(env!("SOTA_JOURNAL_WRITE")) }>;
 
 /// `sota,staging` and `sota,journal`.
-pub(crate) struct Partitions {
+pub struct Partitions {
     staging: Staging,
     journal: Journal,
 }
 
 impl Partitions {
-    pub(crate) fn open() -> Self {
+    /// As the flash map has them; the shim logs what cannot be used.
+    pub fn open() -> Self {
         Partitions {
             staging: Staging::open(0),
             journal: Journal::open(1),

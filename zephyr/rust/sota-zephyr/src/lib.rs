@@ -24,10 +24,12 @@ mod cloud_loop;
 mod config;
 mod engine_loop;
 mod firmware;
-mod flash;
+pub mod flash;
 mod logger;
 pub mod product;
 mod sys;
 
+pub use sota;
+
 /// Greatest block in bytes (`CONFIG_SOTA_BLOCK_SIZE`).
-const BLOCK: usize = config::number(env!("SOTA_BLOCK"));
+pub const BLOCK: usize = config::number(env!("SOTA_BLOCK"));
