@@ -96,11 +96,15 @@ fn typed<'a>(value: &RawValue<'a>) -> Option<Value<'a>> {
 
 fn same(a: &RawValue<'_>, b: &RawValue<'_>) -> bool {
     match (a, b) {
+        // Which NaN it is, is not kept.
+        _ if a.as_f64().is_some_and(f64::is_nan) => b.as_f64().is_some_and(f64::is_nan),
         (RawValue::Typed(Value::Float(a)), RawValue::Typed(Value::Float(b))) => {
             a.to_bits() == b.to_bits()
         }
-        // Half and single precision are written as they are read, but for which NaN it is.
-        _ if a.as_f64().is_some_and(f64::is_nan) => b.as_f64().is_some_and(f64::is_nan),
+        // Single precision is written as double.
+        (RawValue::Single(a), RawValue::Typed(Value::Float(b))) => {
+            f64::from(*a).to_bits() == b.to_bits()
+        }
         _ => a == b,
     }
 }

@@ -461,12 +461,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let usable = staging::usable(flash.staging());
         let sane = (1..=usable).contains(&self.flow.piece_size)
             && (self.flow.piece_start..=self.piece_end()).contains(&self.flow.progress);
-        if known && !sane {
+        if !sane && self.flow.state != State::Updating {
             // Another build with less staging, or bytes no build wrote: from 0.
             self.forget_progress();
-            self.flow.info_tag = record::tag(&self.info);
             self.flow.piece_size = self.piece_size(flash);
-            if self.flow.state == State::Downloaded {
+            if known {
+                self.flow.info_tag = record::tag(&self.info);
+            }
+            if known && self.flow.state == State::Downloaded {
                 self.flow.state = State::Downloading;
             }
         }
