@@ -175,25 +175,25 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
     let stranger = Scope::member(2, [], true);
     let elsewhere = Scope::member(1, [(ProjectId(8), Role::Owner)], false);
     for scope in [&stranger, &elsewhere] {
-        assert!(store.projects(&scope).await.expect("read").is_empty());
+        assert!(store.projects(scope).await.expect("read").is_empty());
         assert!(
             store
-                .product_by_key(&scope, "pk")
+                .product_by_key(scope, "pk")
                 .await
                 .expect("read")
                 .is_none()
         );
-        assert!(store.plan(&scope, PlanId(5)).await.expect("read").is_none());
+        assert!(store.plan(scope, PlanId(5)).await.expect("read").is_none());
         assert!(
             store
-                .running_plans(&scope, Some("pk"))
+                .running_plans(scope, Some("pk"))
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .device(&scope, &endpoint)
+                .device(scope, &endpoint)
                 .await
                 .expect("read")
                 .is_none()
@@ -204,27 +204,27 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         };
         assert!(
             store
-                .devices(&scope, "pk", &page)
+                .devices(scope, "pk", &page)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .plan_devices(&scope, PlanId(5), &page)
+                .plan_devices(scope, PlanId(5), &page)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert!(
             store
-                .plans_of_device(&scope, &endpoint)
+                .plans_of_device(scope, &endpoint)
                 .await
                 .expect("read")
                 .is_empty()
         );
         assert_eq!(
-            store.counters(&scope, PlanId(5)).await.expect("read"),
+            store.counters(scope, PlanId(5)).await.expect("read"),
             Counters::default()
         );
         let mine = store
@@ -232,10 +232,10 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
             .await
             .expect("read")
             .expect("there");
-        let change = store.commit(&scope, vec![Change::Plan(mine)]).await;
+        let change = store.commit(scope, vec![Change::Plan(mine)]).await;
         assert!(matches!(change, Err(StoreError::Forbidden)));
         let delete = store
-            .commit(&scope, vec![Change::DeletePlan(PlanId(5), 1)])
+            .commit(scope, vec![Change::DeletePlan(PlanId(5), 1)])
             .await;
         assert!(matches!(delete, Err(StoreError::Forbidden)));
     }
