@@ -207,6 +207,8 @@ pub(crate) fn form(name: &str) -> Vec<u8> {
         ("name", name),
         ("component_type", "MCU"),
         ("target_version", "2"),
+        ("product", ""),
+        ("source_version", ""),
         ("file\"; filename=\"a.bin", "content"),
     ] {
         body +=
