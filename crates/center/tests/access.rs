@@ -212,12 +212,11 @@ fn a_token_is_held_to_its_role_its_project_and_its_end() {
 fn the_token_file_is_for_its_user_alone_and_ends_with_the_run() {
     use std::os::unix::fs::PermissionsExt;
     let server = Server::start();
-    let file = server.folder.path().join("token");
-    let mode = std::fs::metadata(&file)
-        .expect("there")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for name in ["token", "center.db", "center.db-wal"] {
+        let file = server.folder.path().join(name);
+        let there = std::fs::metadata(&file).expect("there");
+        assert_eq!(there.permissions().mode() & 0o777, 0o600, "{name}");
+    }
     let again = Server::start();
     let (status, _) = again.json("GET", "/api/v1/projects", &server.token, Value::Null);
     assert_eq!(status, 401, "a token of another run");
