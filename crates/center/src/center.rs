@@ -111,6 +111,7 @@ impl Center {
         let coap_address = coap.local_addr().map_err(|e| unbound(config.coap, &e))?;
         let blobs = Blobs::open(&config.data.join("packages"))?;
         let file = config.data.join("center.db");
+        private(&file);
         let store = SqliteStore::open(&file).await;
         let store = store.map_err(|e| match e {
             crate::store::StoreError::Full => Problem::from(e),
@@ -300,6 +301,15 @@ fn public_host(url: &str) -> Result<(bool, String), Problem> {
     }
     let host = api::without_port(authority).to_ascii_lowercase();
     Ok((https, host))
+}
+
+/// Makes the database's file, if it is not there, for this user alone: it holds product secrets. SQLite gives the files
+/// beside it the same rights. What fails here fails again when it is opened, and is told then.
+fn private(file: &std::path::Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.append(true).create_new(true).mode(0o600);
+    drop(options.open(file));
 }
 
 /// A new token for programs of the same user, in a file that nobody else can read. It ends with this run.

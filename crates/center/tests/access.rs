@@ -1,210 +1,10 @@
 //! Who may call what: every route, asked by a stranger, by a member of another project, and by a viewer.
 
-use std::net::SocketAddr;
+mod common;
 
+use common::{FORM, Server, form, model, now, plan, product, read};
 use serde_json::{Value, json};
-use sota_center::domain::{Endpoint, Role};
-use sota_center::service::Register;
-use sota_center::store::Scope;
-use sota_center::{Center, Config, Stop};
-
-struct Server {
-    runtime: tokio::runtime::Runtime,
-    task: Option<tokio::task::JoinHandle<()>>,
-    stop: Stop,
-    service: std::sync::Arc<sota_center::service::Service>,
-    address: SocketAddr,
-    set_up: Option<String>,
-    agent: ureq::Agent,
-    /// Of this run's token file.
-    token: String,
-    folder: tempfile::TempDir,
-}
-
-type Answer = ureq::http::Response<ureq::Body>;
-
-impl Server {
-    fn start() -> Server {
-        Server::start_with(|_| {})
-    }
-
-    fn start_with(change: impl FnOnce(&mut Config)) -> Server {
-        let runtime = tokio::runtime::Runtime::new().expect("runtime");
-        let folder = tempfile::tempdir().expect("folder");
-        let mut config = Config::new(folder.path());
-        let file = folder.path().join("token");
-        config.token_file = Some(file.clone());
-        change(&mut config);
-        let center = runtime.block_on(Center::open(config)).expect("opened");
-        let (address, stop) = (center.http_address(), center.stop_handle());
-        let (service, set_up) = (center.service().clone(), center.set_up_link());
-        let set_up = set_up.map(str::to_owned);
-        let task = runtime.spawn(async move { center.serve().await.expect("served") });
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .build()
-            .new_agent();
-        Server {
-            runtime,
-            task: Some(task),
-            stop,
-            service,
-            address,
-            set_up,
-            agent,
-            token: std::fs::read_to_string(file).expect("token"),
-            folder,
-        }
-    }
-
-    /// One request; `token` empty = a stranger.
-    fn call(&self, method: &str, path: &str, token: &str, kind: &str, body: &[u8]) -> Answer {
-        let mut request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        if !body.is_empty() {
-            request = request.header("content-type", kind);
-        }
-        let request = request.body(body.to_vec()).expect("a request");
-        self.agent.run(request).expect("answered")
-    }
-
-    fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
-        let bytes = match &body {
-            Value::Null => Vec::new(),
-            body => body.to_string().into_bytes(),
-        };
-        read(self.call(method, path, token, "application/json", &bytes))
-    }
-
-    fn made(&self, path: &str, token: &str, body: Value) -> Value {
-        let (status, made) = self.json("POST", path, token, body);
-        assert_eq!(status, 201, "{path}: {made}");
-        made
-    }
-
-    /// An account by the Center's own rules, with a role in a project if there is one; a token of it.
-    fn account(&self, name: &str, member: Option<(i64, Role)>, most: Role) -> String {
-        use sota_center::domain::{Account, ApiToken, Membership, ProjectId};
-        use sota_center::store::Change;
-        use std::sync::atomic::{AtomicI64, Ordering};
-        static NEXT: AtomicI64 = AtomicI64::new(1000);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let token = format!("sota_{name}");
-        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(token.as_bytes()));
-        let mut changes = vec![
-            Change::Account(Account {
-                id,
-                name: name.into(),
-                password: "none".into(),
-                created_at: 0,
-                revision: 0,
-            }),
-            Change::Token(ApiToken {
-                id,
-                digest,
-                account: id,
-                name: "test".into(),
-                role: most,
-                project: None,
-                created_at: 0,
-                expires_at: i64::MAX,
-            }),
-        ];
-        changes.extend(member.map(|(project, role)| {
-            Change::Membership(Membership {
-                account: id,
-                project: ProjectId(project),
-                role,
-            })
-        }));
-        let store = self.service.store();
-        let done = store.commit(&Scope::OWNER, changes);
-        self.runtime.block_on(done).expect("stored");
-        token
-    }
-
-    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), device pk:d1.
-    fn furnish(&self) {
-        let own = &self.token;
-        self.made("/api/v1/projects", own, json!({"name": "secret-home"}));
-        self.made("/api/v1/products", own, product(1, "secret-lamp", "pk"));
-        self.made("/api/v1/models", own, model("secret-v1"));
-        let (status, package) = read(self.call(
-            "POST",
-            "/api/v1/packages",
-            own,
-            FORM,
-            &form("secret-package"),
-        ));
-        assert_eq!(status, 201, "{package}");
-        self.made("/api/v1/plans", own, plan("secret-plan"));
-        let request = Register {
-            endpoint: Endpoint::new("pk", "d1"),
-            lifetime_s: 600,
-            ..Register::default()
-        };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.expect("after 1970").as_millis() as i64;
-        let registered = self.service.register(&Scope::OWNER, &request, now);
-        self.runtime.block_on(registered).expect("registered");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(task) = self.task.take() {
-            self.runtime.block_on(task).expect("stopped in order");
-        }
-    }
-}
-
-fn read(mut answer: Answer) -> (u16, Value) {
-    let status = answer.status().as_u16();
-    let text = answer.body_mut().read_to_string().expect("body");
-    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    (status, body)
-}
-
-const FORM: &str = "multipart/form-data; boundary=XX";
-
-fn form(name: &str) -> Vec<u8> {
-    let mut body = String::new();
-    for (field, value) in [
-        ("project", "1"),
-        ("name", name),
-        ("component_type", "MCU"),
-        ("target_version", "2"),
-        ("file\"; filename=\"a.bin", "content"),
-    ] {
-        body +=
-            &format!("--XX\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
-    }
-    (body + "--XX--\r\n").into_bytes()
-}
-
-fn product(project: i64, name: &str, key: &str) -> Value {
-    json!({"project": project, "name": name, "product_key": key, "product_secret": "hidden-from-viewers"})
-}
-
-fn model(name: &str) -> Value {
-    json!({"project": 1, "name": name, "device_model": "M", "components": [
-        {"identifier": "module", "name": "module", "type": "Firmware"},
-        {"identifier": "STM32", "name": "motor", "type": "MCU"}]})
-}
-
-fn plan(name: &str) -> Value {
-    json!({"project": 1, "name": name, "product": 2, "model": 3,
-        "components": [{"component": "STM32", "package": 4}]})
-}
+use sota_center::domain::Role;
 
 /// The address with the ids of what [`Server::furnish`] made.
 fn address(template: &str) -> String {
@@ -412,35 +212,14 @@ fn a_token_is_held_to_its_role_its_project_and_its_end() {
 fn the_token_file_is_for_its_user_alone_and_ends_with_the_run() {
     use std::os::unix::fs::PermissionsExt;
     let server = Server::start();
-    let file = server.folder.path().join("token");
-    let mode = std::fs::metadata(&file)
-        .expect("there")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for name in ["token", "center.db", "center.db-wal"] {
+        let file = server.folder.path().join(name);
+        let there = std::fs::metadata(&file).expect("there");
+        assert_eq!(there.permissions().mode() & 0o777, 0o600, "{name}");
+    }
     let again = Server::start();
     let (status, _) = again.json("GET", "/api/v1/projects", &server.token, Value::Null);
     assert_eq!(status, 401, "a token of another run");
-}
-
-impl Server {
-    /// An account by the sign-up itself, without its page; its id.
-    fn made_account(&self, secret: &str, name: &str, password: &str) -> Result<i64, String> {
-        let access = self.service_access();
-        let made = access.sign_up(Some(secret), name, password, now());
-        let made = self.runtime.block_on(made);
-        made.map(|m| m.account)
-            .map_err(|p| p.error.name().to_owned())
-    }
-
-    fn service_access(&self) -> sota_center::access::Access {
-        sota_center::access::Access::over(&self.service)
-    }
-}
-
-fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.expect("after 1970").as_millis() as i64
 }
 
 #[test]

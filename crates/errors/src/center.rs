@@ -30,6 +30,8 @@ crate::catalogue! {
         KeyMalformed = 1025, "a product key or secret has characters that are not allowed or a wrong length", "1 to 64 letters, digits, - and _";
         PasswordUnfit = 1026, "a password has 10 to 128 characters and is not the account's name", "choose another password";
         InvitationSpent = 1027, "the link is used up, too old or never was", "ask for a new one; a Center without accounts prints one at each start";
+        PasswordsDiffer = 1028, "the two passwords are not the same", "type the password twice the same";
+        FieldUnfilled = 1029, "a field is not filled in, or not with what belongs there", "fill in the field, or choose from the list";
         ModelWithoutFirmware = 1030, "the model has no component of type Firmware", "add the module's own firmware as a component";
         ComponentTwice = 1031, "two components of the model have the same name or identifier", "names and identifiers are unique within a model";
         TooManyComponents = 1032, "the model has more than 32 components", "split the model";

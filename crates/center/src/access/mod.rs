@@ -7,7 +7,7 @@
 //! | `Authorization: Bearer <API token>` | the token's account, with at most the token's role, in its project or all |
 //! | the same with the token of `--token-file` | the Center itself, as the first account |
 //!
-//! The store knows secrets by their SHA-256 only ([`secret`]).
+//! The store knows secrets by their SHA-256 only.
 
 mod limit;
 mod manage;

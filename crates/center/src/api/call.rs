@@ -43,6 +43,13 @@ impl Call {
     }
 }
 
+impl Call {
+    /// What every handler has.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+}
+
 impl Deref for Call {
     type Target = Api;
 

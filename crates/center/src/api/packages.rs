@@ -289,7 +289,8 @@ impl Words {
         match name {
             "project" => self.project = Some(ProjectId(number(name, &value)?)),
             "name" => self.name = Some(value),
-            "product" if value.is_empty() => {}
+            // a page's form without its script sends the fields that nobody filled in too
+            "product" | "source_version" if value.is_empty() => {}
             "product" => self.product = Some(ProductId(number(name, &value)?)),
             "component_type" => self.component_type = Some(one_of(name, value)?),
             "package_type" => self.package_type = Some(one_of(name, value)?),
