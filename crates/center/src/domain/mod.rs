@@ -49,6 +49,8 @@ pub use upgrade::{
     Report, Step, StepPlan, reachable,
 };
 
+pub(crate) use upgrade::describe;
+
 use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;

@@ -13,7 +13,7 @@ use crate::domain::{
     ComponentState, Counters, DeviceState, Endpoint, LogLine, Plan, PlanAction, PlanDevice, PlanId,
     PlanState, Problem,
 };
-use crate::service::PlanStatus;
+use crate::service::{GroupStatus, PlanStatus};
 use crate::store::{Page as List, Scope};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -126,6 +126,13 @@ impl Monitor {
     fn saved(&self) -> bool {
         self.plan.state == PlanState::Saved
     }
+
+    /// A group of the rollout is not open yet.
+    fn next_group(&self) -> Option<String> {
+        let next = self.plan.progress.group.checked_add(1)?;
+        let more = usize::from(next) < self.plan.rollout.all_groups().len();
+        (more && self.plan.state.active()).then(|| self.plan.group_name(next))
+    }
 }
 
 #[derive(Template)]
@@ -135,6 +142,10 @@ struct MonitorPart {
     plan: Plan,
     total: u64,
     rate: Option<f64>,
+    /// Of the rollout; empty when there is one group only.
+    groups: Vec<GroupStatus>,
+    /// Why the plan suspended itself.
+    suspended: Option<String>,
     parts: Vec<Part>,
     shares: Vec<Share>,
     state: Option<DeviceState>,
@@ -166,6 +177,15 @@ async fn monitor_part(
         base: format!("/projects/{project}"),
         total: status.counters.total(),
         rate: status.success_rate_percent,
+        groups: match status.groups.len() {
+            0 | 1 => Vec::new(),
+            _ => status.groups,
+        },
+        suspended: status
+            .plan
+            .progress
+            .suspended_by
+            .map(crate::domain::describe),
         plan: status.plan,
         parts,
         shares,
@@ -233,6 +253,12 @@ async fn act(visit: Visit, Path((id, plan, action)): Path<(i64, i64, String)>) -
         "suspend" => PlanAction::Suspend,
         "resume" => PlanAction::Resume,
         "terminate" => PlanAction::Terminate,
+        "next-group" => {
+            let now = visit.now();
+            let opened = visit.service.open_next_group(&scope, PlanId(plan), now);
+            opened.await?;
+            return to(format!("/projects/{id}/plans/{plan}"));
+        }
         "delete" => {
             visit.service.delete_plan(&scope, PlanId(plan)).await?;
             return to(format!("/projects/{id}/plans"));

@@ -15,8 +15,8 @@ use super::{Page, Route, get, post, show_as, to};
 use crate::api::plans::time;
 use crate::api::status;
 use crate::domain::{
-    Component, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent, PlanId,
-    Problem, Product, ProductId, ProjectId, Strategy, check_name,
+    Component, Mode, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent, PlanId,
+    Problem, Product, ProductId, ProjectId, PushHours, Rollout, Strategy, check_name,
 };
 use crate::service::NewPlan;
 use crate::store::Scope;
@@ -40,10 +40,18 @@ const FIELDS: [&[&str]; 4] = [
         "retry_times",
         "min_rsrp_dbm",
         "min_battery_percent",
+        "test_devices",
+        "at_once",
+        "start_spread_s",
+        "push_from",
+        "push_to",
+        "mode",
     ],
     &["upgrade_text"],
     &[],
 ];
+/// Hidden: the rollout as JSON, so that what this page does not show (groups, retries) outlives an edit.
+const ROLLOUT: &str = "rollout";
 /// Head of the fields of the third step.
 const PACKAGE: &str = "package_";
 
@@ -136,7 +144,58 @@ fn defaults() -> Fields {
             strategy.min_battery_percent.to_string(),
         ),
     ];
-    Fields(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    let mut all: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value)).into();
+    all.extend(rollout_fields(&Rollout::default()));
+    Fields(all)
+}
+
+fn rollout_fields(rollout: &Rollout) -> Vec<(String, String)> {
+    let hours = rollout.push_hours;
+    let mode = match rollout.mode {
+        Mode::Silent => "Silent",
+        Mode::Manual => "Manual",
+    };
+    let json = serde_json::to_string(rollout).unwrap_or_default();
+    let tests: Vec<_> = rollout.test_devices.iter().cloned().collect();
+    let fields = [
+        (ROLLOUT, json),
+        ("test_devices", tests.join("\n")),
+        ("at_once", rollout.at_once.to_string()),
+        ("start_spread_s", rollout.start_spread_s.to_string()),
+        ("push_from", hours.from.to_string()),
+        ("push_to", hours.to.to_string()),
+        ("mode", mode.to_owned()),
+    ];
+    fields.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// The rollout as typed, over the one that goes along.
+fn rollout(fields: &Fields) -> Result<Rollout, Problem> {
+    let kept = fields.get(ROLLOUT);
+    let kept = match kept {
+        "" => Rollout::default(),
+        json => serde_json::from_str(json)
+            .map_err(|e| Problem::of(CenterError::RolloutValue, ROLLOUT, e.to_string()))?,
+    };
+    let shown = |name: &str| fields.0.iter().any(|(n, _)| n == name);
+    if !shown("at_once") {
+        // a form that does not ask for it
+        return Ok(kept);
+    }
+    Ok(Rollout {
+        test_devices: keys(fields.get("test_devices")),
+        at_once: fields.number("at_once")?,
+        start_spread_s: fields.number("start_spread_s")?,
+        push_hours: PushHours {
+            from: fields.number("push_from")?,
+            to: fields.number("push_to")?,
+        },
+        mode: match fields.get("mode") {
+            "Manual" => Mode::Manual,
+            _ => Mode::Silent,
+        },
+        ..kept
+    })
 }
 
 fn typed(plan: &Plan) -> Fields {
@@ -165,6 +224,7 @@ fn typed(plan: &Plan) -> Fields {
         ),
         ("upgrade_text".to_owned(), plan.upgrade_text.clone()),
     ];
+    fields.extend(rollout_fields(&plan.rollout));
     for chosen in &plan.components {
         let name = format!("{PACKAGE}{}", chosen.component);
         fields.push((name, chosen.package.to_string()));
@@ -215,6 +275,7 @@ fn read(
             min_rsrp_dbm: fields.number("min_rsrp_dbm")?,
             min_battery_percent: fields.number("min_battery_percent")?,
         },
+        rollout: rollout(fields)?,
         components: chosen,
         upgrade_text: fields.get("upgrade_text").trim().to_owned(),
     })
@@ -222,8 +283,14 @@ fn read(
 
 /// The step on which an error's field stands, and the field as the page calls it.
 fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, String) {
-    let field = problem.field.strip_prefix("strategy.");
-    let field = field.unwrap_or(&problem.field);
+    let heads = ["strategy.", "rollout."];
+    let mut inner = heads
+        .iter()
+        .filter_map(|head| problem.field.strip_prefix(head));
+    let field = match inner.next().unwrap_or(&problem.field) {
+        "push_hours" => "push_from",
+        field => field,
+    };
     if let Some(index) = field.strip_prefix("components[") {
         let index = index
             .split(']')
@@ -243,7 +310,7 @@ fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, S
     }
     let step = FIELDS.iter().position(|own| own.contains(&field));
     let step = match problem.error {
-        CenterError::ListTooLong => Some(0),
+        CenterError::ListTooLong if field != "test_devices" => Some(0),
         _ => step,
     };
     (step.map_or(1, |i| i + 1), field.to_owned())
