@@ -575,7 +575,14 @@ fn a_disabled_device_is_refused_and_comes_back_when_it_is_enabled() {
         (&disabled["disabled"], &disabled["registration"]),
         (&json!(true), &Json::Null)
     );
-    let update = module.ask(Code::POST, &location, |_| {});
+    // REST answers when it is stored; the device port hears of it a moment later
+    let update = (0..500).find_map(|_| {
+        let update = module.ask(Code::POST, &location, |_| {});
+        let code = Message::new_checked(&update).expect("CoAP").code();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        (code != Code::CHANGED).then_some(update)
+    });
+    let update = update.expect("it is refused");
     let update = Message::new_checked(&update).expect("CoAP");
     assert_eq!(
         (update.code(), update.payload()),
