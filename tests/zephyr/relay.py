@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import pty
+import queue
 import re
 import select
 import socket
@@ -66,25 +67,30 @@ class Wire:
 
     def __init__(self, mcu_confirms=True):
         self.mcu_confirms, self.begun = mcu_confirms, b""
-        self.mcu_side, slave = pty.openpty()
-        tty.setraw(slave)
-        self.slave = slave
-        self.name = os.ttyname(slave)
+        self.mcu_side, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.name = os.ttyname(self.slave)
         self.module_side = None
         self.to_mcu = self.to_module = 0
-        threading.Thread(target=self.run, daemon=True).start()
+        # Only the thread reads, writes and closes what it carries between: another that closed a file under it would
+        # have it read what the number stands for next, the answer of the Center for one.
+        self.changes, (self.woken, self.waker) = queue.SimpleQueue(), os.pipe()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def attach(self, name):
         """To the pseudo-terminal of a module that has just started."""
         fd = os.open(name, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(fd)
-        if self.module_side is None:
-            self.module_side = fd
-            return
-        # In the old one's place: were that closed, the thread could read what its number stands for next, the answer
-        # of the Center for one.
-        os.dup2(fd, self.module_side)
-        os.close(fd)
+        self.change(fd)
+
+    def close(self):
+        self.change(None)
+        self.thread.join()
+
+    def change(self, fd):
+        self.changes.put(fd)
+        os.write(self.waker, b"!")
 
     def without_confirmation(self, data):
         if self.mcu_confirms:
@@ -96,26 +102,46 @@ class Wire:
 
     def run(self):
         while True:
-            fds = [fd for fd in (self.mcu_side, self.module_side) if fd is not None]
-            try:
-                ready = select.select(fds, [], [], 0.2)[0]
-            except OSError:
+            fds = [fd for fd in (self.woken, self.mcu_side, self.module_side) if fd is not None]
+            ready = select.select(fds, [], [])[0]
+            if self.woken in ready:
+                os.read(self.woken, 1)
+                self.detach()
+                self.module_side = self.changes.get()
+                if self.module_side is None:
+                    break
                 continue
-            for fd in ready:
-                try:
-                    data = os.read(fd, 4096)
-                    if fd == self.mcu_side:
-                        data = self.without_confirmation(data)
-                        self.to_module += len(data)
-                        if self.module_side is not None and data:
-                            os.write(self.module_side, data)
-                    else:
-                        self.to_mcu += len(data)
-                        os.write(self.mcu_side, data)
-                except OSError:
-                    # The module was killed.
-                    if fd == self.module_side:
-                        time.sleep(0.05)
+            if self.mcu_side in ready:
+                self.from_mcu(os.read(self.mcu_side, 4096))
+            if self.module_side in ready:
+                self.from_module()
+        for fd in (self.mcu_side, self.slave, self.woken, self.waker):
+            os.close(fd)
+
+    def detach(self):
+        if self.module_side is not None:
+            os.close(self.module_side)
+            self.module_side = None
+
+    def from_mcu(self, data):
+        data = self.without_confirmation(data)
+        self.to_module += len(data)
+        try:
+            if self.module_side is not None and data:
+                os.write(self.module_side, data)
+        except OSError:
+            self.detach()
+
+    def from_module(self):
+        try:
+            data = os.read(self.module_side, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            # The module was killed; until the next one the MCU speaks to nobody.
+            return self.detach()
+        self.to_mcu += len(data)
+        os.write(self.mcu_side, data)
 
 
 class Module:
@@ -178,6 +204,8 @@ class Relay:
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
+        if self.wire:
+            self.wire.close()
         self.center.__exit__(*error)
 
     def furnish(self, kind="MCU", component=COMPONENT, target="V2_0", module="MODULE"):
