@@ -78,7 +78,7 @@ def center(sota):
     with small_disk(6 * MIB) as disk:
         data = os.path.join(disk, "data")
         with Center(sota, data) as peer:
-            rest = Answers(peer.base, peer.token)
+            rest = Answers(peer.base, token=peer.token)
             project, _, _ = rest.furnish("full")
             before = rest.upload(PACKAGE[:1000], project=project, name="before", component_type="MCU",
                                  target_version="1")
