@@ -461,7 +461,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let usable = staging::usable(flash.staging());
         let sane = (1..=usable).contains(&self.flow.piece_size)
             && (self.flow.piece_start..=self.piece_end()).contains(&self.flow.progress);
-        if !sane && self.flow.state != State::Updating {
+        if !sane && (known || self.flow.state != State::Updating) {
             // Another build with less staging, or bytes no build wrote: from 0.
             self.forget_progress();
             self.flow.piece_size = self.piece_size(flash);
