@@ -325,7 +325,9 @@ fn token_file(path: &std::path::Path) -> Result<String, Problem> {
     };
     let token = secret::make_token()?;
     // anew and renamed: an old file may be open to others, or a link
-    let fresh = path.with_extension("new");
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let _ = std::fs::remove_file(&fresh);
     let mut options = std::fs::OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);

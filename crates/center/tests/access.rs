@@ -74,6 +74,27 @@ fn snapshot(server: &Server) -> String {
     text
 }
 
+/// A program's token shows no form's mark, behind which other forms are bounded.
+#[test]
+fn a_form_has_a_greatest_size_for_programs_too() {
+    let server = Server::start();
+    let kind = "application/x-www-form-urlencoded";
+    let long = format!("name={}", "x".repeat(5 << 20));
+    let answer = server.call(
+        "POST",
+        "/projects/new",
+        &server.token,
+        kind,
+        long.as_bytes(),
+    );
+    let (status, _) = read(answer);
+    assert_eq!(status, 400);
+    let names = server
+        .json("GET", "/api/v1/projects", &server.token, Value::Null)
+        .1;
+    assert_eq!(names, json!([]));
+}
+
 #[test]
 fn every_route_knows_who_calls() {
     let server = Server::start();

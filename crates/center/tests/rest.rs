@@ -1,111 +1,59 @@
 //! REST as a script sees it: a real server on a free port, real requests.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use common::{FORM, now, read};
 use serde_json::{Value, json};
 use sota_center::domain::{ComponentKind, DeviceFacts, Endpoint, ReportedComponent};
 use sota_center::service::Register;
 use sota_center::store::Scope;
-use sota_center::{Center, Config, Stop};
+use sota_center::{Center, Config};
 
-/// A served Center; stopped and awaited when dropped.
-struct Server {
-    runtime: tokio::runtime::Runtime,
-    task: Option<tokio::task::JoinHandle<()>>,
-    stop: Stop,
-    service: std::sync::Arc<sota_center::service::Service>,
-    address: SocketAddr,
-    agent: ureq::Agent,
-    /// Of the machine's own user; empty = a stranger.
-    token: String,
-    folder: tempfile::TempDir,
+/// A served Center, asked as the machine's own user.
+struct Server(common::Server);
+
+impl std::ops::Deref for Server {
+    type Target = common::Server;
+
+    fn deref(&self) -> &common::Server {
+        &self.0
+    }
 }
 
 impl Server {
     fn start() -> Server {
-        let runtime = tokio::runtime::Runtime::new().expect("runtime");
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("token");
-        let config = Config {
-            token_file: Some(file.clone()),
-            ..Config::new(folder.path())
-        };
-        let center = runtime.block_on(Center::open(config)).expect("opened");
-        let token = std::fs::read_to_string(file).expect("token");
-        let (address, stop) = (center.http_address(), center.stop_handle());
-        let service = center.service().clone();
-        let task = runtime.spawn(async move { center.serve().await.expect("served") });
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // The Center closes a connection whose body it did not read; a kept one may be met while it does.
-            .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .build()
-            .new_agent();
-        Server {
-            runtime,
-            task: Some(task),
-            stop,
-            service,
-            address,
-            agent,
-            token: format!("Bearer {token}"),
-            folder,
-        }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        Server(common::Server::start())
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
-        read(
-            self.agent
-                .get(self.url(path))
-                .header("authorization", &self.token)
-                .call()
-                .expect("answered"),
-        )
+        self.json("GET", path, &self.token, Value::Null)
     }
 
     fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        read(
-            self.agent
-                .post(self.url(path))
-                .header("authorization", &self.token)
-                .send_json(&body)
-                .expect("answered"),
-        )
+        self.json("POST", path, &self.token, body)
     }
 
     fn put(&self, path: &str, body: Value) -> (u16, Value) {
-        read(
-            self.agent
-                .put(self.url(path))
-                .header("authorization", &self.token)
-                .send_json(&body)
-                .expect("answered"),
-        )
+        self.json("PUT", path, &self.token, body)
     }
 
     fn delete(&self, path: &str) -> (u16, Value) {
-        read(
-            self.agent
-                .delete(self.url(path))
-                .header("authorization", &self.token)
-                .call()
-                .expect("answered"),
-        )
+        self.json("DELETE", path, &self.token, Value::Null)
     }
 
     /// Uploads a package; a field named `file` is `name.ending=content`.
     fn upload(&self, fields: &[(&str, &str)]) -> (u16, Value) {
         let body = form(fields);
-        let request = self.agent.post(self.url("/api/v1/packages"));
-        let request = request.header("authorization", &self.token);
-        let request = request.header("content-type", "multipart/form-data; boundary=XX");
-        read(request.send(body.as_bytes()).expect("answered"))
+        read(self.call(
+            "POST",
+            "/api/v1/packages",
+            &self.token,
+            FORM,
+            body.as_bytes(),
+        ))
     }
 
     fn made(&self, path: &str, body: Value) -> i64 {
@@ -149,8 +97,7 @@ impl Server {
             components: vec![component],
             ..DeviceFacts::default()
         };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.expect("after 1970").as_millis() as i64;
+        let now = now();
         self.runtime.block_on(async {
             self.service
                 .register(&Scope::OWNER, &request, now)
@@ -174,26 +121,6 @@ impl Server {
         }
         below(&self.folder.path().join("packages"))
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(task) = self.task.take() {
-            self.runtime.block_on(task).expect("stopped in order");
-        }
-    }
-}
-
-fn read(mut answer: ureq::http::Response<ureq::Body>) -> (u16, Value) {
-    let status = answer.status().as_u16();
-    let text = answer.body_mut().read_to_string().expect("body");
-    let body = if text.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_str(&text).expect("json")
-    };
-    (status, body)
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
@@ -319,8 +246,7 @@ fn metrics_are_those_of_the_store() {
     server.device("d2");
     let id = server.made("/api/v1/plans", plan(package));
     server.post(&format!("/api/v1/plans/{id}/activate"), json!({}));
-    let asked = ureq::get(server.url("/metrics")).header("authorization", &server.token);
-    let mut answer = asked.call().expect("answered");
+    let mut answer = server.call("GET", "/metrics", &server.token, "", &[]);
     let kind = answer.headers()["content-type"].to_str().expect("text");
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     let text = answer.body_mut().read_to_string().expect("text");
@@ -528,7 +454,7 @@ fn a_refused_upload_leaves_nothing() {
     let mut stream = TcpStream::connect(server.address).expect("connected");
     let body = form(&good);
     let head = format!(
-        "POST /api/v1/packages HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\nContent-Length: {}\r\n\
+        "POST /api/v1/packages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
          Content-Type: multipart/form-data; boundary=XX\r\nConnection: close\r\n\r\n",
         server.token,
         body.len()
@@ -560,7 +486,7 @@ fn foreign_hosts_and_origins_are_refused() {
         read(
             server
                 .agent
-                .get(server.url("/health"))
+                .get(format!("http://{}/health", server.address))
                 .header(header, value)
                 .call()
                 .expect("answered"),

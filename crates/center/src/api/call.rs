@@ -27,7 +27,7 @@ const MARK_HEADER: &str = "x-form-mark";
 /// Field of the same name in forms, and parameter of the address for forms with files.
 const MARK_FIELD: &str = "mark";
 /// Greatest form that is not an upload: two lists of 10,000 device keys.
-const FORM_LIMIT: usize = 4 * 1024 * 1024;
+pub(crate) const FORM_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A request of a caller that was found.
 pub(crate) struct Call {

@@ -10,7 +10,8 @@
 //! | `model` | model and its components |
 //! | `package` | version package and its files |
 //! | `plan` | plan, strategy, the plan's state machine |
-//! | `rollout` | groups, thresholds, hours, retries: how a plan reaches its devices |
+//! | `rollout` | groups, thresholds, hours: how a plan reaches its devices |
+//! | `retry` | what follows a failed try |
 //! | `upgrade` | one device in one plan: its state machine |
 //! | `eligibility` | is this device offered this plan, or which rule forbids it |
 //! | `counters` | how many devices of a plan are in which state |
@@ -22,6 +23,7 @@ mod entity;
 mod model;
 mod package;
 mod plan;
+mod retry;
 mod rollout;
 #[cfg(test)]
 mod rollout_tests;
@@ -43,7 +45,8 @@ pub use entity::{
 pub use model::{Component, ComponentKind, Model};
 pub use package::{FILE_COUNT_LIMIT, FILE_LIMIT_BYTES, FORMATS, Package, PackageFile, PackageType};
 pub use plan::{PLAN_LIST_LIMIT, Plan, PlanAction, PlanComponent, PlanState, Strategy};
-pub use rollout::{Advance, Group, Mode, Progress, PushHours, Retries, RetryPolicy, Rollout, Size};
+pub use retry::{Retries, RetryPolicy};
+pub use rollout::{Advance, Group, Mode, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
     Report, Step, StepPlan, reachable,

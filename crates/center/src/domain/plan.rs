@@ -315,8 +315,7 @@ impl Plan {
 
     /// The name of a group.
     pub fn group_name(&self, group: u16) -> String {
-        let groups = self.rollout.all_groups();
-        let found = groups.into_iter().nth(group.into());
+        let found = self.rollout.group(group.into());
         found.map_or_else(|| group.to_string(), |group| group.name)
     }
 

@@ -19,14 +19,12 @@ use sha2::{Digest, Sha256};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::{Counters, Endpoint, PLAN_LIST_LIMIT, PlanId, Problem, Time, check_name};
+use super::{Counters, Endpoint, PLAN_LIST_LIMIT, PlanId, Problem, RetryPolicy, Time, check_name};
 
 /// Most groups of a plan.
 const GROUPS_LIMIT: usize = 500;
 /// Longest spread of starts, in seconds.
 const SPREAD_LIMIT_S: u32 = 86_400;
-/// Longest wait before another try, in seconds.
-const RETRY_WAIT_LIMIT_S: u32 = 86_400;
 
 /// Which part of the devices a group takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,6 +61,19 @@ fn whole() -> u8 {
     100
 }
 
+impl Group {
+    /// A group whose devices must all succeed and which no failure and nobody holds up.
+    pub(crate) fn plain(name: &str, size: Size) -> Group {
+        Group {
+            name: name.into(),
+            size,
+            success_percent: whole(),
+            failure_percent: None,
+            approval: false,
+        }
+    }
+}
+
 /// Who decides when a device begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Mode {
@@ -95,61 +106,6 @@ impl PushHours {
         match self.from < self.to {
             true => (self.from..self.to).contains(&hour),
             false => hour >= self.from || hour < self.to,
-        }
-    }
-}
-
-/// What follows a failed try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetryPolicy {
-    /// Numbers of errors (`docs/errors.md`) after which there is no other try.
-    pub never_after: BTreeSet<u16>,
-    /// Wait before the first other try in seconds, doubled with each; 1..=86400.
-    pub first_wait_s: u32,
-    /// The wait grows no further, in seconds; not below `first_wait_s`.
-    pub greatest_wait_s: u32,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> RetryPolicy {
-        RetryPolicy {
-            never_after: BTreeSet::new(),
-            first_wait_s: 30,
-            greatest_wait_s: 7_680,
-        }
-    }
-}
-
-impl RetryPolicy {
-    /// Seconds to wait after this many failures.
-    pub fn wait_s(&self, failures: u8) -> Time {
-        let doublings = u32::from(failures.saturating_sub(1)).min(20);
-        let wait = Time::from(self.first_wait_s) << doublings;
-        wait.min(self.greatest_wait_s.into())
-    }
-}
-
-/// How often, and after what, another try follows: what a device's state machine needs of plan and strategy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// Tries after the first; 0 = none.
-    pub times: u8,
-    /// Which errors, and how long between.
-    pub policy: RetryPolicy,
-}
-
-impl Retries {
-    /// No other try.
-    pub fn none() -> Retries {
-        Retries::times(0)
-    }
-
-    /// This many, otherwise as usual.
-    pub fn times(times: u8) -> Retries {
-        Retries {
-            times,
-            policy: RetryPolicy::default(),
         }
     }
 }
@@ -255,12 +211,8 @@ impl Rollout {
         if self.push_hours.from > 23 || !(1..=24).contains(&self.push_hours.to) {
             return wrong("push_hours", "from 0 to 23, to 1 to 24");
         }
-        let retry = &self.retry;
-        if !(1..=RETRY_WAIT_LIMIT_S).contains(&retry.first_wait_s) {
-            return wrong("retry.first_wait_s", "1 to 86400");
-        }
-        if !(retry.first_wait_s..=RETRY_WAIT_LIMIT_S).contains(&retry.greatest_wait_s) {
-            return wrong("retry.greatest_wait_s", "first_wait_s to 86400");
+        if let Some((name, range)) = self.retry.wrong() {
+            return wrong(&format!("retry.{name}"), range);
         }
         if self.test_devices.len() > PLAN_LIST_LIMIT {
             return Err(Problem::of(
@@ -318,29 +270,41 @@ impl Rollout {
 
     /// The groups in order: the test devices first when there are any, and everyone when there are no groups.
     pub fn all_groups(&self) -> Vec<Group> {
-        let group = |name: &str, size, failure_percent| Group {
-            name: name.into(),
-            size,
-            success_percent: 100,
-            failure_percent,
-            approval: false,
-        };
-        let mut all = Vec::new();
-        if !self.test_devices.is_empty() {
-            // one failure is one too many
-            let size = Size::Devices(u32::try_from(self.test_devices.len()).unwrap_or(u32::MAX));
-            all.push(group("test devices", size, Some(1)));
+        (0..self.group_count())
+            .filter_map(|i| self.group(i))
+            .collect()
+    }
+
+    /// How many groups there are, see [`all_groups`](Self::all_groups).
+    pub fn group_count(&self) -> usize {
+        self.tests() + self.groups.len().max(1)
+    }
+
+    /// One of [`all_groups`](Self::all_groups).
+    pub fn group(&self, index: usize) -> Option<Group> {
+        if index < self.tests() {
+            let size = u32::try_from(self.test_devices.len()).unwrap_or(u32::MAX);
+            return Some(Group {
+                // one failure is one too many
+                failure_percent: Some(1),
+                ..Group::plain("test devices", Size::Devices(size))
+            });
         }
-        if self.groups.is_empty() {
-            all.push(group("all devices", Size::Rest, None));
+        let index = index - self.tests();
+        match self.groups.is_empty() {
+            true => (index == 0).then(|| Group::plain("all devices", Size::Rest)),
+            false => self.groups.get(index).cloned(),
         }
-        all.extend(self.groups.iter().cloned());
-        all
+    }
+
+    /// Groups of test devices: one or none.
+    fn tests(&self) -> usize {
+        usize::from(!self.test_devices.is_empty())
     }
 
     /// The group of a device that comes now; `counters` of the groups as they are.
     pub fn group_of(&self, plan: PlanId, endpoint: &Endpoint, counters: &[Counters]) -> u16 {
-        let tests = usize::from(!self.test_devices.is_empty());
+        let tests = self.tests();
         if self.test_devices.contains(&endpoint.device_key) {
             return 0;
         }
@@ -368,9 +332,8 @@ impl Rollout {
 
     /// What the open group's results lead to; `counters` by group.
     pub fn advance(&self, progress: &Progress, counters: &[Counters]) -> Advance {
-        let groups = self.all_groups();
         let open = usize::from(progress.group);
-        let Some(group) = groups.get(open) else {
+        let Some(group) = self.group(open) else {
             return Advance::Stay;
         };
         let results = counters.get(open).copied().unwrap_or_default();
@@ -387,7 +350,7 @@ impl Rollout {
         {
             return Advance::Pause;
         }
-        let Some(next) = groups.get(open + 1) else {
+        let Some(next) = self.group(open + 1) else {
             return Advance::Stay;
         };
         let done =

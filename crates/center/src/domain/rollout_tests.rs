@@ -4,16 +4,6 @@ use crate::store::samples::{device, plan};
 use proptest::prelude::*;
 use sota_errors::CenterError;
 
-fn group(name: &str, size: Size) -> Group {
-    Group {
-        name: name.into(),
-        size,
-        success_percent: 100,
-        failure_percent: None,
-        approval: false,
-    }
-}
-
 fn endpoint(key: usize) -> Endpoint {
     Endpoint::new("pk", format!("d{key}"))
 }
@@ -30,9 +20,9 @@ fn counters(not_upgraded: u64, upgraded: u64, upgrade_failed: u64) -> Counters {
 fn phased() -> Rollout {
     Rollout {
         groups: vec![
-            group("first", Size::Devices(10)),
-            group("tenth", Size::Percent(10)),
-            group("others", Size::Rest),
+            Group::plain("first", Size::Devices(10)),
+            Group::plain("tenth", Size::Percent(10)),
+            Group::plain("others", Size::Rest),
         ],
         ..Rollout::default()
     }
@@ -75,7 +65,8 @@ fn what_is_wrong_is_named() {
         assert_eq!(rollout.check().expect_err(field).field, field);
     }
     let mut two = phased();
-    two.groups.insert(0, group("most", Size::Percent(91)));
+    two.groups
+        .insert(0, Group::plain("most", Size::Percent(91)));
     let problem = two.check().expect_err("101 percent");
     assert_eq!(problem.error, CenterError::RolloutGroups);
 }
@@ -84,9 +75,9 @@ fn what_is_wrong_is_named() {
 fn a_device_has_its_group_for_good_and_shares_are_shares() {
     let rollout = Rollout {
         groups: vec![
-            group("ten", Size::Percent(10)),
-            group("thirty", Size::Percent(30)),
-            group("rest", Size::Rest),
+            Group::plain("ten", Size::Percent(10)),
+            Group::plain("thirty", Size::Percent(30)),
+            Group::plain("rest", Size::Rest),
         ],
         ..Rollout::default()
     };

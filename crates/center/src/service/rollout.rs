@@ -41,7 +41,9 @@ impl Service {
     /// Looks at the results of every active plan: opens the next group, asks for approval, or suspends the plan.
     pub(super) async fn advance_rollouts(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         for plan in self.store.running_plans(scope, None).await? {
-            if !plan.state.active() || now < plan.start_at {
+            // one group for all has no next one and no threshold
+            let simple = plan.rollout.group_count() == 1 && plan.rollout.groups.is_empty();
+            if simple || !plan.state.active() || now < plan.start_at {
                 continue;
             }
             let counters = self.store.group_counters(scope, plan.id).await?;
@@ -86,7 +88,7 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let mut plan = self.own_plan(scope, id).await?;
             let group = plan.progress.group.saturating_add(1);
-            let last = usize::from(group) >= plan.rollout.all_groups().len();
+            let last = usize::from(group) >= plan.rollout.group_count();
             if last || !plan.state.active() {
                 let detail = match last {
                     true => "every group is open",

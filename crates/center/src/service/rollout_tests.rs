@@ -33,18 +33,11 @@ fn rolling(keys: &[&str], change: impl FnOnce(&mut Rollout)) -> World {
     world
 }
 
-fn group(name: &str, size: Size) -> Group {
-    Group {
-        name: name.into(),
-        size,
-        success_percent: 100,
-        failure_percent: None,
-        approval: false,
-    }
-}
-
 fn first_then_rest(rollout: &mut Rollout) {
-    rollout.groups = vec![group("first", Size::Devices(1)), group("rest", Size::Rest)];
+    rollout.groups = vec![
+        Group::plain("first", Size::Devices(1)),
+        Group::plain("rest", Size::Rest),
+    ];
 }
 
 fn upgrade(world: &World, key: &str, now: Time) {

@@ -7,7 +7,7 @@
 //! | `devices` | products, devices, one device and why it gets no plan |
 //! | `packages` | models, packages, upload |
 //! | `plans` | list, monitor, one device of a plan |
-//! | `wizard` | a plan in four steps |
+//! | `wizard`, `rollout` | a plan in four steps; the fields of its rollout |
 //! | `visit` | who looks, what every page shows |
 //! | `form` | fields as typed, errors by their field |
 //! | `live` | server-sent events |
@@ -22,6 +22,7 @@ mod live;
 mod packages;
 mod plans;
 mod projects;
+mod rollout;
 mod show;
 mod sign;
 mod visit;
@@ -37,6 +38,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, on};
 use sota_errors::CenterError;
 
+use crate::api::call::FORM_LIMIT;
 use crate::api::{Api, status};
 use crate::domain::Problem;
 
@@ -87,8 +89,8 @@ pub(crate) fn router() -> Router<Api> {
         router = router.route(route.path, route.handler);
     }
     router
-        // an upload's limit is per file; other forms are bounded where their mark is read
-        .layer(DefaultBodyLimit::disable())
+        // also for a program's token, which shows no mark; an upload has its own limit
+        .layer(DefaultBodyLimit::max(FORM_LIMIT))
         .route(
             "/assets/style.css",
             asset("text/css", include_str!("../../assets/style.css")),

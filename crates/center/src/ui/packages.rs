@@ -1,7 +1,8 @@
 //! Models; packages and their upload.
 
 use askama::Template;
-use axum::extract::{Multipart, Path};
+use axum::extract::{DefaultBodyLimit, Multipart, Path};
+use axum::handler::Handler;
 
 use super::form::{Faults, Fields};
 use super::visit::{Shell, Visit};
@@ -23,7 +24,11 @@ pub(super) fn routes() -> Vec<Route> {
         post("/projects/{project}/models/{model}/delete", delete_model),
         get("/projects/{project}/packages", packages),
         get("/projects/{project}/packages/new", new_package),
-        post("/projects/{project}/packages/new", upload),
+        post(
+            "/projects/{project}/packages/new",
+            // its limit is per file
+            upload.layer(DefaultBodyLimit::disable()),
+        ),
         get("/projects/{project}/packages/{package}", package),
         post(
             "/projects/{project}/packages/{package}/delete",

@@ -130,7 +130,7 @@ impl Monitor {
     /// A group of the rollout is not open yet.
     fn next_group(&self) -> Option<String> {
         let next = self.plan.progress.group.checked_add(1)?;
-        let more = usize::from(next) < self.plan.rollout.all_groups().len();
+        let more = usize::from(next) < self.plan.rollout.group_count();
         (more && self.plan.state.active()).then(|| self.plan.group_name(next))
     }
 }

@@ -9,14 +9,15 @@ use jiff::tz::TimeZone;
 use sota_errors::CenterError;
 
 use super::form::{Faults, Fields};
+use super::rollout::{keys, rollout, rollout_fields};
 use super::show::local;
 use super::visit::{Shell, Visit};
 use super::{Page, Route, get, post, show_as, to};
 use crate::api::plans::time;
 use crate::api::status;
 use crate::domain::{
-    Component, Mode, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent, PlanId,
-    Problem, Product, ProductId, ProjectId, PushHours, Rollout, Strategy, check_name,
+    Component, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent, PlanId,
+    Problem, Product, ProductId, ProjectId, Rollout, Strategy, check_name,
 };
 use crate::service::NewPlan;
 use crate::store::Scope;
@@ -50,8 +51,6 @@ const FIELDS: [&[&str]; 4] = [
     &["upgrade_text"],
     &[],
 ];
-/// Hidden: the rollout as JSON, so that what this page does not show (groups, retries) outlives an edit.
-const ROLLOUT: &str = "rollout";
 /// Head of the fields of the third step.
 const PACKAGE: &str = "package_";
 
@@ -125,13 +124,6 @@ impl Wizard {
     }
 }
 
-/// Device keys as they are pasted: one a line, or between commas, semicolons, blanks.
-fn keys(text: &str) -> BTreeSet<String> {
-    let divides = |c: char| c.is_whitespace() || c == ',' || c == ';';
-    let keys = text.split(divides).map(|k| k.trim_matches('"'));
-    keys.filter(|k| !k.is_empty()).map(str::to_owned).collect()
-}
-
 /// What is chosen before anybody typed anything.
 fn defaults() -> Fields {
     let strategy = Strategy::default();
@@ -147,55 +139,6 @@ fn defaults() -> Fields {
     let mut all: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value)).into();
     all.extend(rollout_fields(&Rollout::default()));
     Fields(all)
-}
-
-fn rollout_fields(rollout: &Rollout) -> Vec<(String, String)> {
-    let hours = rollout.push_hours;
-    let mode = match rollout.mode {
-        Mode::Silent => "Silent",
-        Mode::Manual => "Manual",
-    };
-    let json = serde_json::to_string(rollout).unwrap_or_default();
-    let tests: Vec<_> = rollout.test_devices.iter().cloned().collect();
-    let fields = [
-        (ROLLOUT, json),
-        ("test_devices", tests.join("\n")),
-        ("at_once", rollout.at_once.to_string()),
-        ("start_spread_s", rollout.start_spread_s.to_string()),
-        ("push_from", hours.from.to_string()),
-        ("push_to", hours.to.to_string()),
-        ("mode", mode.to_owned()),
-    ];
-    fields.map(|(name, value)| (name.to_owned(), value)).into()
-}
-
-/// The rollout as typed, over the one that goes along.
-fn rollout(fields: &Fields) -> Result<Rollout, Problem> {
-    let kept = fields.get(ROLLOUT);
-    let kept = match kept {
-        "" => Rollout::default(),
-        json => serde_json::from_str(json)
-            .map_err(|e| Problem::of(CenterError::RolloutValue, ROLLOUT, e.to_string()))?,
-    };
-    let shown = |name: &str| fields.0.iter().any(|(n, _)| n == name);
-    if !shown("at_once") {
-        // a form that does not ask for it
-        return Ok(kept);
-    }
-    Ok(Rollout {
-        test_devices: keys(fields.get("test_devices")),
-        at_once: fields.number("at_once")?,
-        start_spread_s: fields.number("start_spread_s")?,
-        push_hours: PushHours {
-            from: fields.number("push_from")?,
-            to: fields.number("push_to")?,
-        },
-        mode: match fields.get("mode") {
-            "Manual" => Mode::Manual,
-            _ => Mode::Silent,
-        },
-        ..kept
-    })
 }
 
 fn typed(plan: &Plan) -> Fields {

@@ -46,6 +46,7 @@ impl Server {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // The Center closes a connection whose body it did not read; a kept one may be met while it does.
             .max_idle_connections(0)
             .max_idle_connections_per_host(0)
             .build()
@@ -175,9 +176,7 @@ impl Server {
             lifetime_s: 600,
             ..Register::default()
         };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.expect("after 1970").as_millis() as i64;
-        let registered = self.service.register(&Scope::OWNER, &request, now);
+        let registered = self.service.register(&Scope::OWNER, &request, now());
         self.runtime.block_on(registered).expect("registered");
     }
 }

@@ -253,21 +253,29 @@ mod tests {
         assert!(store.next_id(&Scope::OWNER).await.expect("id") > id);
     }
 
+    const FILE: &str = "center.db";
+
+    /// A file as the first so many migrations leave it, open.
+    async fn file_of_version(version: usize) -> (tempfile::TempDir, SqliteConnection) {
+        let folder = tempfile::tempdir().expect("folder");
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join(FILE))
+            .create_if_missing(true);
+        let mut old = options.connect().await.expect("made");
+        let migrations: Vec<_> = MIGRATIONS.iter().take(version).cloned().collect();
+        let migrator = sqlx::migrate::Migrator {
+            migrations: migrations.into(),
+            ..sqlx::migrate::Migrator::DEFAULT
+        };
+        migrator.run(&mut old).await.expect("an earlier version");
+        (folder, old)
+    }
+
     /// A file of the first version, with a device in the middle of its second component.
     #[tokio::test]
     async fn an_offer_in_force_stays_in_force_in_the_new_form() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("center.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let mut old = options.connect().await.expect("made");
-        let first: Vec<_> = MIGRATIONS.iter().take(1).cloned().collect();
-        let first = sqlx::migrate::Migrator {
-            migrations: first.into(),
-            ..sqlx::migrate::Migrator::DEFAULT
-        };
-        first.run(&mut old).await.expect("the first version");
+        let (folder, mut old) = file_of_version(1).await;
+        let path = folder.path().join(FILE);
         let rows = [("d", true, 1), ("e", false, 0)];
         for (key, open, current) in rows {
             let mut entry = enrolled(5, key);
@@ -302,17 +310,8 @@ mod tests {
     /// A file of the second version: every device is enabled, and keeps its registration.
     #[tokio::test]
     async fn a_device_of_before_is_enabled_in_the_new_form() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("center.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let mut old = options.connect().await.expect("made");
-        let second = sqlx::migrate::Migrator {
-            migrations: MIGRATIONS.iter().take(2).cloned().collect(),
-            ..sqlx::migrate::Migrator::DEFAULT
-        };
-        second.run(&mut old).await.expect("the second version");
+        let (folder, mut old) = file_of_version(2).await;
+        let path = folder.path().join(FILE);
         for key in ["d", "e"] {
             let mut device = device("pk", key);
             device.registration = (key == "d").then(|| Registration {
@@ -348,17 +347,8 @@ mod tests {
     /// A file of the third version: what was counted stays counted, as one group.
     #[tokio::test]
     async fn counters_of_before_are_those_of_the_first_group() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("center.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let mut old = options.connect().await.expect("made");
-        let third = sqlx::migrate::Migrator {
-            migrations: MIGRATIONS.iter().take(3).cloned().collect(),
-            ..sqlx::migrate::Migrator::DEFAULT
-        };
-        third.run(&mut old).await.expect("the third version");
+        let (folder, mut old) = file_of_version(3).await;
+        let path = folder.path().join(FILE);
         let plan = serde_json::to_string(&plan(5, 1, "pk", 4)).expect("JSON");
         let insert = "INSERT INTO plan (id, account, project, name, product_key, running, revision, body) \
                       VALUES (5, 1, 1, 'five', 'pk', 1, 1, ?)";
@@ -381,17 +371,8 @@ mod tests {
     /// A file of the third version: its projects belong to the account that sets the Center up.
     #[tokio::test]
     async fn the_first_account_owns_what_was_there_before_accounts() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("center.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true);
-        let mut old = options.connect().await.expect("made");
-        let third = sqlx::migrate::Migrator {
-            migrations: MIGRATIONS.iter().take(3).cloned().collect(),
-            ..sqlx::migrate::Migrator::DEFAULT
-        };
-        third.run(&mut old).await.expect("the third version");
+        let (folder, mut old) = file_of_version(3).await;
+        let path = folder.path().join(FILE);
         let project = r#"{"id":4,"account":1,"name":"home","created_at":5,"revision":1}"#;
         let insert = "INSERT INTO project (id, account, project, name, revision, body) \
                       VALUES (4, 1, 4, 'home', 1, ?)";
