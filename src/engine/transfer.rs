@@ -157,7 +157,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             return self.download_error(flash, Reason::PackageChanged);
         }
         let total = total.unwrap_or(self.info.length);
-        if self.info.length != 0 && total != self.info.length {
+        // A length that comes late may say that there is less than has come.
+        let less = total != 0 && total < self.flow.progress;
+        if less || self.info.length != 0 && total != self.info.length {
             return self.download_error(flash, Reason::LengthMismatch);
         }
         if etag != self.etag || total != self.info.length {

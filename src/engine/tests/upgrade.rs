@@ -219,6 +219,39 @@ fn the_standards_door() {
     }
 }
 
+/// A server that told no length says after some blocks that there are fewer bytes.
+#[test]
+fn a_length_below_what_has_come_is_refused() {
+    let mut w: World = World::new(Config::default(), 3 * 1024, 1024);
+    w.door = Door::Standard;
+    w.offer.target.clear();
+    w.offer.use_space = 0;
+    w.info = DownloadInfo {
+        plan: w.info.plan.clone(),
+        uri: w.info.uri.clone(),
+        ..DownloadInfo::default()
+    };
+    w.mcu = Mcu::Idle;
+    w.online = false;
+    w.offer().unwrap();
+    w.send_info();
+    w.settle();
+    w.action(1);
+    w.settle();
+    let data = w.package[..128].try_into().unwrap();
+    w.tell(ToEngine::Block { offset: 0, data });
+    w.settle();
+    assert_eq!(w.engine.progress().0, 128);
+    w.tell(ToEngine::FetchStarted {
+        total: Some(100),
+        etag: Etag::NONE,
+    });
+    w.settle();
+    assert_eq!(w.last_reason(), Some(Reason::LengthMismatch));
+    let (progress, length) = w.engine.progress();
+    assert!(length == 0 || progress <= length, "{progress} of {length}");
+}
+
 #[test]
 fn a_foreign_server_installs() {
     let config = Config {
