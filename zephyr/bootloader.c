@@ -7,7 +7,7 @@
  *  0       header  header + page                        limit        end of the slot
  *  | spare | kept  |  what the component stages           |  trailer  |
  *
- * `header` is where MCUboot looks for an image: 0, or with swap using offset, its default, after a spare page. What is
+ * `header` is where MCUboot looks for an image: 0, or with swap using offset, its default, after a spare sector. What is
  * staged starts one page behind it and ends before MCUboot's trailer; before and behind it the slot is erased when
  * nothing is on trial: whatever an MCU's package is, even an MCUboot image with a trailer of its own, MCUboot finds
  * neither a header nor a trailer. A package of the module itself is moved down by one page when all of it is verified,
@@ -24,6 +24,7 @@
  */
 #include <zephyr/devicetree.h>
 #include <zephyr/dfu/mcuboot.h>
+#include <zephyr/drivers/flash.h>
 #include <zephyr/kernel.h>
 #include <zephyr/logging/log.h>
 #include <zephyr/storage/flash_map.h>
@@ -83,18 +84,34 @@ static int hide_from_mcuboot(const struct flash_area *area)
 	return error != 0 ? error : make_blank(area, limit, area->fa_size - limit);
 }
 
+/* MCUboot looks for an image behind the first sector of the part, which may be less than a page of the component. */
+static uint32_t header_of(const struct flash_area *area)
+{
+#ifdef CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET
+	struct flash_pages_info sector;
+
+	if (flash_get_page_info_by_offs(flash_area_get_device(area), area->fa_off, &sector) == 0) {
+		return sector.size;
+	}
+	return area->fa_size; /* no window fits behind it */
+#else
+	ARG_UNUSED(area);
+	return 0;
+#endif
+}
+
 bool sota_bootloader_window(const struct flash_area *area, uint32_t page, uint32_t *from, uint32_t *size)
 {
 	ssize_t trailer = boot_get_trailer_status_offset(area->fa_size);
 
 	page_size = page;
-	header = IS_ENABLED(CONFIG_MCUBOOT_BOOTLOADER_MODE_SWAP_USING_OFFSET) ? page : 0;
+	header = header_of(area);
 	limit = trailer < 0 ? 0 : ROUND_DOWN((uint32_t)trailer, page);
 	if (limit < header + 2 * page) {
 		return false;
 	}
 	*from = header + page;
-	*size = limit - *from;
+	*size = ROUND_DOWN(limit - *from, page);
 	on_trial = mcuboot_swap_type() == BOOT_SWAP_TYPE_REVERT;
 	if (!on_trial && hide_from_mcuboot(area) != 0) {
 		LOG_ERR("sota,staging: first pages and trailer cannot be erased");
