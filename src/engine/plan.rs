@@ -130,11 +130,18 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let last = self.versions.last.get(usize::from(instance))?;
         let (state, reason) = match (self.flow.state, last) {
             _ if !self.settled => return None,
-            (state @ (State::Refused | State::DownloadError), _) => (state, self.flow.reason),
-            (State::Success | State::Failure, Some(result)) => match result {
-                Ok(()) => (State::Success, None),
-                Err(reason) => (State::Failure, Some(*reason)),
-            },
+            // The turn of another of the set: this one waits for its own, or had it.
+            (State::DownloadError, None) if !self.is_active(instance) => (State::Confirmed, None),
+            (state @ State::Refused, _) => (state, self.flow.reason),
+            (state @ State::DownloadError, _) if self.is_active(instance) => {
+                (state, self.flow.reason)
+            }
+            (State::DownloadError | State::Success | State::Failure, Some(result)) => {
+                match result {
+                    Ok(()) => (State::Success, None),
+                    Err(reason) => (State::Failure, Some(*reason)),
+                }
+            }
             // No upgrade, or the host named its components anew.
             _ => return None,
         };

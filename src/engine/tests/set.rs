@@ -513,3 +513,27 @@ fn the_standards_door_joins_nothing() {
         "the other still waits"
     );
 }
+
+#[test]
+fn an_offer_that_comes_again_in_state_6_tells_its_own_component() {
+    let mut w = offered(Config::default());
+    assert_eq!(w.action(1), Reply::Ok);
+    w.center_sends_info = false;
+    w.online = false;
+    w.settle();
+    let info = info("7-1", &w.set[0].1);
+    w.tell(ToEngine::DownloadInfo {
+        ticket: 2,
+        instance: 2,
+        info,
+    });
+    w.settle();
+    w.tell(ToEngine::FetchFailed(Reason::PackageNotFound));
+    w.settle();
+    assert_eq!(w.last_reason(), Some(Reason::PackageNotFound));
+    w.forget();
+    assert_eq!((tell(&mut w, 0), tell(&mut w, 1)), (Ok(()), Ok(())));
+    w.settle();
+    let broken = (2, State::DownloadError, Some(Reason::PackageNotFound));
+    assert_eq!(w.reports, [broken, (1, State::Confirmed, None)]);
+}
