@@ -30,6 +30,9 @@ static LONGEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
         .collect()
 });
 
+/// `FUZZ_STORY=1`: what comes and goes is printed, for reading a finding (docs/fuzzing.md).
+static STORY: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_STORY").is_some());
+
 /// The package of this length, at most 8000 bytes: what the honest server has.
 pub fn package(length: usize) -> &'static [u8] {
     &LONGEST[..length]
@@ -121,8 +124,18 @@ impl Checked {
         checked
     }
 
+    fn story(&self, way: &str, what: &dyn std::fmt::Debug) {
+        if *STORY {
+            let words = format!("{what:?}");
+            let words: String = words.chars().take(400).collect();
+            let state = self.engine.state();
+            eprintln!("{:>9} {state:?} {way} {words}", self.now);
+        }
+    }
+
     /// The power comes back.
     pub fn restart(&mut self) {
+        self.story("restart", &"");
         self.flash.set_power(None);
         self.engine = Engine::start(self.config.clone(), self.now, &mut self.flash);
         self.wanted = None;
@@ -135,6 +148,7 @@ impl Checked {
 
     /// A message of cloud.
     pub fn tell(&mut self, message: ToEngine<BLOCK>) {
+        self.story("<-", &message);
         let (now, readings) = (self.now, self.readings);
         self.engine
             .on_cloud(now, readings, &mut self.flash, message);
@@ -143,6 +157,7 @@ impl Checked {
 
     /// A command of the host.
     pub fn ask(&mut self, command: Command, out: &mut [u8]) -> Reply {
+        self.story("host", &command);
         let reply = self.quietly(command.clone(), out);
         if let (Command::Read { start, len }, Reply::Read(n)) = (command, reply) {
             self.check_read(start, len, &out[..n]);
@@ -231,6 +246,7 @@ impl Checked {
             if let Some(message) = self.engine.next_to_cloud() {
                 self.hear(message);
             } else if let Some(event) = self.engine.next_event() {
+                self.story("event", &event);
                 self.check_event(&event);
                 self.events.push(event);
             } else {
@@ -241,6 +257,9 @@ impl Checked {
     }
 
     fn hear(&mut self, message: ToCloud) {
+        if !matches!(message, ToCloud::View(_)) {
+            self.story("->", &message);
+        }
         match &message {
             ToCloud::Verdict { ticket, result } => self.verdicts.push((*ticket, *result)),
             ToCloud::Report {
@@ -272,11 +291,18 @@ impl Checked {
         // changed.
         let again = self.reported[place].is_none_or(|before| before == state);
         if let Some(before) = self.reported[place] {
-            // In state 6 another offer may take the place of the plan; with it goes what waits behind that component.
-            let replaced = (before, state) == (State::Confirmed, State::PlanReceived)
-                && self.reported.contains(&Some(State::DownloadError));
-            let legal = replaced || follows(before, state);
-            assert!(legal, "{before:?} -> {state:?}");
+            // In state 6 another offer may take the place of the plan.
+            let replaced =
+                state == State::PlanReceived && self.reported.contains(&Some(State::DownloadError));
+            let waits = before == State::Confirmed && replaced;
+            assert!(waits || follows(before, state), "{before:?} -> {state:?}");
+            if replaced {
+                // With it goes, untold, what waits behind that component: of those a new plan may come at any time.
+                let waiting = self.reported.iter_mut();
+                waiting
+                    .filter(|its| **its == Some(State::Confirmed))
+                    .for_each(|its| *its = Some(State::Failure));
+            }
         }
         self.reported[place] = Some(state);
         let Some(offer) = &self.offers[place] else {
