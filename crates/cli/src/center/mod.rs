@@ -96,7 +96,7 @@ async fn serve(settings: Settings, out: Out, until_eof: bool) -> Result<(), Fail
     let (http, coap) = (center.http_address(), center.coap_address());
     out.line(
         format_args!(
-            "Center: pages on http://{http}, REST on http://{http}/api/v1 (description: /openapi.json), \
+            "Center: pages on http://{http}, REST on http://{http}/api/v1 (description: /api-docs), \
              devices on coap://{coap}, data in {}{}",
             data.display(),
             match center.set_up_link() {
