@@ -7,6 +7,7 @@
 //! | [`store`] | where entities live: memory, SQLite |
 //! | [`access`] | who calls: accounts, log-in, API tokens |
 //! | [`blobs`] | the packages' files |
+//! | [`backup`] | a copy of all data while it is used |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
 //! | [`device`] | the LwM2M server on UDP |
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod api;
+mod backup;
 pub mod blobs;
 mod center;
 pub mod commands;
@@ -26,6 +28,7 @@ pub mod service;
 pub mod store;
 pub mod ui;
 
+pub use backup::{Copied, backup};
 pub use center::{Center, Config, DEFAULT_PLAN_OBJECT, Stop};
 
 /// The present time: the one place where the Center reads a clock.

@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
-//! The one program: `sota center`, `sota module`, `sota mcu`, `sota demo`, `sota sim`.
+//! The one program: `sota center`, `sota module`, `sota mcu`, `sota demo`, `sota sim`, and for scripts at a Center
+//! `sota package`, `sota plan`, `sota device`.
 //!
 //! Exit status: 0 only if the thing asked for is true, 1 with an error of `docs/errors.md`, 2 when the
 //! command line cannot be understood.
@@ -11,6 +12,8 @@ mod mcu;
 mod module;
 mod names;
 mod out;
+mod remote;
+mod rest;
 mod sim;
 mod stop;
 
@@ -37,7 +40,13 @@ enum Command {
     /// One whole upgrade on this machine: Center, module, UART and MCU as processes of their own.
     Demo(Box<demo::Args>),
     /// The Developer Center: REST for people and scripts, LwM2M over CoAP/UDP for devices.
-    Center(center::Args),
+    Center(Box<center::Args>),
+    /// Packages at a Center, for scripts: list, show, upload, delete.
+    Package(remote::package::Args),
+    /// Plans at a Center, for scripts: create, activate, wait until all is done.
+    Plan(remote::plan::Args),
+    /// Devices at a Center, for scripts: list, show, why it gets no plan, log, disable.
+    Device(remote::device::Args),
     /// A module on this PC: LwM2M client, staging flash in a file, AT commands on a UART.
     Module(Box<module::Args>),
     /// An MCU on this PC: two slots in a file, pulls packages over a UART by AT commands.
@@ -63,7 +72,10 @@ fn main() -> ExitCode {
     let out = out::Out { json: cli.json };
     let result = match cli.command {
         Command::Demo(args) => demo::run(*args, out),
-        Command::Center(args) => center::run(args, out, cli.until_eof),
+        Command::Center(args) => center::run(*args, out, cli.until_eof),
+        Command::Package(args) => remote::package::run(args, out),
+        Command::Plan(args) => remote::plan::run(args, out),
+        Command::Device(args) => remote::device::run(args, out),
         Command::Module(args) => module::run(*args, out, cli.until_eof),
         Command::Mcu(args) => mcu::run(args, out, cli.until_eof),
         Command::Sim(args) => sim::run(args, out),

@@ -20,6 +20,11 @@ impl Out {
         }
     }
 
+    /// Text for people that has its own ends of lines.
+    pub(crate) fn text(self, text: &str) {
+        print(text.trim_end_matches('\n'));
+    }
+
     /// An object that has no line for people.
     pub(crate) fn object(self, object: Value) {
         if self.json {

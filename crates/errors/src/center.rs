@@ -72,6 +72,8 @@ crate::catalogue! {
         CannotListen = 1082, "the Center cannot listen at this address", "check that the address belongs to this machine";
         StoreUnusable = 1083, "the Center's data cannot be opened", "check the folder, its rights and that no newer version wrote it";
         UnencryptedWarning = 1084, "the Center listens without encryption on an address that others can reach", "use it only in a network where nobody else can listen or send";
+        BackupFolder = 1085, "the backup's folder is there already or cannot be written", "name a new folder on a disk with room";
+        BackupIncomplete = 1086, "a package's file is absent or is not what was stored, so the backup was given up", "upload the same file again, as a package of any name: files are kept under their SHA-256";
         NoSuchAccount = 1090, "there is no account with this name, or it is no member", "invite the person with POST /api/v1/projects/{id}/invitations";
         NoSuchToken = 1091, "there is no API token with this id", "list the tokens with GET /api/v1/tokens";
         LastOwner = 1092, "a project needs an owner", "make another member owner first";

@@ -17,7 +17,7 @@ crate::catalogue! {
         StagingUnusable = 2012, "the staging size cannot be used", "give a multiple of 4096 bytes, at least 12288";
         ChildNotStarted = 2013, "a part of the demo did not start", "read its message above; run it by hand with the same options";
         ChildEnded = 2014, "a part of the demo ended before the upgrade did", "read its message above; --keep keeps the folder with its state";
-        CenterSilent = 2015, "the Center did not answer over REST", "check that nothing else uses its port; --keep keeps its data";
+        CenterSilent = 2015, "the Center did not answer over REST", "check that it runs and that its address (--center) is right; of a demo, --keep keeps the data";
         CenterRefused = 2016, "the Center refused a request", "do what the Center's own error says";
         UpgradeFailed = 2017, "the Center says that the upgrade failed", "read the reason in its log, printed with this error";
         UpgradeTooSlow = 2018, "the upgrade did not end in time", "raise --baud, lower --loss or raise --timeout";
@@ -25,5 +25,10 @@ crate::catalogue! {
         BlocksTwice = 2020, "more blocks were fetched twice than were in flight when the module was killed", "this is a defect of this program: please report it with the options used";
         Interrupted = 2021, "the demo was interrupted before its end", "nothing to do: every part of the demo was ended";
         RuleBroken = 2022, "the simulated world broke a rule", "this is a defect of this program: please report the seed or the list of faults";
+        ConfigUnusable = 2023, "the configuration file cannot be used", "correct the line it names; docs/center.md has every key";
+        TokenMissing = 2024, "no API token was given", "put one into a file and name it with --token-file or SOTA_TOKEN_FILE, or into SOTA_TOKEN";
+        PlanFileUnusable = 2025, "the plan's file cannot be read as JSON", "give one object with the fields of POST /api/v1/plans; - reads standard input";
+        DevicesFailed = 2026, "the plan is over and not every device runs its target", "sota plan devices ID --state UpgradeFailed, then sota device log";
+        PlanNotOver = 2027, "the plan is not over after the time that was given", "wait again with a greater --timeout, or look at sota plan devices ID";
     }
 }

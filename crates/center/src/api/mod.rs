@@ -7,7 +7,8 @@
 //! | `/api/v1/plans` | `plans` |
 //! | `/metrics` | `metrics` |
 //! | `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
-//! | `/health`, `/openapi.json` | here |
+//! | `/openapi.json`, and its reader `/api-docs/` | `description` |
+//! | `/health` | here |
 //! | everything else | the pages, [`crate::ui`] |
 //!
 //! Requests whose Host or Origin header names another host are refused: a page from elsewhere must not drive a
@@ -15,6 +16,7 @@
 
 mod access;
 pub(crate) mod call;
+mod description;
 mod entities;
 mod error;
 mod extract;
@@ -31,7 +33,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::Serialize;
 use sota_errors::CenterError;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -75,16 +78,9 @@ impl Api {
 /// Result of a handler.
 type Answer<T> = Result<T, ApiError>;
 
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "SOTA Developer Center",
-    description = "Packages, plans and devices. Every error is a line of docs/errors.md."
-))]
-struct Description;
-
-/// The whole HTTP side.
-pub fn router(api: Api) -> Router {
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+/// The handlers of REST, and their description.
+fn rest() -> (Router<Api>, OpenApi) {
+    let (router, description) = OpenApiRouter::with_openapi(description::head())
         .routes(routes!(health))
         .merge(entities::router())
         .merge(packages::router())
@@ -92,12 +88,14 @@ pub fn router(api: Api) -> Router {
         .merge(metrics::router())
         .merge(access::router())
         .split_for_parts();
-    let description = Json(description);
+    (router, description::grouped(description))
+}
+
+/// The whole HTTP side.
+pub fn router(api: Api) -> Router {
+    let (router, description) = rest();
     router
-        .route(
-            "/openapi.json",
-            axum::routing::get(move || async move { description.clone() }),
-        )
+        .merge(description::router(description))
         .merge(ui::router())
         .fallback(|uri: Uri| async move {
             ApiError(Problem::new(CenterError::NoSuchResource, uri.path()))

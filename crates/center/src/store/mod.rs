@@ -27,6 +27,7 @@ pub use crate::domain::Role;
 pub use memory::{Cut, CutPoint, MemoryStore};
 pub use scope::Scope;
 pub use sqlite::SqliteStore;
+pub(crate) use sqlite::snapshot;
 
 use async_trait::async_trait;
 use sota_errors::CenterError;

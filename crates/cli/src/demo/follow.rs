@@ -2,9 +2,10 @@
 
 use super::Args;
 use super::process::{Parts, Who};
-use super::setup::Rest;
+use super::setup;
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::rest::Rest;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use sota_errors::ProgramError;
@@ -140,7 +141,7 @@ impl Follow {
 
     /// What the Center has as the MCU's version, once it has it.
     fn version(&self, rest: &Rest) -> Result<Option<String>, Failure> {
-        let device = rest.device()?.unwrap_or_default();
+        let device = setup::device(rest)?.unwrap_or_default();
         let components = device["components"].as_array().cloned().unwrap_or_default();
         let mine = components
             .iter()

@@ -23,12 +23,12 @@ use crate::failure::Failure;
 use crate::module::{Block, check_staging};
 use crate::names;
 use crate::out::Out;
+use crate::rest::Rest;
 use crate::stop::on_stop;
 use follow::Follow;
 use network::Network;
 use process::{Message, Parts};
 use report::Report;
-use setup::Rest;
 use sota_errors::ProgramError;
 use sota_host::wire::Wire;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
     let wire = Wire::new(args.baud).map_err(broken)?;
     let mut parts = Parts::new(args, folder, &network, &wire, package.len(), tell, told)?;
     let (http, token) = parts.start_center()?;
-    let rest = Rest::new(&http, &token);
+    let rest = Rest::new(&format!("http://{http}"), &token);
     let center = parts.coap_address();
     network.carry_to(center);
     let mut follow = Follow::new(out, package.len(), args);
@@ -133,7 +133,7 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
     follow.until_connected(&mut parts, &rest)?;
     let plan = setup::activate(&rest, args, &made)?;
     follow.until_done(&mut parts, &rest, plan)?;
-    let served = rest.served(made.package)?;
+    let served = setup::served(&rest, made.package)?;
     parts.end();
     Report::new(report::Facts {
         args,

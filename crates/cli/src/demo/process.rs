@@ -268,7 +268,14 @@ impl Parts {
             )
         };
         let program = std::env::current_exe().map_err(failed)?;
-        let mut child = Command::new(program)
+        let mut child = Command::new(program);
+        // A Center that this machine runs may be set up by variables; the demo's is not that one.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SOTA_CENTER_") {
+                child.env_remove(name);
+            }
+        }
+        let mut child = child
             .args(["--json", "--until-eof"])
             .args(args)
             // Its own group: Ctrl-C comes to this process alone, which then ends them in their order.

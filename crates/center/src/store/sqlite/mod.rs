@@ -6,7 +6,10 @@
 
 mod access;
 mod read;
+mod snapshot;
 mod write;
+
+pub(crate) use snapshot::snapshot;
 
 use std::path::Path;
 use std::time::Duration;
