@@ -131,9 +131,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let (state, reason) = match (self.flow.state, last) {
             _ if !self.settled => return None,
             // The turn of another of the set: this one waits for its own, or had it.
-            (State::DownloadError, None) if !self.is_active(instance) => (State::Confirmed, None),
+            (State::DownloadError, None) if !self.concerns(instance) => (State::Confirmed, None),
             (state @ State::Refused, _) => (state, self.flow.reason),
-            (state @ State::DownloadError, _) if self.is_active(instance) => {
+            (state @ State::DownloadError, _) if self.concerns(instance) => {
                 (state, self.flow.reason)
             }
             (State::DownloadError | State::Success | State::Failure, Some(result)) => {

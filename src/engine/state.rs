@@ -165,14 +165,18 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// Whether a component is in the present state: the one whose turn it is, before that every one.
+    pub(super) fn concerns(&self, instance: u8) -> bool {
+        match self.flow.active {
+            Some(active) => active == instance,
+            None => self.is_live(instance),
+        }
+    }
+
     /// Reports the present state for every component that is in it.
     fn report_state(&mut self) {
         for instance in 0..COMPONENTS as u8 {
-            let concerned = match self.flow.active {
-                Some(active) => active == instance,
-                None => self.is_live(instance),
-            };
-            if concerned && self.flow.state != State::None {
+            if self.concerns(instance) && self.flow.state != State::None {
                 self.queue.report(Report {
                     instance,
                     state: self.flow.state,

@@ -537,3 +537,19 @@ fn an_offer_that_comes_again_in_state_6_tells_its_own_component() {
     let broken = (2, State::DownloadError, Some(Reason::PackageNotFound));
     assert_eq!(w.reports, [broken, (1, State::Confirmed, None)]);
 }
+
+#[test]
+fn an_offer_that_comes_again_after_a_strict_restart_tells_state_6_of_all() {
+    let mut w = offered(Config::strict());
+    assert_eq!(w.action(1), Reply::Ok);
+    w.center_sends_info = false;
+    w.online = false;
+    w.settle();
+    w.restart();
+    w.settle();
+    w.forget();
+    assert_eq!((tell(&mut w, 0), tell(&mut w, 1)), (Ok(()), Ok(())));
+    w.settle();
+    let again = |instance| (instance, State::DownloadError, None);
+    assert_eq!(w.reports, [again(2), again(1)]);
+}
