@@ -2,10 +2,14 @@
  * Copyright (c) the authors of the open SOTA system
  * SPDX-License-Identifier: Apache-2.0
  *
- * CONFIG_SOTA_READINGS: battery from a sensor, RSRP from a modem.
+ * CONFIG_SOTA_READINGS: battery from a sensor, or with CONFIG_FUEL_GAUGE from a fuel gauge, RSRP from a modem.
  */
 #include <zephyr/drivers/cellular.h>
+#ifdef CONFIG_FUEL_GAUGE
+#include <zephyr/drivers/fuel_gauge.h>
+#else
 #include <zephyr/drivers/sensor.h>
+#endif
 #include <zephyr/kernel.h>
 #include <zephyr/ztest.h>
 
@@ -16,14 +20,32 @@ static atomic_t charge = ATOMIC_INIT(77);
 static atomic_t rsrp = ATOMIC_INIT(-95);
 static atomic_t fetched;
 
+/* A bus that waits: whoever asks the component must not notice. */
+static int fetch(void)
+{
+	atomic_inc(&fetched);
+	k_sleep(K_MSEC(400));
+	return atomic_get(&charge) < 0 ? -EIO : 0;
+}
+
+#ifdef CONFIG_FUEL_GAUGE
+static int gauge_property(const struct device *dev, fuel_gauge_prop_t property, union fuel_gauge_prop_val *value)
+{
+	ARG_UNUSED(dev);
+	if (property != FUEL_GAUGE_RELATIVE_STATE_OF_CHARGE) {
+		return -ENOTSUP;
+	}
+	value->relative_state_of_charge = atomic_get(&charge);
+	return fetch();
+}
+
+static DEVICE_API(fuel_gauge, gauge_api) = {.get_property = gauge_property};
+#else
 static int gauge_fetch(const struct device *dev, enum sensor_channel channel)
 {
 	ARG_UNUSED(dev);
 	ARG_UNUSED(channel);
-	atomic_inc(&fetched);
-	/* A bus that waits: whoever asks the component must not notice. */
-	k_sleep(K_MSEC(400));
-	return atomic_get(&charge) < 0 ? -EIO : 0;
+	return fetch();
 }
 
 static int gauge_get(const struct device *dev, enum sensor_channel channel, struct sensor_value *value)
@@ -37,7 +59,8 @@ static int gauge_get(const struct device *dev, enum sensor_channel channel, stru
 }
 
 static DEVICE_API(sensor, gauge_api) = {.sample_fetch = gauge_fetch, .channel_get = gauge_get};
-DEVICE_DT_DEFINE(DT_NODELABEL(gauge), NULL, NULL, NULL, NULL, POST_KERNEL, CONFIG_SENSOR_INIT_PRIORITY, &gauge_api);
+#endif
+DEVICE_DT_DEFINE(DT_NODELABEL(gauge), NULL, NULL, NULL, NULL, POST_KERNEL, 90, &gauge_api);
 
 static int modem_signal(const struct device *dev, const enum cellular_signal_type type, int16_t *value)
 {
@@ -50,7 +73,7 @@ static int modem_signal(const struct device *dev, const enum cellular_signal_typ
 }
 
 static DEVICE_API(cellular, modem_api) = {.get_signal = modem_signal};
-DEVICE_DT_DEFINE(DT_NODELABEL(modem), NULL, NULL, NULL, NULL, POST_KERNEL, CONFIG_SENSOR_INIT_PRIORITY, &modem_api);
+DEVICE_DT_DEFINE(DT_NODELABEL(modem), NULL, NULL, NULL, NULL, POST_KERNEL, 90, &modem_api);
 
 static void next_reading(void)
 {
