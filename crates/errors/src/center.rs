@@ -77,6 +77,9 @@ crate::catalogue! {
         LastOwner = 1092, "a project needs an owner", "make another member owner first";
         TokenLifetime = 1093, "an API token lives 1 to 365 days", "choose another lifetime";
         RoleNotHeld = 1094, "nobody gives away more than they have", "choose a lesser role, or ask the project's owner";
+        PasswordWrong = 1095, "this is not the account's password", "type the present password; who forgot it asks an owner for a link";
+        ResetNotHeld = 1096, "only an owner of every project of the account, or who set the Center up, may make a link for its password", "ask who set the Center up; for that account the machine's user makes the link";
+        FirstAccountStays = 1097, "the account that set the Center up cannot be removed", "rename it or give it a new password";
         UnknownProductKey = 1100, "a device came with a product key that the Center does not know", "create the product or correct the device's key";
         BadEndpointName = 1101, "the endpoint name is not productKey:deviceKey", "correct the device's endpoint name";
         UnknownRegistration = 1102, "the registration is unknown or expired", "the device registers again by itself";

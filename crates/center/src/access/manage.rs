@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{Access, secret};
 use crate::domain::{
-    ApiToken, INVITATION_LIFETIME, Invitation, Membership, Problem, ProjectId, Role,
+    Account, ApiToken, INVITATION_LIFETIME, Invitation, Membership, Problem, ProjectId, Role,
     TOKEN_DAYS_LIMIT, Time, account_name, check_members, check_name,
 };
 use crate::store::{Change, Scope};
@@ -204,7 +204,7 @@ impl Access {
         role: Role,
     ) -> Result<(), Problem> {
         self.need_owner(scope, project)?;
-        let account = self.account(name).await?;
+        let account = self.named(name).await?.id;
         let member = Membership {
             account,
             project,
@@ -225,7 +225,7 @@ impl Access {
         name: &str,
     ) -> Result<(), Problem> {
         self.need_owner(scope, project)?;
-        let account = self.account(name).await?;
+        let account = self.named(name).await?.id;
         let members = self.store.members(scope, project).await?;
         if !members.iter().any(|(m, _)| m.account == account) {
             return Err(Problem::of(CenterError::NoSuchAccount, "name", name));
@@ -248,11 +248,12 @@ impl Access {
         }
     }
 
-    async fn account(&self, name: &str) -> Result<i64, Problem> {
+    /// The account with this name, as typed.
+    pub(super) async fn named(&self, name: &str) -> Result<Account, Problem> {
         let name = account_name(name);
         let account = self.store.account_by_name(&Scope::OWNER, &name).await?;
         let missing = || Problem::of(CenterError::NoSuchAccount, "name", &name);
-        Ok(account.ok_or_else(missing)?.id)
+        account.ok_or_else(missing)
     }
 
     /// The project is written with its members, so that of two owners who put each other out one meets a conflict.

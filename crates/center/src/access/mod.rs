@@ -9,6 +9,7 @@
 //!
 //! The store knows secrets by their SHA-256 only.
 
+mod accounts;
 mod limit;
 mod manage;
 mod password;
@@ -19,15 +20,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use sota_errors::CenterError;
 
+pub use accounts::{AccountInfo, NewName, NewPassword, PasswordShown, ResetLink};
 pub use manage::{Invited, Member, NewMember, NewToken, TokenInfo, TokenMade};
 
 use crate::domain::{
     Account, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, Problem, Role,
     SESSION_LIFETIME, Session, Time, account_name, check_account,
 };
-use crate::store::{Change, Scope, Store};
+use crate::store::{Change, Scope, Store, StoreError};
 use limit::Limit;
 use password::Passwords;
+
+/// How often a commit that met another's change is tried again.
+const ATTEMPTS: usize = 16;
 
 /// Who calls, see the module's words.
 #[derive(Clone)]
@@ -55,8 +60,29 @@ pub struct Caller {
     pub scope: Scope,
     /// Its account's name; empty for the token of `--token-file`.
     pub name: String,
-    /// It may make API tokens: every caller but another API token.
-    pub makes_tokens: bool,
+    /// By what it proved who it is.
+    pub proof: Proof,
+}
+
+/// By what a caller proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The token of `--token-file`.
+    Machine,
+    /// A log-in; the digest of its session.
+    Session(String),
+    /// An API token; its name.
+    Token(String),
+}
+
+impl Caller {
+    /// Refuses an API token: what it makes or changes would outlive it, or put its owner out.
+    pub fn need_person(&self) -> Result<(), Problem> {
+        match self.proof {
+            Proof::Token(_) => Err(CenterError::Forbidden.into()),
+            Proof::Machine | Proof::Session(_) => Ok(()),
+        }
+    }
 }
 
 impl Access {
@@ -176,7 +202,7 @@ impl Access {
             changes.push(Change::DeleteInvitation(invitation.digest));
         }
         match self.store.commit(&owner, changes).await {
-            Err(crate::store::StoreError::Conflict) => Err(CenterError::InvitationSpent.into()),
+            Err(StoreError::Conflict) => Err(CenterError::InvitationSpent.into()),
             other => Ok(other.map(|()| logged_in)?),
         }
     }
@@ -202,15 +228,28 @@ impl Access {
         let account = self.store.account_by_name(&owner, &name).await?;
         let hash = account.as_ref().map(|a| a.password.clone());
         let right = self.passwords.check(password.to_owned(), hash).await?;
-        let Some(account) = account.filter(|_| right) else {
+        let Some(mut account) = account.filter(|_| right) else {
             tracing::warn!(account = name, %address, "{}", CenterError::LogInRefused);
             return Err(CenterError::LogInRefused.into());
         };
         self.limit().succeeded(&name, address);
         let (session, logged_in) = session(account.id, now)?;
-        let changes = vec![Change::Session(session)];
-        self.store.commit(&owner, changes).await?;
-        Ok(logged_in)
+        let checked = account.password.clone();
+        for _ in 0..ATTEMPTS {
+            // with the account as it was checked: a new password that comes meanwhile ends this log-in too
+            let changes = vec![
+                Change::Account(account.clone()),
+                Change::Session(session.clone()),
+            ];
+            match self.store.commit(&owner, changes).await {
+                Err(StoreError::Conflict) => {}
+                done => return Ok(done.map(|()| logged_in)?),
+            }
+            let again = self.store.account(&owner, account.id).await?;
+            let again = again.filter(|a| a.password == checked);
+            account = again.ok_or(CenterError::LogInRefused)?;
+        }
+        Err(CenterError::Conflict.into())
     }
 
     /// Ends the session of this cookie.
@@ -235,7 +274,7 @@ impl Access {
         Ok(Some(Caller {
             scope: Scope::member(account.id, roles, true),
             name: account.name,
-            makes_tokens: true,
+            proof: Proof::Session(digest),
         }))
     }
 
@@ -251,7 +290,7 @@ impl Access {
             return Ok(Some(Caller {
                 scope: owner,
                 name: String::new(),
-                makes_tokens: true,
+                proof: Proof::Machine,
             }));
         }
         let found = self.store.token(&owner, &digest).await?;
@@ -270,7 +309,7 @@ impl Access {
         Ok(Some(Caller {
             scope: Scope::member(account.id, roles, new_projects),
             name: account.name,
-            makes_tokens: false,
+            proof: Proof::Token(token.name),
         }))
     }
 

@@ -88,9 +88,13 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         E::InvitationSpent => StatusCode::GONE,
         E::NotLoggedIn | E::LogInRefused => StatusCode::UNAUTHORIZED,
         E::LogInTooOften => StatusCode::TOO_MANY_REQUESTS,
-        E::ForeignHost | E::ForeignOrigin | E::Forbidden | E::FormForged | E::RoleNotHeld => {
-            StatusCode::FORBIDDEN
-        }
+        E::ForeignHost
+        | E::ForeignOrigin
+        | E::Forbidden
+        | E::FormForged
+        | E::RoleNotHeld
+        | E::PasswordWrong
+        | E::ResetNotHeld => StatusCode::FORBIDDEN,
         E::Conflict
         | E::NameTaken
         | E::PackageInUse
@@ -99,6 +103,7 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::PlanTransition
         | E::ProductFixed
         | E::LastOwner
+        | E::FirstAccountStays
         | E::CancelTooLate
         | E::CancelNotRunning
         | E::RetryNotFailed

@@ -6,7 +6,7 @@
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
 //! | `/metrics` | `metrics` |
-//! | `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
+//! | `/api/v1/account`, `/accounts`, `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
 //! | `/health`, `/openapi.json` | here |
 //! | everything else | the pages, [`crate::ui`] |
 //!

@@ -35,7 +35,9 @@ mod upgrade;
 
 pub use access::{
     Account, ApiToken, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, PASSWORD_LENGTH,
-    Role, SESSION_LIFETIME, Session, TOKEN_DAYS_LIMIT, account_name, check_account, check_members,
+    PasswordReset, RESET_LIFETIME, Role, SESSION_LIFETIME, Session, Standing, TOKEN_DAYS_LIMIT,
+    account_name, check_account, check_account_name, check_members, check_password,
+    check_removable,
 };
 pub use counters::Counters;
 pub use eligibility::{Candidate, eligibility};

@@ -5,7 +5,7 @@ use sota_errors::CenterError;
 
 use super::access_contract::{
     a_link_works_once_and_what_has_ended_goes, access_is_changed_by_those_who_may,
-    who_may_call_is_kept_and_found,
+    an_account_goes_with_all_that_speaks_for_it, who_may_call_is_kept_and_found,
 };
 use super::samples::{device, enrolled, model, package, plan, product, project};
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
@@ -581,6 +581,7 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    an_account_goes_with_all_that_speaks_for_it
 }
 
 #[test]

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
     Account, ApiToken, Counters, Device, Endpoint, Invitation, LogLine, Membership, Model, ModelId,
-    Package, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project,
-    ProjectId, Role, Session, Time,
+    Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId,
+    Project, ProjectId, Role, Session, Time,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -55,6 +55,8 @@ struct Access {
     sessions: BTreeMap<String, Session>,
     tokens: BTreeMap<i64, ApiToken>,
     invitations: BTreeMap<String, Invitation>,
+    /// By account.
+    resets: BTreeMap<i64, PasswordReset>,
 }
 
 impl MemoryStore {
@@ -226,6 +228,34 @@ impl Tables {
                 scope.need_everything()?;
                 access.sessions.remove(&digest);
             }
+            Change::DeleteSessions(account, except) => {
+                scope.need_everything()?;
+                let stays =
+                    |e: &Session| e.account != account || except.as_ref() == Some(&e.digest);
+                access.sessions.retain(|_, e| stays(e));
+            }
+            Change::DeleteAccount(id, revision) => {
+                scope.need_everything()?;
+                let stored = access.accounts.get(&id).map(|a| a.revision);
+                if stored != Some(revision) {
+                    return Err(StoreError::Conflict);
+                }
+                access.accounts.remove(&id);
+                access.memberships.retain(|(account, _), _| *account != id);
+                access.sessions.retain(|_, e| e.account != id);
+                access.tokens.retain(|_, e| e.account != id);
+                access.resets.remove(&id);
+            }
+            Change::PasswordReset(e) => {
+                scope.need_everything()?;
+                access.resets.insert(e.account, e);
+            }
+            Change::DeletePasswordReset(digest) => {
+                scope.need_everything()?;
+                let found = access.resets.values().find(|e| e.digest == digest);
+                let account = found.ok_or(StoreError::Conflict)?.account;
+                access.resets.remove(&account);
+            }
             Change::DeleteInvitation(digest) => {
                 scope.need_everything()?;
                 let there = access.invitations.remove(&digest);
@@ -236,6 +266,7 @@ impl Tables {
                 access.sessions.retain(|_, e| e.expires_at > now);
                 access.tokens.retain(|_, e| e.expires_at > now);
                 access.invitations.retain(|_, e| e.expires_at > now);
+                access.resets.retain(|_, e| e.expires_at > now);
             }
             Change::Membership(e) => {
                 owner(e.project)?;
@@ -568,6 +599,23 @@ impl Store for MemoryStore {
         let tables = self.tables();
         let mut accounts = tables.access.accounts.values();
         Ok(accounts.find(|a| a.name == name).cloned())
+    }
+
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        Ok(tables.access.accounts.values().cloned().collect())
+    }
+
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let mut resets = tables.access.resets.values();
+        Ok(resets.find(|r| r.digest == digest).cloned())
     }
 
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {

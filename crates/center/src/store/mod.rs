@@ -33,8 +33,8 @@ use sota_errors::CenterError;
 
 use crate::domain::{
     Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
-    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Problem, Product, ProductId,
-    Project, ProjectId, Session, Time,
+    Model, ModelId, Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId, Problem, Product,
+    ProductId, Project, ProjectId, Session, Time,
 };
 
 /// What a store can answer instead of a value.
@@ -86,15 +86,23 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
-    /// By the Center itself only, as the next four.
+    /// By the Center itself only, as the next eight.
     Account(Account),
+    /// The account of this revision, with its memberships, sessions, tokens and links.
+    DeleteAccount(i64, u64),
     /// A new log-in.
     Session(Session),
     /// The end of a log-in; one that is not there is no error.
     DeleteSession(String),
+    /// The end of all log-ins of an account but the one of this digest.
+    DeleteSessions(i64, Option<String>),
+    /// A link for a new password; it replaces the account's older one.
+    PasswordReset(PasswordReset),
+    /// A link of this digest is used: it must be there.
+    DeletePasswordReset(String),
     /// A link of this digest is used: it must be there.
     DeleteInvitation(String),
-    /// Sessions, tokens and invitations that ended before.
+    /// Sessions, tokens and links that ended before.
     DropExpired(Time),
     /// By an owner of the project. It is made or replaced.
     Membership(Membership),
@@ -223,7 +231,7 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LogLine>, StoreError>;
 
-    /// Whether there is any account. For the Center itself, as the next five.
+    /// Whether there is any account. For the Center itself, as the next seven.
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError>;
     /// The account with this name (in its kept form).
     async fn account_by_name(
@@ -231,6 +239,14 @@ pub trait Store: Send + Sync {
         scope: &Scope,
         name: &str,
     ) -> Result<Option<Account>, StoreError>;
+    /// Every account, by id.
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError>;
+    /// The link for a new password of this digest.
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError>;
     /// The session of this digest.
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError>;
     /// The API token of this digest.

@@ -2,7 +2,8 @@
 //!
 //! | file | pages |
 //! |---|---|
-//! | `sign` | log-in, sign-up, log-out |
+//! | `sign` | log-in, sign-up, log-out, a new password by a link |
+//! | `account` | one's own account, all accounts |
 //! | `projects` | the first page, a project's overview, its members, the account's tokens |
 //! | `devices` | products, devices, one device and why it gets no plan |
 //! | `packages` | models, packages, upload |
@@ -16,6 +17,7 @@
 //! Templates are in `templates/`, the one stylesheet and the one script in `assets/`. Every page works without the
 //! script; with it pages are live, uploads show how far they are, and times are the reader's.
 
+mod account;
 mod devices;
 mod form;
 mod live;
@@ -70,6 +72,7 @@ fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route
 
 fn routes() -> Vec<Route> {
     let mut all = sign::routes();
+    all.extend(account::routes());
     all.extend(projects::routes());
     all.extend(devices::routes());
     all.extend(packages::routes());

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/projects/{project}/members", members),
         post("/projects/{project}/members", set_member),
         post("/projects/{project}/members/remove", remove_member),
+        post("/projects/{project}/members/password-reset", reset_member),
         post("/projects/{project}/invitations", invite),
         get("/account/tokens", tokens),
         post("/account/tokens", create_token),
@@ -188,7 +189,14 @@ struct MembersPage {
     fields: Fields,
     faults: Faults,
     /// A link that was just made.
-    link: Option<String>,
+    link: Option<MadeLink>,
+}
+
+/// A one-time link, and what it is for.
+struct MadeLink {
+    link: String,
+    /// The member whose password it is for; none: an invitation.
+    member: Option<String>,
 }
 
 async fn members_page(
@@ -196,7 +204,7 @@ async fn members_page(
     id: i64,
     fields: Fields,
     problem: Option<Problem>,
-    link: Option<String>,
+    link: Option<MadeLink>,
 ) -> Page {
     let (scope, shell) = visit.within(id, "members", "Members").await?;
     let members = visit.access.members(&scope, ProjectId(id)).await?;
@@ -251,6 +259,27 @@ async fn remove_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Pag
     }
 }
 
+async fn reset_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
+    let scope = visit.inside(id)?;
+    scope.need(ProjectId(id), Role::Owner)?;
+    let name = fields.get("name").to_owned();
+    let now = visit.now();
+    match visit.access.reset_link(&visit.caller, &name, now).await {
+        Ok(made) => {
+            let link = MadeLink {
+                link: format!("{}{}", visit.base_url, made.path),
+                member: Some(name),
+            };
+            members_page(&visit, id, Fields::default(), None, Some(link)).await
+        }
+        Err(problem) => {
+            // its field is the other form's
+            let problem = Problem::new(problem.error, name);
+            members_page(&visit, id, Fields::default(), Some(problem), None).await
+        }
+    }
+}
+
 async fn invite(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
     let scope = visit.inside(id)?;
     let now = visit.now();
@@ -260,7 +289,10 @@ async fn invite(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
     };
     match invited {
         Ok(invited) => {
-            let link = format!("{}{}", visit.base_url, invited.path);
+            let link = MadeLink {
+                link: format!("{}{}", visit.base_url, invited.path),
+                member: None,
+            };
             members_page(&visit, id, Fields::default(), None, Some(link)).await
         }
         Err(problem) => members_page(&visit, id, fields, Some(problem), None).await,
@@ -307,9 +339,7 @@ async fn tokens(visit: Visit) -> Page {
 }
 
 async fn create_token(visit: Visit, fields: Fields) -> Page {
-    if !visit.caller.makes_tokens {
-        return Err(sota_errors::CenterError::Forbidden.into());
-    }
+    visit.caller.need_person()?;
     let new = || -> Result<NewToken, Problem> {
         Ok(NewToken {
             name: fields.get("name").trim().to_owned(),

@@ -392,6 +392,28 @@ mod tests {
         assert_eq!(store.projects(&first).await.expect("read").len(), 1);
     }
 
+    /// A file of the fifth version: who was logged in stays so, and can get a new password.
+    #[tokio::test]
+    async fn a_log_in_of_before_goes_on_and_can_be_ended() {
+        let (folder, mut old) = file_of_version(5).await;
+        let path = folder.path().join(FILE);
+        for sql in [
+            r#"INSERT INTO account VALUES (1, 'ada', 1,
+                '{"id":1,"name":"ada","password":"p","created_at":5,"revision":1}')"#,
+            r#"INSERT INTO session VALUES ('s', 1, 50,
+                '{"digest":"s","account":1,"created_at":5,"expires_at":50}')"#,
+        ] {
+            execute(&mut old, sql).await.expect("inserted");
+        }
+        old.close().await.expect("closed");
+        let store = SqliteStore::open(&path).await.expect("the present version");
+        let there = async || store.session(&Scope::OWNER, "s").await.expect("read");
+        assert!(there().await.is_some());
+        let ends = vec![Change::DeleteSessions(1, None)];
+        store.commit(&Scope::OWNER, ends).await.expect("ended");
+        assert!(there().await.is_none());
+    }
+
     #[tokio::test]
     async fn a_full_disk_is_said_and_nothing_is_half_done() {
         let folder = tempfile::tempdir().expect("folder");

@@ -8,8 +8,8 @@ use sqlx::{Row, Sqlite};
 use super::{SqliteStore, failed};
 use crate::domain::{
     Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
-    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Product, ProductId, Project,
-    ProjectId, Session, Time,
+    Model, ModelId, Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId, Product,
+    ProductId, Project, ProjectId, Session, Time,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -291,6 +291,22 @@ impl Store for SqliteStore {
         scope.need_everything()?;
         let query = sqlx::query("SELECT body FROM account WHERE name = ?");
         self.one(query.bind(name.to_owned())).await
+    }
+
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM account ORDER BY id");
+        self.many(query).await
+    }
+
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM password_reset WHERE digest = ?");
+        self.one(query.bind(digest.to_owned())).await
     }
 
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {
