@@ -22,7 +22,7 @@ fn address(template: &str) -> String {
         .replace("{device_key}", "d1")
         .replace("{name}", "viewer");
     match template {
-        "/api/v1/devices" => format!("{path}?product_key=pk"),
+        "/api/v1/devices" | "/api/v1/devices/export" => format!("{path}?product_key=pk"),
         _ => path,
     }
 }
@@ -288,7 +288,7 @@ fn a_set_up_link_works_once_and_a_log_in_is_limited() {
     assert!(!by("invented", now()));
     server
         .runtime
-        .block_on(access.log_out(&session))
+        .block_on(access.log_out(&session, now()))
         .expect("out");
     assert!(!by(&session, now()));
     for _ in 0..10 {

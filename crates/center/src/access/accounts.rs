@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::{ATTEMPTS, Access, Caller, LoggedIn, Proof, secret, session};
+use super::{ATTEMPTS, Access, Caller, LoggedIn, Proof, about, secret, session};
 use crate::domain::{
-    Account, FIRST_ACCOUNT, PasswordReset, Problem, RESET_LIFETIME, Role, Standing, Time,
-    account_name, check_account_name, check_members, check_password, check_removable,
+    Account, Action, Actor, FIRST_ACCOUNT, PasswordReset, Problem, RESET_LIFETIME, Role, Standing,
+    Time, account_name, check_account_name, check_members, check_password, check_removable,
 };
+use crate::service::audit;
 use crate::store::{Change, Scope, StoreError};
 
 /// An account as others see it.
@@ -158,8 +159,13 @@ impl Access {
         let name = account_name(&new.name);
         check_account_name(&name)?;
         check_password("name", &name, &new.password)?;
-        account.name = name;
-        let changes = vec![Change::Account(account.clone())];
+        let before = core::mem::replace(&mut account.name, name);
+        let (id, from) = (account.id, format!("was {before}"));
+        let action = Action::AccountRenamed;
+        let changes = vec![
+            Change::Account(account.clone()),
+            about(&caller.scope, id, &account.name, now, action, &from),
+        ];
         self.store.commit(&Scope::OWNER, changes).await?;
         Ok(AccountInfo::of(account))
     }
@@ -180,7 +186,12 @@ impl Access {
             Proof::Machine | Proof::Token(_) => None,
         };
         let sessions = Change::DeleteSessions(account.id, kept);
-        let changes = vec![Change::Account(account), sessions];
+        let (scope, id, name) = (&caller.scope, account.id, account.name.clone());
+        let changes = vec![
+            Change::Account(account),
+            sessions,
+            about(scope, id, &name, now, Action::PasswordChanged, ""),
+        ];
         Ok(self.store.commit(&Scope::OWNER, changes).await?)
     }
 
@@ -194,26 +205,35 @@ impl Access {
     ) -> Result<(), Problem> {
         let proved = self.prove(caller, "password", &shown.password, address, now);
         let account = proved.await?;
-        self.remove_account(&account).await
+        self.remove_account(&caller.scope, &account, now).await
     }
 
     /// Removes another account.
-    pub async fn remove(&self, caller: &Caller, name: &str) -> Result<(), Problem> {
+    pub async fn remove(&self, caller: &Caller, name: &str, now: Time) -> Result<(), Problem> {
         caller.standing().check_administers()?;
         let account = self.named(name).await?;
-        self.remove_account(&account).await
+        self.remove_account(&caller.scope, &account, now).await
     }
 
     /// Its projects are written with it, so that of two owners who are removed at once one meets a conflict.
-    async fn remove_account(&self, account: &Account) -> Result<(), Problem> {
+    async fn remove_account(
+        &self,
+        by: &Scope,
+        account: &Account,
+        now: Time,
+    ) -> Result<(), Problem> {
         check_removable(account.id)?;
         let owner = Scope::OWNER;
         for _ in 0..ATTEMPTS {
             let Some(account) = self.store.account(&owner, account.id).await? else {
                 return Ok(());
             };
-            let mut changes = Vec::new();
+            let (id, name) = (account.id, &account.name);
+            let mut changes = vec![about(by, id, name, now, Action::AccountRemoved, "")];
             for held in self.store.memberships(&owner, account.id).await? {
+                let (object, detail) = (format!("account/{name}"), "the account was removed");
+                let (project, action) = (held.project, Action::MemberRemoved);
+                changes.push(audit(by, project, now, action, object, detail));
                 let project = self.store.project(&owner, held.project).await?;
                 let Some(project) = project.filter(|_| held.role == Role::Owner) else {
                     continue;
@@ -257,7 +277,11 @@ impl Access {
             projects: (caller.standing() == Standing::Member).then(|| projects.collect()),
             expires_at,
         };
-        let changes = vec![Change::PasswordReset(reset)];
+        let (scope, id, name) = (&caller.scope, account.id, &account.name);
+        let changes = vec![
+            Change::PasswordReset(reset),
+            about(scope, id, name, now, Action::PasswordResetCreated, ""),
+        ];
         self.store.commit(&Scope::OWNER, changes).await?;
         Ok(ResetLink {
             path: format!("/reset?link={made}"),
@@ -285,7 +309,10 @@ impl Access {
         check_password("password", &account.name, new)?;
         account.password = self.passwords.hash(new.to_owned()).await?;
         let (session, logged_in) = session(account.id, now)?;
+        let actor = Scope::OWNER.acting_as(Actor::of(&account.name, None));
+        let (id, name) = (account.id, &account.name);
         let changes = vec![
+            about(&actor, id, name, now, Action::PasswordReset, "by a link"),
             Change::DeleteSessions(account.id, None),
             Change::Account(account),
             Change::Session(session),

@@ -24,9 +24,11 @@ pub use accounts::{AccountInfo, NewName, NewPassword, PasswordShown, ResetLink};
 pub use manage::{Invited, Member, NewMember, NewToken, TokenInfo, TokenMade};
 
 use crate::domain::{
-    Account, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, Problem, Role,
-    SESSION_LIFETIME, Session, Time, account_name, check_account,
+    Account, Action, Actor, AuditEntry, AuditFilter, FIRST_ACCOUNT, INVITATION_LIFETIME,
+    Invitation, Membership, Problem, Role, SESSION_LIFETIME, Session, Time, account_name,
+    check_account,
 };
+use crate::service::audit;
 use crate::store::{Change, Scope, Store, StoreError};
 use limit::Limit;
 use password::Passwords;
@@ -189,7 +191,12 @@ impl Access {
             revision: 0,
         };
         let (session, logged_in) = session(id, now)?;
-        let mut changes = vec![Change::Account(account), Change::Session(session)];
+        let own = Scope::OWNER.acting_as(Actor::of(&account.name, None));
+        let mut changes = vec![
+            about(&own, id, &account.name, now, Action::AccountCreated, ""),
+            Change::Account(account.clone()),
+            Change::Session(session),
+        ];
         if let Some(invitation) = invitation {
             let Invitation { project, role, .. } = invitation;
             let member = project.map(|project| Membership {
@@ -197,7 +204,13 @@ impl Access {
                 project,
                 role,
             });
-            changes.extend(member.map(Change::Membership));
+            if let Some(member) = member {
+                let object = format!("account/{}", account.name);
+                let detail = format!("{} by an invitation", role.name());
+                let (project, action) = (member.project, Action::MemberSet);
+                changes.push(audit(&own, project, now, action, object, detail));
+                changes.push(Change::Membership(member));
+            }
             // last: of two that use one link at once the second finds it gone and nothing of its is done
             changes.push(Change::DeleteInvitation(invitation.digest));
         }
@@ -237,7 +250,17 @@ impl Access {
         let checked = account.password.clone();
         for _ in 0..ATTEMPTS {
             // with the account as it was checked: a new password that comes meanwhile ends this log-in too
+            let actor = Scope::OWNER.acting_as(Actor::of(&account.name, None));
+            let from = format!("from {address}");
             let changes = vec![
+                about(
+                    &actor,
+                    account.id,
+                    &account.name,
+                    now,
+                    Action::LoggedIn,
+                    &from,
+                ),
                 Change::Account(account.clone()),
                 Change::Session(session.clone()),
             ];
@@ -253,9 +276,37 @@ impl Access {
     }
 
     /// Ends the session of this cookie.
-    pub async fn log_out(&self, cookie: &str) -> Result<(), Problem> {
-        let change = Change::DeleteSession(secret::digest(cookie));
-        Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
+    pub async fn log_out(&self, cookie: &str, now: Time) -> Result<(), Problem> {
+        let owner = Scope::OWNER;
+        let digest = secret::digest(cookie);
+        let Some(session) = self.store.session(&owner, &digest).await? else {
+            return Ok(());
+        };
+        let mut changes = vec![Change::DeleteSession(digest)];
+        if let Some(account) = self.store.account(&owner, session.account).await? {
+            let actor = owner.clone().acting_as(Actor::of(&account.name, None));
+            let (id, name) = (account.id, account.name);
+            changes.push(about(&actor, id, &name, now, Action::LoggedOut, ""));
+        }
+        Ok(self.store.commit(&owner, changes).await?)
+    }
+
+    /// What was done to the caller's account; for who administers accounts: to all of them.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, Problem> {
+        let scope = match caller.administers() {
+            true => &Scope::OWNER,
+            false => &caller.scope,
+        };
+        let filter = AuditFilter {
+            project: None,
+            ..filter.clone()
+        };
+        Ok(self.store.audit(scope, &filter, limit).await?)
     }
 
     /// Who shows this cookie; `None` = nobody who is logged in.
@@ -272,7 +323,7 @@ impl Access {
         let roles = self.store.memberships(&owner, account.id).await?;
         let roles = roles.into_iter().map(|m| (m.project, m.role));
         Ok(Some(Caller {
-            scope: Scope::member(account.id, roles, true),
+            scope: Scope::member(account.id, roles, true).acting_as(Actor::of(&account.name, None)),
             name: account.name,
             proof: Proof::Session(digest),
         }))
@@ -288,7 +339,7 @@ impl Access {
             .is_some_and(|l| secret::same(l, &digest))
         {
             return Ok(Some(Caller {
-                scope: owner,
+                scope: owner.acting_as(Actor::machine()),
                 name: String::new(),
                 proof: Proof::Machine,
             }));
@@ -307,7 +358,8 @@ impl Access {
             .map(|m| (m.project, m.role.min(token.role)));
         let new_projects = token.role == Role::Owner && token.project.is_none();
         Ok(Some(Caller {
-            scope: Scope::member(account.id, roles, new_projects),
+            scope: Scope::member(account.id, roles, new_projects)
+                .acting_as(Actor::of(&account.name, Some(token.name.clone()))),
             name: account.name,
             proof: Proof::Token(token.name),
         }))
@@ -318,6 +370,27 @@ impl Access {
         let change = Change::DropExpired(now);
         Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
     }
+}
+
+/// A line of the audit log about an account, in the name of the scope's caller.
+fn about(
+    scope: &Scope,
+    account: i64,
+    name: &str,
+    at: Time,
+    action: Action,
+    detail: &str,
+) -> Change {
+    Change::Audit(AuditEntry {
+        id: 0,
+        project: None,
+        account: Some(account),
+        at,
+        actor: scope.actor(),
+        action,
+        object: format!("account/{name}"),
+        detail: detail.to_owned(),
+    })
 }
 
 fn session(account: i64, now: Time) -> Result<(Session, LoggedIn), Problem> {

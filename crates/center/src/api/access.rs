@@ -91,7 +91,8 @@ async fn accounts(api: Call) -> Answer<Json<Vec<AccountInfo>>> {
 #[utoipa::path(delete, path = "/api/v1/accounts/{name}", params(("name" = String, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn remove_account(api: Call, Path(name): Path<String>) -> Answer<StatusCode> {
-    api.access.remove(&api.caller, &name).await?;
+    let now = api.now();
+    api.access.remove(&api.caller, &name, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -118,9 +119,7 @@ async fn create_token(
     api: Call,
     Body(new): Body<NewToken>,
 ) -> Answer<(StatusCode, Json<TokenMade>)> {
-    // a token that was stolen would outlive its end
-    api.caller.need_person()?;
-    let made = api.access.create_token(api.scope(), new, api.now()).await?;
+    let made = api.access.create_token(&api.caller, new, api.now()).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -128,7 +127,8 @@ async fn create_token(
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn delete_token(api: Call, Path(id): Path<i64>) -> Answer<StatusCode> {
-    api.access.delete_token(api.scope(), id).await?;
+    let now = api.now();
+    api.access.delete_token(&api.caller, id, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -148,8 +148,9 @@ async fn set_member(
     Path((id, name)): Path<(ProjectId, String)>,
     Body(new): Body<NewMember>,
 ) -> Answer<StatusCode> {
-    let scope = api.scope();
-    api.access.set_member(scope, id, &name, new.role).await?;
+    let (scope, now) = (api.scope(), api.now());
+    let set = api.access.set_member(scope, id, &name, new.role, now);
+    set.await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -161,7 +162,8 @@ async fn remove_member(
     api: Call,
     Path((id, name)): Path<(ProjectId, String)>,
 ) -> Answer<StatusCode> {
-    api.access.remove_member(api.scope(), id, &name).await?;
+    let (scope, now) = (api.scope(), api.now());
+    api.access.remove_member(scope, id, &name, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

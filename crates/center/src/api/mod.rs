@@ -7,6 +7,8 @@
 //! | `/api/v1/plans` | `plans` |
 //! | `/metrics` | `metrics` |
 //! | `/api/v1/account`, `/accounts`, `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
+//! | `/api/v1/projects/{id}/audit`, `/api/v1/account/audit` | `audit` |
+//! | `/api/v1/devices/export`, `/api/v1/plans/{id}/export/…` | `lists`, written by `export` |
 //! | `/health`, `/openapi.json` | here |
 //! | everything else | the pages, [`crate::ui`] |
 //!
@@ -14,10 +16,13 @@
 //! Center (DNS rebinding, cross-site requests). Who calls is found by `call` for every address.
 
 mod access;
+mod audit;
 pub(crate) mod call;
 mod entities;
 mod error;
+mod export;
 mod extract;
+mod lists;
 mod metrics;
 pub(crate) mod packages;
 pub(crate) mod plans;
@@ -91,6 +96,8 @@ pub fn router(api: Api) -> Router {
         .merge(plans::router())
         .merge(metrics::router())
         .merge(access::router())
+        .merge(audit::router())
+        .merge(lists::router())
         .split_for_parts();
     let description = Json(description);
     router

@@ -80,11 +80,12 @@ pub fn check_account(name: &str, password: &str) -> Result<(), Problem> {
 /// Checks an account's name in its kept form.
 pub fn check_account_name(name: &str) -> Result<(), Problem> {
     check_name("name", name)?;
-    if name.chars().any(char::is_whitespace) {
+    // with a bracket begin the names that the audit log gives to who is no account
+    if name.chars().any(char::is_whitespace) || name.starts_with('(') {
         return Err(Problem::of(
             CenterError::NameForbiddenCharacters,
             "name",
-            "a blank",
+            "a blank, or a bracket at its begin",
         ));
     }
     Ok(())
@@ -254,6 +255,7 @@ mod tests {
             error("a b", "correct horse"),
             Err(CenterError::NameForbiddenCharacters)
         );
+        assert!(error("(Center)", "correct horse").is_err());
         for bad in ["123456789", &"x".repeat(129), "ADA@example.org"] {
             assert_eq!(error(&name, bad), Err(CenterError::PasswordUnfit), "{bad}");
         }

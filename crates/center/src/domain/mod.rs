@@ -5,6 +5,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `audit` | who did what |
 //! | `access` | accounts, roles, sessions, tokens, invitations |
 //! | `entity` | project, product, device, registration |
 //! | `model` | model and its components |
@@ -17,6 +18,7 @@
 //! | `counters` | how many devices of a plan are in which state |
 
 mod access;
+mod audit;
 mod counters;
 mod eligibility;
 mod entity;
@@ -39,6 +41,7 @@ pub use access::{
     account_name, check_account, check_account_name, check_members, check_password,
     check_removable,
 };
+pub use audit::{Action, Actor, AuditEntry, AuditFilter};
 pub use counters::Counters;
 pub use eligibility::{Candidate, eligibility};
 pub use entity::{

@@ -34,7 +34,10 @@ pub use plans::{NewPlan, PlanStatus, Why};
 pub use rollout::GroupStatus;
 
 use crate::commands::{DeviceCommand, DeviceCommands};
-use crate::domain::{Deadlines, Endpoint, LogLine, PlanId, Problem, StepPlan, Time};
+use crate::domain::{
+    Action, AuditEntry, Deadlines, Endpoint, LogLine, Plan, PlanId, Problem, ProjectId, StepPlan,
+    Time,
+};
 use crate::store::{Change, Scope, Store, StoreError};
 
 /// How often a commit that met another's change is tried again.
@@ -229,6 +232,57 @@ impl Service {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// A line of the audit log in the name of the scope's caller, to be committed with what it tells of.
+pub(crate) fn audit(
+    scope: &Scope,
+    project: ProjectId,
+    at: Time,
+    action: Action,
+    object: impl Into<String>,
+    detail: impl Into<String>,
+) -> Change {
+    Change::Audit(AuditEntry {
+        id: 0,
+        project: Some(project),
+        account: None,
+        at,
+        actor: scope.actor(),
+        action,
+        object: object.into(),
+        detail: detail.into(),
+    })
+}
+
+/// The same about a plan.
+fn audit_plan(
+    scope: &Scope,
+    plan: &Plan,
+    at: Time,
+    action: Action,
+    more: impl core::fmt::Display,
+) -> Change {
+    let object = format!("plan/{}", plan.id);
+    let detail = format!("{}{more}", plan.name);
+    audit(scope, plan.project, at, action, object, detail)
+}
+
+/// The same about a device, in a plan or by itself.
+fn audit_device(
+    scope: &Scope,
+    project: ProjectId,
+    endpoint: &Endpoint,
+    at: Time,
+    action: Action,
+    detail: impl Into<String>,
+) -> Change {
+    let Endpoint {
+        product_key,
+        device_key,
+    } = endpoint;
+    let object = format!("device/{product_key}/{device_key}");
+    audit(scope, project, at, action, object, detail)
 }
 
 /// A log line of the catalogue or of words.

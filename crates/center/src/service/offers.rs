@@ -28,7 +28,7 @@ pub(super) enum Occasion {
 
 impl Service {
     /// The plan's steps; kept once the plan cannot be edited any more.
-    pub(super) async fn steps(
+    pub(crate) async fn steps(
         &self,
         scope: &Scope,
         plan: &Plan,

@@ -3,8 +3,10 @@
 use sota_errors::CenterError;
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, BATCH, Service, line};
-use crate::domain::{DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Retries, Time};
+use super::{ATTEMPTS, BATCH, Service, audit_plan, line};
+use crate::domain::{
+    Action, DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Retries, Time,
+};
 use crate::store::{Change, Page, Scope};
 
 impl Service {
@@ -50,8 +52,10 @@ impl Service {
             let state = plan.after(PlanAction::End, false, now)?;
             let ended = Plan { state, ..plan };
             let id = ended.id;
+            let done = audit_plan(scope, &ended, now, Action::PlanEnded, "");
+            let changes = vec![Change::Plan(ended), done];
             // another process may have been quicker
-            if self.try_commit(scope, vec![Change::Plan(ended)]).await? {
+            if self.try_commit(scope, changes).await? {
                 self.stop_waiting(scope, id, CenterError::PlanOver, now)
                     .await?;
             }

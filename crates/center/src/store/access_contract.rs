@@ -1,8 +1,11 @@
 //! The part of the contract about who may call; the table that runs it is in `contract`.
 
-use super::samples::project;
+use super::samples::{audit, project};
 use super::{Change, Role, Scope, Store, StoreError};
-use crate::domain::{Account, ApiToken, Invitation, Membership, PasswordReset, ProjectId, Session};
+use crate::domain::{
+    Account, Action, ApiToken, AuditFilter, Invitation, Membership, PasswordReset, ProjectId,
+    Session,
+};
 
 const CENTER: Scope = Scope::OWNER;
 
@@ -62,6 +65,83 @@ fn reset(digest: &str, account: i64) -> PasswordReset {
         projects: Some([ProjectId(1)].into()),
         expires_at: 50,
     }
+}
+
+pub(super) async fn the_audit_log_grows_with_the_change_and_is_found(store: &dyn Store) {
+    furnish(store).await;
+    let [owner, operator, elsewhere] = scopes();
+    let entry = |project: Option<i64>, action, at| Change::Audit(audit(project, action, at));
+    let changes = vec![
+        entry(Some(1), Action::PlanCreated, 10),
+        entry(None, Action::LoggedIn, 11),
+        entry(Some(1), Action::PlanActivated, 12),
+    ];
+    store.commit(&CENTER, changes).await.expect("done");
+    // with the change or not at all
+    let refused = vec![
+        entry(Some(1), Action::PlanDeleted, 13),
+        Change::Project(project(1, "stale")),
+    ];
+    let refused = store.commit(&operator, refused).await;
+    assert!(refused.is_err());
+    let own = vec![entry(None, Action::TokenCreated, 14)];
+    store.commit(&operator, own.clone()).await.expect("its own");
+    for (scope, changes) in [
+        (&owner, own),
+        (&elsewhere, vec![entry(Some(1), Action::PlanEnded, 15)]),
+    ] {
+        let forged = store.commit(scope, changes).await;
+        assert!(matches!(forged, Err(StoreError::Forbidden)));
+    }
+    let viewer = Scope::member(9, [(ProjectId(1), Role::Viewer)], false);
+    let forged = vec![entry(Some(1), Action::PlanEnded, 16)];
+    assert!(store.commit(&viewer, forged).await.is_err());
+    let of = |project: Option<i64>| AuditFilter {
+        project: project.map(ProjectId),
+        ..AuditFilter::default()
+    };
+    let found = async |scope: &Scope, filter: AuditFilter, limit| {
+        let entries = store.audit(scope, &filter, limit).await.expect("read");
+        entries.iter().map(|e| e.action).collect::<Vec<_>>()
+    };
+    use Action::{LoggedIn, PlanActivated, PlanCreated, TokenCreated};
+    assert_eq!(
+        found(&viewer, of(Some(1)), 9).await,
+        [PlanActivated, PlanCreated]
+    );
+    assert_eq!(found(&elsewhere, of(Some(1)), 9).await, []);
+    assert_eq!(found(&CENTER, of(None), 9).await, [TokenCreated, LoggedIn]);
+    assert_eq!(
+        found(&operator, of(None), 9).await,
+        [TokenCreated, LoggedIn]
+    );
+    assert_eq!(
+        found(&owner, of(None), 9).await,
+        [],
+        "about another account"
+    );
+    // a page, and each part of the filter
+    assert_eq!(found(&owner, of(Some(1)), 1).await, [PlanActivated]);
+    let first = store.audit(&owner, &of(Some(1)), 1).await.expect("read");
+    assert!(first[0].id > 0);
+    let narrow: [fn(&mut AuditFilter); 5] = [
+        |f| f.action = Some(PlanCreated),
+        |f| f.to = Some(12),
+        |f| f.from = Some(11),
+        |f| f.actor = Some("bob".into()),
+        |f| f.object = Some("plan/6".into()),
+    ];
+    let wanted: [&[Action]; 5] = [&[PlanCreated], &[PlanCreated], &[PlanActivated], &[], &[]];
+    for (narrow, wanted) in narrow.iter().zip(wanted) {
+        let mut filter = of(Some(1));
+        narrow(&mut filter);
+        assert_eq!(found(&owner, filter, 9).await, wanted);
+    }
+    let older = AuditFilter {
+        before: Some(first[0].id),
+        ..of(Some(1))
+    };
+    assert_eq!(found(&owner, older, 9).await, [PlanCreated]);
 }
 
 pub(super) async fn an_account_goes_with_all_that_speaks_for_it(store: &dyn Store) {

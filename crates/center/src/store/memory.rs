@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Account, ApiToken, Counters, Device, Endpoint, Invitation, LogLine, Membership, Model, ModelId,
-    Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId,
-    Project, ProjectId, Role, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Device, Endpoint, Invitation, LogLine,
+    Membership, Model, ModelId, Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId,
+    PlanState, Product, ProductId, Project, ProjectId, Role, Session, Time,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -43,7 +43,9 @@ struct Tables {
     devices: BTreeMap<Endpoint, Device>,
     plan_devices: BTreeMap<(PlanId, Endpoint), PlanDevice>,
     counters: BTreeMap<PlanId, Vec<Counters>>,
-    log: Vec<LogLine>,
+    /// With their numbers.
+    log: Vec<(i64, LogLine)>,
+    audit: Vec<AuditEntry>,
     access: Access,
 }
 
@@ -179,7 +181,8 @@ impl Tables {
                     let device = device.ok_or(StoreError::Forbidden)?;
                     scope.need(device.project, Role::Operator)?;
                 }
-                self.log.push(line);
+                let number = self.log.last().map_or(0, |(last, _)| *last) + 1;
+                self.log.push((number, line));
             }
             Change::DeleteModel(id, revision) => delete!(scope, self.models, id, revision),
             Change::DeletePackage(id, revision) => delete!(scope, self.packages, id, revision),
@@ -187,7 +190,7 @@ impl Tables {
                 delete!(scope, self.plans, id, revision);
                 self.plan_devices.retain(|(plan, _), _| *plan != id);
                 self.counters.remove(&id);
-                self.log.retain(|line| line.plan != Some(id));
+                self.log.retain(|(_, line)| line.plan != Some(id));
             }
             other => self.apply_access(scope, other)?,
         }
@@ -278,6 +281,19 @@ impl Tables {
                 }
                 let there = access.memberships.remove(&(account, project));
                 there.ok_or(StoreError::Conflict)?;
+            }
+            Change::Audit(mut e) => {
+                match (e.project, e.account) {
+                    // also who made the project just now
+                    (Some(project), _) if scope.need(project, Role::Operator).is_err() => {
+                        owner(project)?;
+                    }
+                    (Some(_), _) => {}
+                    (None, Some(account)) => scope.need_own(account)?,
+                    (None, None) => scope.need_everything()?,
+                }
+                e.id = self.audit.last().map_or(0, |last| last.id) + 1;
+                self.audit.push(e);
             }
             Change::Invitation(e) => {
                 match e.project {
@@ -371,11 +387,16 @@ impl Store for MemoryStore {
                 true => None,
                 false => Some(std::mem::take(&mut tables.log)),
             };
+            let audit = std::mem::take(&mut tables.audit);
+            let entries = audit.len();
             let mut next = tables.clone();
+            next.audit = audit;
             let lines = kept.as_ref().map(Vec::len);
             next.log = kept.unwrap_or(next.log);
             let mut changes = changes.into_iter();
             if let Err(error) = changes.try_for_each(|change| next.apply(scope, change)) {
+                next.audit.truncate(entries);
+                tables.audit = next.audit;
                 if let Some(lines) = lines {
                     next.log.truncate(lines);
                     tables.log = next.log;
@@ -575,7 +596,7 @@ impl Store for MemoryStore {
         if !scope.everything() && device.is_none_or(|d| scope.role(d.project).is_none()) {
             return Ok(Vec::new());
         }
-        let lines = tables.log.iter().rev();
+        let lines = tables.log.iter().map(|(_, line)| line).rev();
         let mut last: Vec<LogLine> = lines
             .filter(|l| l.endpoint == *endpoint && (plan.is_none() || l.plan == plan))
             .take(limit)
@@ -583,6 +604,38 @@ impl Store for MemoryStore {
             .collect();
         last.reverse();
         Ok(last)
+    }
+
+    async fn plan_log(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, LogLine)>, StoreError> {
+        let tables = self.tables();
+        if one(scope, &tables.plans, &plan)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let lines = tables.log.iter();
+        let lines = lines.filter(|(number, l)| l.plan == Some(plan) && *number > after);
+        Ok(lines.take(limit).cloned().collect())
+    }
+
+    async fn audit(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let tables = self.tables();
+        let seen = |e: &&AuditEntry| match e.project {
+            Some(project) => scope.role(project).is_some(),
+            None => scope.everything() || e.account == Some(scope.account),
+        };
+        let entries = tables.audit.iter().rev().filter(seen);
+        let fits = entries.filter(|e| filter.takes(e));
+        Ok(fits.take(limit).cloned().collect())
     }
 
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError> {

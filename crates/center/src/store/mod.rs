@@ -32,9 +32,9 @@ use async_trait::async_trait;
 use sota_errors::CenterError;
 
 use crate::domain::{
-    Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
-    Model, ModelId, Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId, Problem, Product,
-    ProductId, Project, ProjectId, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Device, DeviceState, Endpoint,
+    Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset, Plan,
+    PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
 };
 
 /// What a store can answer instead of a value.
@@ -110,6 +110,9 @@ pub enum Change {
     DeleteMembership(i64, ProjectId),
     /// By an owner of its project; the set-up's by the Center itself.
     Invitation(Invitation),
+    /// A line of the audit log, for the same changes that it tells of; the store gives it its number. By who may change
+    /// something in its project; without a project by the account it is about.
+    Audit(AuditEntry),
     /// By its account.
     Token(ApiToken),
     /// By its account.
@@ -230,6 +233,24 @@ pub trait Store: Send + Sync {
         plan: Option<PlanId>,
         limit: usize,
     ) -> Result<Vec<LogLine>, StoreError>;
+
+    /// Log of a plan's devices, oldest first: at most `limit` lines after the one of this number, each with its number.
+    async fn plan_log(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, LogLine)>, StoreError>;
+
+    /// Audit log, the newest first, at most `limit` entries. Those without a project: about the caller's own account,
+    /// unless it is the Center itself.
+    async fn audit(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// Whether there is any account. For the Center itself, as the next seven.
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError>;

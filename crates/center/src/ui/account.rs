@@ -166,7 +166,7 @@ async fn accounts(visit: Visit) -> Page {
 
 async fn remove(visit: Visit, fields: Fields) -> Page {
     let name = fields.get("name");
-    match visit.access.remove(&visit.caller, name).await {
+    match visit.access.remove(&visit.caller, name, visit.now()).await {
         Ok(()) => to("/accounts"),
         Err(problem) => accounts_page(&visit, Some(problem), None).await,
     }

@@ -3,6 +3,7 @@
 //! | file | pages |
 //! |---|---|
 //! | `sign` | log-in, sign-up, log-out, a new password by a link |
+//! | `audit` | who did what |
 //! | `account` | one's own account, all accounts |
 //! | `projects` | the first page, a project's overview, its members, the account's tokens |
 //! | `devices` | products, devices, one device and why it gets no plan |
@@ -18,6 +19,7 @@
 //! script; with it pages are live, uploads show how far they are, and times are the reader's.
 
 mod account;
+mod audit;
 mod devices;
 mod form;
 mod live;
@@ -73,6 +75,7 @@ fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route
 fn routes() -> Vec<Route> {
     let mut all = sign::routes();
     all.extend(account::routes());
+    all.extend(audit::routes());
     all.extend(projects::routes());
     all.extend(devices::routes());
     all.extend(packages::routes());

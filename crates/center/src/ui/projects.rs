@@ -235,7 +235,8 @@ async fn set_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
     let done = match role(&fields) {
         Ok(role) => {
             let name = fields.get("name");
-            let set = visit.access.set_member(&scope, ProjectId(id), name, role);
+            let (project, now) = (ProjectId(id), visit.now());
+            let set = visit.access.set_member(&scope, project, name, role, now);
             set.await
         }
         Err(problem) => Err(problem),
@@ -251,7 +252,7 @@ async fn remove_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Pag
     let name = fields.get("name");
     match visit
         .access
-        .remove_member(&scope, ProjectId(id), name)
+        .remove_member(&scope, ProjectId(id), name, visit.now())
         .await
     {
         Ok(()) => to(format!("/projects/{id}/members")),
@@ -339,7 +340,6 @@ async fn tokens(visit: Visit) -> Page {
 }
 
 async fn create_token(visit: Visit, fields: Fields) -> Page {
-    visit.caller.need_person()?;
     let new = || -> Result<NewToken, Problem> {
         Ok(NewToken {
             name: fields.get("name").trim().to_owned(),
@@ -353,8 +353,8 @@ async fn create_token(visit: Visit, fields: Fields) -> Page {
     };
     let made = match new() {
         Ok(new) => {
-            let scope = &visit.caller.scope;
-            visit.access.create_token(scope, new, visit.now()).await
+            let caller = &visit.caller;
+            visit.access.create_token(caller, new, visit.now()).await
         }
         Err(problem) => Err(problem),
     };
@@ -366,6 +366,7 @@ async fn create_token(visit: Visit, fields: Fields) -> Page {
 
 async fn delete_token(visit: Visit, fields: Fields) -> Page {
     let id = fields.number("id")?;
-    visit.access.delete_token(&visit.caller.scope, id).await?;
+    let now = visit.now();
+    visit.access.delete_token(&visit.caller, id, now).await?;
     Ok(to("/account/tokens")?.into_response())
 }

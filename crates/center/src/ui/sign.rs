@@ -202,7 +202,7 @@ async fn sign_up(State(api): State<Api>, jar: CookieJar, fields: Fields) -> Page
 
 async fn log_out(State(api): State<Api>, jar: CookieJar) -> Page {
     if let Some(session) = jar.get(SESSION) {
-        api.access.log_out(session.value()).await?;
+        api.access.log_out(session.value(), api.now()).await?;
     }
     Ok((signed_out(&api, jar), Redirect::to("/log-in")).into_response())
 }

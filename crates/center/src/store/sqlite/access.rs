@@ -4,7 +4,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::failed;
 use super::write::{Values, exists, json, one, run};
-use crate::domain::{Account, ApiToken, Invitation, PasswordReset, ProjectId, Role};
+use crate::domain::{Account, ApiToken, AuditEntry, Invitation, PasswordReset, ProjectId, Role};
 use crate::store::{Change, Scope, StoreError};
 
 pub(super) async fn apply(
@@ -94,6 +94,7 @@ pub(super) async fn apply(
             let sql = "DELETE FROM membership WHERE account = ? AND project = ?";
             one(run(connection, sql, values).await?)
         }
+        Change::Audit(e) => audit(connection, scope, e).await,
         Change::Invitation(e) => invitation(connection, scope, e).await,
         Change::Token(e) => token(connection, scope, e).await,
         Change::DeleteToken(id) => {
@@ -106,6 +107,33 @@ pub(super) async fn apply(
         }
         _ => Ok(()),
     }
+}
+
+async fn audit(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    e: AuditEntry,
+) -> Result<(), StoreError> {
+    match (e.project, e.account) {
+        // also who made the project just now
+        (Some(project), _) if scope.need(project, Role::Operator).is_err() => {
+            owner(connection, scope, project).await?;
+        }
+        (Some(_), _) => {}
+        (None, Some(account)) => scope.need_own(account)?,
+        (None, None) => scope.need_everything()?,
+    }
+    let body = json(&e)?;
+    let values = Values::default()
+        .with(e.project.map(|p| p.0))?
+        .with(e.account)?
+        .with(e.at)?
+        .with(e.actor.name)?
+        .with(e.action.name())?
+        .with(e.object)?
+        .with(body)?;
+    let sql = "INSERT INTO audit (project, account, at, actor, action, object, body) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    one(run(connection, sql, values).await?)
 }
 
 /// An owner of the project, or the account that just made it.

@@ -221,10 +221,11 @@ mod tests {
     use sqlx::Connection;
 
     use crate::domain::{
-        ComponentState, Counters, Endpoint, FIRST_ACCOUNT, PlanId, Project, ProjectId, Registration,
+        Action, ComponentState, Counters, Endpoint, FIRST_ACCOUNT, PlanId, Project, ProjectId,
+        Registration,
     };
     use crate::store::Store;
-    use crate::store::samples::{device, enrolled, plan};
+    use crate::store::samples::{audit, device, enrolled, plan};
 
     fn project(id: i64, name: String) -> Change {
         let (id, account) = (ProjectId(id), Scope::OWNER.account);
@@ -412,6 +413,23 @@ mod tests {
         let ends = vec![Change::DeleteSessions(1, None)];
         store.commit(&Scope::OWNER, ends).await.expect("ended");
         assert!(there().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_file_itself_refuses_to_change_or_delete_a_line_of_the_audit_log() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(FILE);
+        let store = SqliteStore::open(&path).await.expect("opened");
+        let line = Change::Audit(audit(Some(1), Action::PlanCreated, 10));
+        let done = store.commit(&Scope::OWNER, vec![line]).await;
+        done.expect("done");
+        let options = SqliteConnectOptions::new().filename(&path);
+        let mut other = options.connect().await.expect("opened beside it");
+        for sql in ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"] {
+            let done = execute(&mut other, sql).await;
+            let refused = done.expect_err("refused").to_string();
+            assert!(refused.contains("append-only"), "{refused}");
+        }
     }
 
     #[tokio::test]
