@@ -9,6 +9,7 @@
 //! | [`blobs`] | the packages' files |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
+//! | [`deliver`] | sends what webhooks are told |
 //! | [`device`] | the LwM2M server on UDP |
 //! | [`api`] | REST |
 //! | [`ui`] | the pages |
@@ -20,6 +21,7 @@ pub mod api;
 pub mod blobs;
 mod center;
 pub mod commands;
+pub mod deliver;
 pub mod device;
 pub mod domain;
 pub mod service;

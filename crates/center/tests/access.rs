@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{FORM, Server, form, model, now, plan, product, read};
+use common::{FORM, Server, form, model, now, plan, product, read, webhook};
 use serde_json::{Value, json};
 use sota_center::domain::Role;
 
@@ -14,12 +14,14 @@ fn address(template: &str) -> String {
         t if t.starts_with("/api/v1/models") => "3",
         t if t.starts_with("/api/v1/packages") => "4",
         t if t.starts_with("/api/v1/plans") => "5",
+        t if t.starts_with("/api/v1/webhooks") => "6",
         _ => "999",
     };
     let path = template
         .replace("{id}", id)
         .replace("{product_key}", "pk")
         .replace("{device_key}", "d1")
+        .replace("{delivery}", "1")
         .replace("{name}", "viewer");
     match template {
         "/api/v1/devices" | "/api/v1/devices/export" => format!("{path}?product_key=pk"),
@@ -42,6 +44,9 @@ fn body(method: &str, template: &str) -> (&'static str, Vec<u8>) {
         ("PUT", "/api/v1/projects/{id}/members/{name}") => json(json!({"role": "Owner"})),
         ("PUT", "/api/v1/account") => json(json!({"name": "renamed", "password": "none"})),
         ("PUT", "/api/v1/account/password") => json(json!({"old": "none", "new": "correct horse"})),
+        ("POST", "/api/v1/projects/{id}/webhooks") => json(webhook("another")),
+        ("PUT", "/api/v1/webhooks/{id}") => json(webhook("renamed")),
+        ("POST", t) if t.starts_with("/api/v1/webhooks/{id}/") => json(json!({})),
         ("POST", "/api/v1/account/remove") => json(json!({"password": "none"})),
         ("POST", "/api/v1/accounts/{name}/password-reset") => json(json!({})),
         ("DELETE", _) => ("", Vec::new()),
@@ -125,7 +130,9 @@ fn every_route_knows_who_calls() {
             // a saved plan has no devices in it yet
             let none = template.starts_with("/api/v1/plans/{id}/devices/{device_key}");
             let wanted = match template.as_str() {
-                "/api/v1/accounts" => 403,
+                "/api/v1/accounts" | "/api/v1/projects/{id}/webhooks" => 403,
+                // what only owners see does not exist for others
+                t if t.starts_with("/api/v1/webhooks") => 404,
                 _ if none => 404,
                 _ => 200,
             };
@@ -151,7 +158,8 @@ fn every_route_knows_who_calls() {
         let (status, answer) = send("");
         assert_eq!((status, &answer["number"]), (401, &json!(1015)), "{asked}");
         let (status, answer) = send(&viewer);
-        let own = matches!(template.as_str(), "/api/v1/tokens/{id}");
+        let own = matches!(template.as_str(), "/api/v1/tokens/{id}")
+            || template.starts_with("/api/v1/webhooks");
         let wanted = if own { 404 } else { 403 };
         assert_eq!(status, wanted, "{asked} as a viewer: {answer}");
         let (status, answer) = send(&other);

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{FORM, Server, form, model, now, plan, product, read};
+use common::{FORM, Server, form, model, now, plan, product, read, webhook};
 use serde_json::{Value, json};
 use sota_center::domain::{AuditFilter, Endpoint, ProjectId};
 use sota_center::store::{Change, Scope};
@@ -195,6 +195,36 @@ fn deeds() -> Vec<Deed> {
             json!({"old": "correct horse", "new": "battery staple"}),
         ),
         deed(
+            "POST /api/v1/projects/{id}/webhooks",
+            "/api/v1/projects/1/webhooks",
+            "WebhookCreated",
+            webhook("chat"),
+        ),
+        deed(
+            "PUT /api/v1/webhooks/{id}",
+            "/api/v1/webhooks/LAST",
+            "WebhookChanged",
+            webhook("talk"),
+        ),
+        deed(
+            "POST /api/v1/webhooks/{id}/test",
+            "/api/v1/webhooks/LAST/test",
+            "WebhookTested",
+            no(),
+        ),
+        deed(
+            "POST /api/v1/webhooks/{id}/deliveries/{delivery}/retry",
+            "/api/v1/webhooks/LAST/deliveries/TEST/retry",
+            "DeliveryRetried",
+            no(),
+        ),
+        deed(
+            "DELETE /api/v1/webhooks/{id}",
+            "/api/v1/webhooks/LAST",
+            "WebhookDeleted",
+            Value::Null,
+        ),
+        deed(
             "DELETE /api/v1/accounts/{name}",
             "/api/v1/accounts/bob",
             "AccountRemoved",
@@ -309,6 +339,13 @@ fn every_route_that_changes_something_leaves_an_entry() {
         let before = entries(&server);
         let path = deed.path.replace("LAST", &last["id"].to_string());
         let path = path.replace("/api/v1/plans/6", &manual);
+        let path = match path.split_once("/TEST/") {
+            Some((deliveries, rest)) => {
+                let (_, all) = server.json("GET", deliveries, &server.token, Value::Null);
+                format!("{deliveries}/{}/{rest}", all[0]["id"])
+            }
+            None => path,
+        };
         let (cookie, path) = match path.as_str() {
             "BY CAROL" => (&carol, "/api/v1/account/remove"),
             path => (&ada, path),
@@ -425,6 +462,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     assert_eq!(
         actions,
         [
+            "WebhookCreated",
             "PlanCreated",
             "PackageCreated",
             "ModelCreated",
@@ -432,11 +470,11 @@ fn the_log_is_read_by_page_and_as_a_file() {
             "ProjectCreated"
         ]
     );
-    assert_eq!(all[0]["object"], "plan/5");
+    assert_eq!(all[1]["object"], "plan/5");
     let two = get("/api/v1/projects/1/audit?limit=2");
     assert_eq!(two.as_array().map(Vec::len), Some(2));
     let older = get(&format!("/api/v1/projects/1/audit?before={}", two[1]["id"]));
-    assert_eq!(older.as_array().map(Vec::len), Some(3));
+    assert_eq!(older.as_array().map(Vec::len), Some(4));
     let one = get("/api/v1/projects/1/audit?action=ModelCreated&object=model/3&actor=(machine)");
     assert_eq!(one.as_array().map(Vec::len), Some(1));
     let (status, error) = server.json(
@@ -452,7 +490,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     let csv = answer.body_mut().read_to_string().expect("text");
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(lines[0], "id,at,actor,token,action,object,detail");
-    assert_eq!(lines.len(), 6, "{csv}");
+    assert_eq!(lines.len(), 7, "{csv}");
     let (_, page) = read(server.call(
         "GET",
         "/projects/1/audit?action=PlanCreated",
@@ -481,7 +519,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     let done = server.service.store().commit(&Scope::OWNER, many.collect());
     server.runtime.block_on(done).expect("stored");
     let all = get("/api/v1/projects/1/audit/export?format=json");
-    assert_eq!(all.as_array().map(Vec::len), Some(1208));
+    assert_eq!(all.as_array().map(Vec::len), Some(1209));
     let path = "/api/v1/projects/1/audit/export?action=PlanEnded";
     let csv = read(server.call("GET", path, &viewer, "", b"")).1;
     let csv = csv.as_str().expect("text");

@@ -17,6 +17,8 @@ fn address(template: &str) -> String {
         .replace("{model}", "3")
         .replace("{package}", "4")
         .replace("{plan}", "5")
+        .replace("{webhook}", "6")
+        .replace("{delivery}", "1")
         .replace("{action}", "suspend")
 }
 
@@ -37,6 +39,9 @@ fn body(template: &str) -> (&'static str, Vec<u8>) {
              &min_rsrp_dbm=-113&min_battery_percent=30&package_STM32=4"
         }
         t if t.ends_with("/members") => "name=other&role=Owner",
+        t if t.ends_with("/webhooks") || t.ends_with("/{webhook}") => {
+            "name=another&url=http%3A%2F%2F127.0.0.1%3A9&events=PlanState"
+        }
         t if t.ends_with("/members/remove") => "name=viewer",
         t if t.ends_with("/password-reset") => "name=other",
         "/accounts/remove" => "name=other",
@@ -105,6 +110,7 @@ fn every_page_knows_who_looks() {
             let wanted = match template {
                 "/" => 303,
                 "/accounts" => 403,
+                t if t.contains("/webhooks") => 403,
                 _ if absent => 404,
                 _ => 200,
             };

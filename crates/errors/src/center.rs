@@ -102,6 +102,11 @@ crate::catalogue! {
         MalformedContent = 1122, "a device's request could not be understood", "the device and the Center disagree on LwM2M: update the older of the two";
         DatagramDropped = 1123, "a datagram was dropped because the Center is busy", "nothing: CoAP sends it again; if it repeats, the machine is too small";
         DeviceSilent = 1124, "the device does not answer", "nothing: it is asked again when it is heard next";
+        WebhookUrl = 1130, "the address of a webhook is not one that the Center calls", "http:// or https:// with a host, without name, password and #, at most 2000 characters";
+        WebhookEvents = 1131, "a webhook wants no event, or one that cannot be wanted", "choose at least one of PlanState, GroupOpened, ApprovalWaited, DeviceState, DeviceCreated";
+        NoSuchWebhook = 1132, "there is no webhook with this id, or the caller does not own its project", "list the webhooks with GET /api/v1/projects/{id}/webhooks";
+        NoSuchDelivery = 1133, "there is no delivery with this id", "list the deliveries with GET /api/v1/webhooks/{id}/deliveries";
+        TooManyWebhooks = 1134, "the project has 20 webhooks already", "delete one, or let one receiver tell the others";
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";

@@ -83,6 +83,8 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::NoSuchPlanDevice
         | E::NoSuchAccount
         | E::NoSuchToken
+        | E::NoSuchWebhook
+        | E::NoSuchDelivery
         | E::NoSuchResource => StatusCode::NOT_FOUND,
         E::MalformedRequest => StatusCode::BAD_REQUEST,
         E::InvitationSpent => StatusCode::GONE,
@@ -104,6 +106,7 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::ProductFixed
         | E::LastOwner
         | E::FirstAccountStays
+        | E::TooManyWebhooks
         | E::CancelTooLate
         | E::CancelNotRunning
         | E::RetryNotFailed

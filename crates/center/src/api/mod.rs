@@ -5,6 +5,7 @@
 //! | `/api/v1/projects`, `/products`, `/models`, `/devices` | `entities` |
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
+//! | `/api/v1/projects/{id}/webhooks`, `/api/v1/webhooks` | `webhooks` |
 //! | `/metrics` | `metrics` |
 //! | `/api/v1/account`, `/accounts`, `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
 //! | `/api/v1/projects/{id}/audit`, `/api/v1/account/audit` | `audit` |
@@ -26,6 +27,7 @@ mod lists;
 mod metrics;
 pub(crate) mod packages;
 pub(crate) mod plans;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -97,6 +99,7 @@ pub fn router(api: Api) -> Router {
         .merge(metrics::router())
         .merge(access::router())
         .merge(audit::router())
+        .merge(webhooks::router())
         .merge(lists::router())
         .split_for_parts();
     let description = Json(description);

@@ -125,6 +125,16 @@ actions! {
     PasswordResetCreated,
     /// A new password was given by a link.
     PasswordReset,
+    /// A webhook was made.
+    WebhookCreated,
+    /// A webhook got another content or secret.
+    WebhookChanged,
+    /// A webhook was deleted.
+    WebhookDeleted,
+    /// A test was sent to a webhook.
+    WebhookTested,
+    /// A delivery of a webhook is tried again.
+    DeliveryRetried,
     /// A person logged in.
     LoggedIn,
     /// A person logged out.

@@ -15,6 +15,7 @@
 //! | `retry` | what follows a failed try |
 //! | `upgrade` | one device in one plan: its state machine |
 //! | `eligibility` | is this device offered this plan, or which rule forbids it |
+//! | `webhook` | what is told of a project, to whom, and how often it is tried |
 //! | `counters` | how many devices of a plan are in which state |
 
 mod access;
@@ -34,6 +35,7 @@ mod set_tests;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod webhook;
 
 pub use access::{
     Account, ApiToken, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, PASSWORD_LENGTH,
@@ -55,6 +57,11 @@ pub use rollout::{Advance, Group, Mode, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
     Report, Step, StepPlan, reachable,
+};
+
+pub use webhook::{
+    ATTEMPTS_LIMIT, Delivery, Event, EventKind, KEPT_FOR, KEPT_LIMIT, WAITING_LIMIT,
+    WEBHOOKS_LIMIT, Webhook,
 };
 
 pub(crate) use upgrade::describe;
@@ -91,6 +98,8 @@ ids! {
     PackageId;
     /// Names a plan.
     PlanId;
+    /// Names a webhook.
+    WebhookId;
 }
 
 /// A refusal: the line of the catalogue, which input was wrong, and what about it.

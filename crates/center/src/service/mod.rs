@@ -10,6 +10,7 @@
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
 //! | `rollout` | groups opened, plans paused, places that became free, the user's word in manual mode |
+//! | `webhooks` | who is told what happens |
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
 mod device;
@@ -24,6 +25,7 @@ mod set_tests;
 #[cfg(test)]
 mod tests;
 mod time;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -32,11 +34,12 @@ pub use device::{Register, Registered, RegistrationUpdate};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
 pub use plans::{NewPlan, PlanStatus, Why};
 pub use rollout::GroupStatus;
+pub use webhooks::{NewWebhook, WebhookInfo};
 
 use crate::commands::{DeviceCommand, DeviceCommands};
 use crate::domain::{
-    Action, AuditEntry, Deadlines, Endpoint, LogLine, Plan, PlanId, Problem, ProjectId, StepPlan,
-    Time,
+    Action, AuditEntry, Deadlines, DeviceState, Endpoint, Event, LogLine, Plan, PlanDevice, PlanId,
+    Problem, ProjectId, StepPlan, Time,
 };
 use crate::store::{Change, Scope, Store, StoreError};
 
@@ -56,6 +59,8 @@ pub struct Settings {
     pub push_interval: Time,
     /// Expiries of registrations are written this often, in ms.
     pub flush_interval: Time,
+    /// A webhook that failed once is tried again after this, in ms.
+    pub webhook_first_wait: Time,
     /// Mixed into registration ids, so that a stranger cannot guess them.
     pub secret: [u8; 16],
 }
@@ -67,6 +72,7 @@ impl Default for Settings {
             plan_object: sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID,
             push_interval: 600_000,
             flush_interval: 60_000,
+            webhook_first_wait: 10_000,
             secret: [0; 16],
         }
     }
@@ -283,6 +289,11 @@ fn audit_device(
     } = endpoint;
     let object = format!("device/{product_key}/{device_key}");
     audit(scope, project, at, action, object, detail)
+}
+
+/// What webhooks are told when a device has left state `before` of its plan.
+fn moved(before: DeviceState, entry: &PlanDevice, now: Time) -> Option<Change> {
+    Event::device_state(before, entry, now).map(Change::Event)
 }
 
 /// A log line of the catalogue or of words.

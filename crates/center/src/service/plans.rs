@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
-use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line};
+use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    Action, CancelOutcome, Candidate, Counters, Endpoint, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout, Strategy,
-    Time, eligibility,
+    Action, CancelOutcome, Candidate, Counters, Endpoint, Event, ModelId, Plan, PlanAction,
+    PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout,
+    Strategy, Time, eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -269,6 +269,7 @@ impl Service {
             let changes = vec![
                 Change::Plan(next.clone()),
                 audit_plan(scope, &next, now, done, ""),
+                Change::Event(Event::plan_state(&next, now)),
             ];
             if !self.try_commit(scope, changes).await? {
                 continue;
@@ -357,6 +358,7 @@ impl Service {
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            let before = entry.state;
             let outcome = entry.cancel(now)?;
             let log = line(
                 Some(plan.id),
@@ -368,10 +370,9 @@ impl Service {
             let action = Action::UpgradeCancelled;
             let detail = format!("plan {}: {outcome:?}", plan.name);
             let done = audit_device(scope, plan.project, &endpoint, now, action, detail);
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log, done])
-                .await?
-            {
+            let mut changes = vec![Change::PlanDevice(entry.clone()), log, done];
+            changes.extend(moved(before, &entry, now));
+            if self.try_commit(scope, changes).await? {
                 if let Some(device) = self.store.device(scope, &endpoint).await? {
                     self.send_owed(scope, &device, &entry).await?;
                 }
@@ -396,15 +397,16 @@ impl Service {
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            let before = entry.state;
             entry.retry()?;
+            let told = moved(before, &entry, now);
             let log = line(Some(plan.id), &endpoint, now, None, "retry asked for");
             let detail = format!("plan {}", plan.name);
             let action = Action::UpgradeRetried;
             let done = audit_device(scope, plan.project, &endpoint, now, action, detail);
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry), log, done])
-                .await?
-            {
+            let mut changes = vec![Change::PlanDevice(entry), log, done];
+            changes.extend(told);
+            if self.try_commit(scope, changes).await? {
                 let device = self.store.device(scope, &endpoint).await?;
                 if device.is_some_and(|d| self.online(&d, now)) {
                     let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;

@@ -8,7 +8,7 @@ use super::offers::Occasion;
 use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line};
 use crate::domain::describe;
 use crate::domain::{
-    Action, Advance, Counters, DeviceState, Endpoint, Group, Mode, Plan, PlanAction, PlanId,
+    Action, Advance, Counters, DeviceState, Endpoint, Event, Group, Mode, Plan, PlanAction, PlanId,
     Problem, Time,
 };
 use crate::store::{Change, Page, Scope};
@@ -68,8 +68,11 @@ impl Service {
             };
             let mut changes = vec![Change::Plan(next.clone())];
             if opens {
-                changes.push(group_opened(scope, &next, now));
+                changes.extend(group_opened(scope, &next, now));
+            } else if next.progress.waits_for_approval {
+                changes.push(Change::Event(Event::approval_waited(&next, now)));
             } else if let Some(number) = next.progress.suspended_by {
+                changes.push(Change::Event(Event::plan_state(&next, now)));
                 let why = format!(": {}", describe(number));
                 let action = Action::PlanSuspended;
                 changes.push(audit_plan(scope, &next, now, action, why));
@@ -104,8 +107,8 @@ impl Service {
                 return Err(Problem::new(CenterError::NoNextGroup, detail));
             }
             plan.progress.open(group, now);
-            let opened = group_opened(scope, &plan, now);
-            let changes = vec![Change::Plan(plan.clone()), opened];
+            let mut changes = vec![Change::Plan(plan.clone())];
+            changes.extend(group_opened(scope, &plan, now));
             if self.try_commit(scope, changes).await? {
                 tell(&plan);
                 return self.push(scope, &plan.product_key, now).await;
@@ -201,9 +204,12 @@ impl Service {
     }
 }
 
-fn group_opened(scope: &Scope, plan: &Plan, now: Time) -> Change {
+fn group_opened(scope: &Scope, plan: &Plan, now: Time) -> [Change; 2] {
     let group = format!(": group {}", plan.group_name(plan.progress.group));
-    audit_plan(scope, plan, now, Action::GroupOpened, group)
+    [
+        audit_plan(scope, plan, now, Action::GroupOpened, group),
+        Change::Event(Event::group_opened(plan, now)),
+    ]
 }
 
 fn tell(plan: &Plan) {

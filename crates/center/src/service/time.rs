@@ -3,9 +3,9 @@
 use sota_errors::CenterError;
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, BATCH, Service, audit_plan, line};
+use super::{ATTEMPTS, BATCH, Service, audit_plan, line, moved};
 use crate::domain::{
-    Action, DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Retries, Time,
+    Action, DeviceState, Endpoint, Event, Plan, PlanAction, PlanDevice, Problem, Retries, Time,
 };
 use crate::store::{Change, Page, Scope};
 
@@ -53,7 +53,8 @@ impl Service {
             let ended = Plan { state, ..plan };
             let id = ended.id;
             let done = audit_plan(scope, &ended, now, Action::PlanEnded, "");
-            let changes = vec![Change::Plan(ended), done];
+            let told = Change::Event(Event::plan_state(&ended, now));
+            let changes = vec![Change::Plan(ended), done, told];
             // another process may have been quicker
             if self.try_commit(scope, changes).await? {
                 self.stop_waiting(scope, id, CenterError::PlanOver, now)
@@ -96,7 +97,8 @@ impl Service {
         now: Time,
     ) -> Result<(), Problem> {
         for _ in 0..ATTEMPTS {
-            let begun = entry.state == DeviceState::InUpgrade;
+            let before = entry.state;
+            let begun = before == DeviceState::InUpgrade;
             if !(begun || error == CenterError::PlanTerminated) || !entry.stop(error, now) {
                 return Ok(());
             }
@@ -107,10 +109,9 @@ impl Service {
                 Some(error.number()),
                 error.meaning(),
             );
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
-                .await?
-            {
+            let mut changes = vec![Change::PlanDevice(entry.clone()), log];
+            changes.extend(moved(before, &entry, now));
+            if self.try_commit(scope, changes).await? {
                 return Ok(());
             }
             match self
@@ -132,6 +133,7 @@ impl Service {
             for mut entry in past {
                 let plan = self.store.plan(scope, entry.plan).await?;
                 let retries = plan.as_ref().map_or_else(Retries::none, Plan::retries);
+                let before = entry.state;
                 let Some(text) = entry.deadline_passed(&retries, now) else {
                     continue;
                 };
@@ -143,7 +145,8 @@ impl Service {
                 let error = CenterError::DeadlinePassed.number();
                 let log = line(Some(entry.plan), &entry.endpoint, now, Some(error), text);
                 // a conflict means that the device has moved on: then there is nothing to count
-                let counted = vec![Change::PlanDevice(entry.clone()), log];
+                let mut counted = vec![Change::PlanDevice(entry.clone()), log];
+                counted.extend(moved(before, &entry, now));
                 let done = self.try_commit(scope, counted).await?;
                 progress |= done;
                 if done && entry.not_before > now {

@@ -9,6 +9,9 @@ use super::access_contract::{
     who_may_call_is_kept_and_found,
 };
 use super::samples::{device, enrolled, model, package, plan, product, project};
+use super::webhook_contract::{
+    too_many_deliveries_and_old_ones_go, webhooks_get_what_they_want_with_the_change,
+};
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
     ComponentKind, Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, PackageId,
@@ -595,6 +598,8 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    webhooks_get_what_they_want_with_the_change
+    too_many_deliveries_and_old_ones_go
     an_account_goes_with_all_that_speaks_for_it
     the_audit_log_grows_with_the_change_and_is_found
 }

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Account, ApiToken, AuditEntry, AuditFilter, Counters, Device, Endpoint, Invitation, LogLine,
-    Membership, Model, ModelId, Package, PackageId, PasswordReset, Plan, PlanDevice, PlanId,
-    PlanState, Product, ProductId, Project, ProjectId, Role, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, Invitation,
+    KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId, Role, Session,
+    Time, WAITING_LIMIT, Webhook, WebhookId,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -46,6 +47,10 @@ struct Tables {
     /// With their numbers.
     log: Vec<(i64, LogLine)>,
     audit: Vec<AuditEntry>,
+    webhooks: BTreeMap<WebhookId, Webhook>,
+    /// By their numbers, which are never given again.
+    deliveries: BTreeMap<i64, Delivery>,
+    last_delivery: i64,
     access: Access,
 }
 
@@ -184,6 +189,35 @@ impl Tables {
                 let number = self.log.last().map_or(0, |(last, _)| *last) + 1;
                 self.log.push((number, line));
             }
+            Change::Webhook(e) => {
+                scope.need(e.project, Role::Owner)?;
+                unique!(self.webhooks, e, project, name);
+                put!(scope, self.webhooks, e.id, e, e.project);
+            }
+            Change::DeleteWebhook(id, revision) => {
+                let there = self.webhooks.get(&id).ok_or(StoreError::Conflict)?;
+                scope.need(there.project, Role::Owner)?;
+                delete!(scope, self.webhooks, id, revision);
+                self.deliveries.retain(|_, e| e.webhook != id);
+            }
+            Change::Event(e) => {
+                scope.need(e.project, Role::Operator)?;
+                let told = self.webhooks.values().filter(|w| w.wants(&e));
+                let new: Vec<_> = told.map(|w| Delivery::new(w, e.clone())).collect();
+                new.into_iter().for_each(|e| self.deliver(e));
+            }
+            Change::Delivery(e) => {
+                scope.need(e.project, Role::Owner)?;
+                match (e.id, self.deliveries.get_mut(&e.id)) {
+                    (0, _) => self.deliver(e),
+                    (_, Some(stored)) if stored.webhook == e.webhook => *stored = e,
+                    _ => return Err(StoreError::Conflict),
+                }
+            }
+            Change::TrimDeliveries(now) => {
+                scope.need_everything()?;
+                self.trim(now);
+            }
             Change::DeleteModel(id, revision) => delete!(scope, self.models, id, revision),
             Change::DeletePackage(id, revision) => delete!(scope, self.packages, id, revision),
             Change::DeletePlan(id, revision) => {
@@ -199,6 +233,39 @@ impl Tables {
 }
 
 impl Tables {
+    fn deliver(&mut self, e: Delivery) {
+        self.last_delivery += 1;
+        let id = self.last_delivery;
+        self.deliveries.insert(id, Delivery { id, ..e });
+    }
+
+    fn trim(&mut self, now: Time) {
+        let old = now.saturating_sub(KEPT_FOR);
+        self.deliveries
+            .retain(|_, e| e.waits() || e.event.at >= old);
+        for webhook in self.webhooks.keys() {
+            let (mut over, mut waiting) = (0, 0);
+            let mut gone = Vec::new();
+            let own = self.deliveries.values_mut().rev();
+            for e in own.filter(|e| e.webhook == *webhook) {
+                if e.waits() {
+                    waiting += 1;
+                    if waiting > WAITING_LIMIT {
+                        e.overflow();
+                    }
+                } else {
+                    over += 1;
+                    if over > KEPT_LIMIT {
+                        gone.push(e.id);
+                    }
+                }
+            }
+            for id in gone {
+                self.deliveries.remove(&id);
+            }
+        }
+    }
+
     /// The changes of who may call.
     fn apply_access(&mut self, scope: &Scope, change: Change) -> Result<(), StoreError> {
         let projects = &self.projects;
@@ -620,6 +687,56 @@ impl Store for MemoryStore {
         let lines = tables.log.iter();
         let lines = lines.filter(|(number, l)| l.plan == Some(plan) && *number > after);
         Ok(lines.take(limit).cloned().collect())
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {
+        let tables = self.tables();
+        let owned = |w: &&Webhook| scope.need(w.project, Role::Owner).is_ok();
+        Ok(tables.webhooks.values().filter(owned).cloned().collect())
+    }
+
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let tables = self.tables();
+        let owned = |d: &&Delivery| scope.need(d.project, Role::Owner).is_ok();
+        let own = tables.deliveries.values().rev().filter(owned);
+        let fits = own.filter(|d| d.webhook == webhook && before.is_none_or(|b| d.id < b));
+        Ok(fits.take(limit).cloned().collect())
+    }
+
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError> {
+        let tables = self.tables();
+        let found = tables.deliveries.get(&id);
+        Ok(found
+            .filter(|d| scope.need(d.project, Role::Owner).is_ok())
+            .cloned())
+    }
+
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError> {
+        let all = self.deliveries(scope, webhook, None, usize::MAX).await?;
+        Ok(all.iter().filter(|d| d.waits()).count() as u64)
+    }
+
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let own = tables.deliveries.values().filter(|d| d.webhook == webhook);
+        let due = own.filter(|d| d.next_at.is_some_and(|at| at <= now));
+        Ok(due.min_by_key(|d| (d.next_at, d.id)).cloned())
     }
 
     async fn audit(

@@ -22,6 +22,8 @@ mod memory;
 pub(crate) mod samples;
 mod scope;
 mod sqlite;
+#[cfg(test)]
+mod webhook_contract;
 
 pub use crate::domain::Role;
 pub use memory::{Cut, CutPoint, MemoryStore};
@@ -32,9 +34,10 @@ use async_trait::async_trait;
 use sota_errors::CenterError;
 
 use crate::domain::{
-    Account, ApiToken, AuditEntry, AuditFilter, Counters, Device, DeviceState, Endpoint,
-    Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset, Plan,
-    PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
+    Event, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
+    Webhook, WebhookId,
 };
 
 /// What a store can answer instead of a value.
@@ -86,6 +89,17 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
+    /// By an owner of its project, as the next.
+    Webhook(Webhook),
+    /// The webhook and its deliveries.
+    DeleteWebhook(WebhookId, u64),
+    /// Is put into the outbox of each webhook of its project that wants it. By who may change something there.
+    Event(Event),
+    /// A delivery by itself (number 0: a new one), or what became of one. By an owner of its project.
+    Delivery(Delivery),
+    /// Deliveries that were over long before go, and of those that wait the oldest are given up where there are too many.
+    /// By the Center itself.
+    TrimDeliveries(Time),
     /// By the Center itself only, as the next eight.
     Account(Account),
     /// The account of this revision, with its memberships, sessions, tokens and links.
@@ -242,6 +256,32 @@ pub trait Store: Send + Sync {
         after: i64,
         limit: usize,
     ) -> Result<Vec<(i64, LogLine)>, StoreError>;
+
+    /// Webhooks of the projects that the caller owns, by id.
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError>;
+    /// Deliveries of a webhook, the newest first, only those before this number; for an owner, as the next two.
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+    /// One delivery.
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError>;
+    /// How many deliveries of a webhook wait.
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError>;
+    /// Of the deliveries of a webhook that are due the one that was due first. For the Center itself.
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError>;
 
     /// Audit log, the newest first, at most `limit` entries. Those without a project: about the caller's own account,
     /// unless it is the Center itself.

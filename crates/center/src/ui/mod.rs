@@ -10,6 +10,7 @@
 //! | `packages` | models, packages, upload |
 //! | `plans` | list, monitor, one device of a plan |
 //! | `wizard`, `rollout` | a plan in four steps; the fields of its rollout |
+//! | `webhooks` | who is told what, and what became of it |
 //! | `visit` | who looks, what every page shows |
 //! | `form` | fields as typed, errors by their field |
 //! | `live` | server-sent events |
@@ -30,6 +31,7 @@ mod rollout;
 mod show;
 mod sign;
 mod visit;
+mod webhooks;
 mod wizard;
 
 use askama::Template;
@@ -76,6 +78,7 @@ fn routes() -> Vec<Route> {
     let mut all = sign::routes();
     all.extend(account::routes());
     all.extend(audit::routes());
+    all.extend(webhooks::routes());
     all.extend(projects::routes());
     all.extend(devices::routes());
     all.extend(packages::routes());

@@ -6,6 +6,7 @@
 
 mod access;
 mod read;
+mod webhooks;
 mod write;
 
 use std::path::Path;

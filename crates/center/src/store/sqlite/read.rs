@@ -7,9 +7,10 @@ use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, failed};
 use crate::domain::{
-    Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Device, DeviceState, Endpoint,
-    Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset, Plan,
-    PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Session, Time,
+    Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState,
+    Endpoint, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Session, Time, Webhook,
+    WebhookId,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -20,7 +21,7 @@ fn scoped(scope: &Scope, sql: &'static str) -> Query<'static> {
     sqlx::query(sql).bind(scope.project_list())
 }
 
-fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
+pub(super) fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
     let body: &str = row.try_get(0).map_err(failed)?;
     serde_json::from_str(body).map_err(|e| StoreError::Failed(e.to_string()))
 }
@@ -30,7 +31,10 @@ fn limit(limit: usize) -> i64 {
 }
 
 impl SqliteStore {
-    async fn many<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn many<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+    ) -> Result<Vec<T>, StoreError> {
         let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
         rows.iter().map(value).collect()
     }
@@ -303,6 +307,42 @@ impl Store for SqliteStore {
         let rows = query.bind(limit(most)).fetch_all(&self.readers).await;
         let line = |row: &SqliteRow| Ok((row.try_get(1).map_err(failed)?, value(row)?));
         rows.map_err(failed)?.iter().map(line).collect()
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {
+        self.owned_webhooks(scope).await
+    }
+
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.deliveries_of(scope, webhook, before, limit(most))
+            .await
+    }
+
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError> {
+        self.one_delivery(scope, id).await
+    }
+
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError> {
+        self.count_waiting(scope, webhook).await
+    }
+
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.first_due(scope, webhook, now).await
     }
 
     async fn audit(
