@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::access::{Access, secret};
 use crate::api::{self, Api};
 use crate::blobs::Blobs;
+use crate::deliver;
 use crate::device::{self, DeviceServer};
 use crate::domain::Problem;
 use crate::service::{Service, Settings};
@@ -228,6 +229,8 @@ impl Center {
         let devices = DeviceServer::start(self.coap, device, service.clone(), packages)?;
         let access = self.api.access.clone();
         let clock = tokio::spawn(pass_time(service.clone(), access, self.stop.subscribe()));
+        let teller = deliver::deliver(service.clone(), self.stop.subscribe());
+        let teller = tokio::spawn(teller);
         let stop = stopped(self.stop.subscribe());
         let late = stopped(self.stop.subscribe());
         let http = axum::serve(
@@ -246,6 +249,7 @@ impl Center {
         self.stop.send_replace(true);
         // a panic in the clock's task has been logged by the runtime
         let _ = clock.await;
+        let _ = teller.await;
         drop(devices);
         service.flush(&Scope::OWNER).await?;
         result.map_err(|e| Problem::new(CenterError::Internal, e.to_string()))
@@ -260,6 +264,9 @@ async fn pass_time(service: Arc<Service>, access: Access, stop: watch::Receiver<
         tokio::select! {
             _ = hour.tick() => {
                 if let Err(problem) = access.drop_expired(crate::now()).await {
+                    tracing::error!("{problem}");
+                }
+                if let Err(problem) = service.trim_deliveries(crate::now()).await {
                     tracing::error!("{problem}");
                 }
             }

@@ -10,6 +10,7 @@
 //! | [`backup`] | a copy of all data while it is used |
 //! | [`service`] | the application: load, ask the domain, commit, tell the device |
 //! | [`commands`] | what a device is to be told: the border to the device endpoint |
+//! | [`deliver`] | sends what webhooks are told |
 //! | [`device`] | the LwM2M server on UDP |
 //! | [`api`] | REST |
 //! | [`ui`] | the pages |
@@ -22,6 +23,7 @@ mod backup;
 pub mod blobs;
 mod center;
 pub mod commands;
+pub mod deliver;
 pub mod device;
 pub mod domain;
 pub mod service;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{FORM, Server, form, model, now, plan, product, read};
+use common::{FORM, Server, form, model, now, plan, product, read, webhook};
 use serde_json::{Value, json};
 use sota_center::domain::Role;
 
@@ -14,15 +14,17 @@ fn address(template: &str) -> String {
         t if t.starts_with("/api/v1/models") => "3",
         t if t.starts_with("/api/v1/packages") => "4",
         t if t.starts_with("/api/v1/plans") => "5",
+        t if t.starts_with("/api/v1/webhooks") => "6",
         _ => "999",
     };
     let path = template
         .replace("{id}", id)
         .replace("{product_key}", "pk")
         .replace("{device_key}", "d1")
+        .replace("{delivery}", "1")
         .replace("{name}", "viewer");
     match template {
-        "/api/v1/devices" => format!("{path}?product_key=pk"),
+        "/api/v1/devices" | "/api/v1/devices/export" => format!("{path}?product_key=pk"),
         _ => path,
     }
 }
@@ -40,6 +42,13 @@ fn body(method: &str, template: &str) -> (&'static str, Vec<u8>) {
         ("POST", "/api/v1/tokens") => json(json!({"name": "t", "role": "Viewer", "days": 1})),
         ("POST", "/api/v1/projects/{id}/invitations") => json(json!({"role": "Owner"})),
         ("PUT", "/api/v1/projects/{id}/members/{name}") => json(json!({"role": "Owner"})),
+        ("PUT", "/api/v1/account") => json(json!({"name": "renamed", "password": "none"})),
+        ("PUT", "/api/v1/account/password") => json(json!({"old": "none", "new": "correct horse"})),
+        ("POST", "/api/v1/projects/{id}/webhooks") => json(webhook("another")),
+        ("PUT", "/api/v1/webhooks/{id}") => json(webhook("renamed")),
+        ("POST", t) if t.starts_with("/api/v1/webhooks/{id}/") => json(json!({})),
+        ("POST", "/api/v1/account/remove") => json(json!({"password": "none"})),
+        ("POST", "/api/v1/accounts/{name}/password-reset") => json(json!({})),
         ("DELETE", _) => ("", Vec::new()),
         ("POST", t) if t.contains("/devices/") || t.starts_with("/api/v1/plans/{id}/") => {
             json(json!({}))
@@ -120,15 +129,25 @@ fn every_route_knows_who_calls() {
             let (status, answer) = get(&viewer);
             // a saved plan has no devices in it yet
             let none = template.starts_with("/api/v1/plans/{id}/devices/{device_key}");
-            assert_eq!(status, if none { 404 } else { 200 }, "{asked}: {answer}");
+            let wanted = match template.as_str() {
+                "/api/v1/accounts" | "/api/v1/projects/{id}/webhooks" => 403,
+                // what only owners see does not exist for others
+                t if t.starts_with("/api/v1/webhooks") => 404,
+                _ if none => 404,
+                _ => 200,
+            };
+            assert_eq!(status, wanted, "{asked}: {answer}");
             assert!(
                 !answer.to_string().contains("hidden-from-viewers"),
                 "{asked}"
             );
             let (status, answer) = get(&other);
-            assert!(matches!(status, 200 | 404), "{asked}: {status} {answer}");
             assert!(
-                status == 404 || !template.contains('{'),
+                matches!(status, 200 | 403 | 404),
+                "{asked}: {status} {answer}"
+            );
+            assert!(
+                status != 200 || !template.contains('{'),
                 "{asked}: {answer}"
             );
             assert!(!answer.to_string().contains("secret-"), "{asked}: {answer}");
@@ -139,7 +158,8 @@ fn every_route_knows_who_calls() {
         let (status, answer) = send("");
         assert_eq!((status, &answer["number"]), (401, &json!(1015)), "{asked}");
         let (status, answer) = send(&viewer);
-        let own = matches!(template.as_str(), "/api/v1/tokens/{id}");
+        let own = matches!(template.as_str(), "/api/v1/tokens/{id}")
+            || template.starts_with("/api/v1/webhooks");
         let wanted = if own { 404 } else { 403 };
         assert_eq!(status, wanted, "{asked} as a viewer: {answer}");
         let (status, answer) = send(&other);
@@ -276,7 +296,7 @@ fn a_set_up_link_works_once_and_a_log_in_is_limited() {
     assert!(!by("invented", now()));
     server
         .runtime
-        .block_on(access.log_out(&session))
+        .block_on(access.log_out(&session, now()))
         .expect("out");
     assert!(!by(&session, now()));
     for _ in 0..10 {
@@ -288,6 +308,231 @@ fn a_set_up_link_works_once_and_a_log_in_is_limited() {
     let right = log_in("ada@example.org", "correct horse");
     assert_eq!(right.err(), Some("LogInTooOften"), "even when it is right");
     assert_eq!(log_in("nobody", "wrong horse"), Err("LogInRefused"));
+}
+
+/// A request as a log-in's browser sends it, with the mark of its forms.
+fn by_session(
+    server: &Server,
+    cookie: &str,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> (u16, Value) {
+    let mark = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!(
+        "form {cookie}"
+    )));
+    let headers = [
+        ("cookie", format!("sota_session={cookie}")),
+        ("x-form-mark", mark),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let bytes = match &body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    };
+    read(server.call_with(method, path, &headers, &bytes))
+}
+
+#[test]
+fn accounts_are_renamed_reset_and_removed_by_those_who_may() {
+    let server = Server::start();
+    server.furnish();
+    let access = server.service_access();
+    let link = server.set_up.clone().expect("a link");
+    let secret = link.split_once("invitation=").expect("a secret").1;
+    server
+        .made_account(secret, "ada", "correct horse")
+        .expect("made");
+    let invited = |project: i64| {
+        let path = format!("/api/v1/projects/{project}/invitations");
+        let made = server.made(&path, &server.token, json!({"role": "Operator"}));
+        let path = made["path"].as_str().expect("a path").to_owned();
+        path.split_once("invitation=")
+            .expect("a secret")
+            .1
+            .to_owned()
+    };
+    server
+        .made_account(&invited(1), "bob", "battery staple")
+        .expect("made");
+    let address = "10.0.0.1".parse().expect("address");
+    let log_in = |name: &str, password: &str| {
+        let made = server
+            .runtime
+            .block_on(access.log_in(name, password, address, now()));
+        made.map(|m| m.secret).map_err(|p| p.error.name())
+    };
+    let ada = log_in("ada", "correct horse").expect("in");
+    let (first, second) = (
+        log_in("bob", "battery staple").expect("in"),
+        log_in("bob", "battery staple").expect("in"),
+    );
+    let alive =
+        |cookie: &str| by_session(&server, cookie, "GET", "/api/v1/account", Value::Null).0 == 200;
+    // a new password: the old one is asked, other log-ins end, this one does not
+    let change = |old: &str, new: &str| {
+        let body = json!({"old": old, "new": new});
+        by_session(&server, &first, "PUT", "/api/v1/account/password", body)
+    };
+    let (status, error) = change("wrong horse", "battery staple 2");
+    assert_eq!((status, &error["name"]), (403, &json!("PasswordWrong")));
+    assert_eq!(error["field"], "old");
+    let (status, error) = change("battery staple", "short");
+    assert_eq!((status, &error["field"]), (422, &json!("new")));
+    assert!(alive(&second));
+    assert_eq!(change("battery staple", "battery staple 2").0, 204);
+    assert!(alive(&first) && !alive(&second));
+    assert_eq!(log_in("bob", "battery staple").err(), Some("LogInRefused"));
+    // a name
+    let rename = |name: &str, password: &str| {
+        let body = json!({"name": name, "password": password});
+        by_session(&server, &first, "PUT", "/api/v1/account", body)
+    };
+    assert_eq!(rename("Ada", "battery staple 2").0, 409, "taken");
+    assert_eq!(rename("a b", "battery staple 2").0, 422);
+    assert_eq!(rename("robert", "wrong horse").0, 403);
+    assert_eq!(rename("Robert", "battery staple 2").1["name"], "robert");
+    log_in("robert", "battery staple 2").expect("by the new name");
+    // a link: by the owner of all projects of the account only
+    let reset = |cookie: &str, name: &str| {
+        let path = format!("/api/v1/accounts/{name}/password-reset");
+        by_session(&server, cookie, "POST", &path, json!({}))
+    };
+    let (status, error) = reset(&first, "ada");
+    assert_eq!((status, &error["name"]), (403, &json!("ResetNotHeld")));
+    assert_eq!(reset(&ada, "ada").0, 403, "its own is the machine's");
+    let (status, made) = reset(&ada, "robert");
+    assert_eq!(status, 201, "{made}");
+    let of = |made: &Value| {
+        let path = made["path"].as_str().expect("a path");
+        path.split_once("link=").expect("a link").1.to_owned()
+    };
+    let old = of(&made);
+    let newer = of(&reset(&ada, "robert").1);
+    let take = |link: &str, password: &str| {
+        let done = server.runtime.block_on(access.reset(link, password, now()));
+        done.map(|m| m.secret).map_err(|p| p.error.name())
+    };
+    assert_eq!(take(&old, "staple battery"), Err("InvitationSpent"));
+    assert_eq!(take(&newer, "robert"), Err("PasswordUnfit"));
+    let third = take(&newer, "staple battery").expect("reset");
+    assert!(alive(&third) && !alive(&first));
+    assert_eq!(take(&newer, "staple battery"), Err("InvitationSpent"));
+    let own = server.json(
+        "POST",
+        "/api/v1/accounts/ada/password-reset",
+        &server.token,
+        json!({}),
+    );
+    assert_eq!(own.0, 201, "the machine's user may");
+    // a member's link is void once the account is in a project that is not the member's
+    server
+        .made_account(&invited(1), "carol", "hunter hunter")
+        .expect("made");
+    let owner = json!({"role": "Owner"});
+    server.json(
+        "PUT",
+        "/api/v1/projects/1/members/carol",
+        &server.token,
+        owner,
+    );
+    let carol = log_in("carol", "hunter hunter").expect("in");
+    let mine = of(&reset(&carol, "robert").1);
+    let elsewhere = server.made("/api/v1/projects", &server.token, json!({"name": "else"}));
+    let path = format!("/api/v1/projects/{}/members/robert", elsewhere["id"]);
+    server.json("PUT", &path, &server.token, json!({"role": "Viewer"}));
+    assert_eq!(take(&mine, "taken over"), Err("InvitationSpent"));
+    assert_eq!(reset(&carol, "robert").0, 403);
+    // removal
+    let remove = |cookie: &str, password: &str| {
+        let body = json!({"password": password});
+        by_session(&server, cookie, "POST", "/api/v1/account/remove", body)
+    };
+    let made = by_session(
+        &server,
+        &third,
+        "POST",
+        "/api/v1/projects",
+        json!({"name": "own"}),
+    );
+    assert_eq!(made.0, 201);
+    assert_eq!(remove(&third, "wrong horse").0, 403);
+    let (status, error) = remove(&third, "staple battery");
+    assert_eq!((status, &error["name"]), (409, &json!("LastOwner")));
+    assert!(error["message"].to_string().contains("own"), "{error}");
+    let path = format!("/api/v1/projects/{}/members/carol", made.1["id"]);
+    by_session(&server, &third, "PUT", &path, json!({"role": "Owner"}));
+    let token = json!({"name": "t", "role": "Viewer", "days": 1});
+    let token = by_session(&server, &third, "POST", "/api/v1/tokens", token).1;
+    let token = token["token"].as_str().expect("a token");
+    let (status, error) = server.json(
+        "POST",
+        "/api/v1/account/remove",
+        token,
+        json!({"password": "staple battery"}),
+    );
+    assert_eq!(
+        (status, &error["name"]),
+        (403, &json!("Forbidden")),
+        "a token"
+    );
+    assert_eq!(remove(&third, "staple battery").0, 204);
+    assert!(!alive(&third));
+    assert_eq!(
+        server.json("GET", "/api/v1/account", token, Value::Null).0,
+        401
+    );
+    assert_eq!(
+        log_in("robert", "staple battery").err(),
+        Some("LogInRefused")
+    );
+    let (status, error) = by_session(
+        &server,
+        &ada,
+        "POST",
+        "/api/v1/account/remove",
+        json!({"password": "correct horse"}),
+    );
+    assert_eq!((status, &error["name"]), (409, &json!("FirstAccountStays")));
+    // by who set the Center up, and nobody else
+    let list = |cookie: &str| by_session(&server, cookie, "GET", "/api/v1/accounts", Value::Null);
+    assert_eq!(list(&carol).0, 403);
+    assert_eq!(list(&ada).1.as_array().expect("accounts").len(), 2);
+    let path = "/api/v1/accounts/carol";
+    assert_eq!(
+        by_session(
+            &server,
+            &carol,
+            "DELETE",
+            "/api/v1/accounts/ada",
+            Value::Null
+        )
+        .0,
+        403
+    );
+    let (status, error) = by_session(&server, &ada, "DELETE", path, Value::Null);
+    assert_eq!(
+        (status, &error["name"]),
+        (409, &json!("LastOwner")),
+        "of robert's project"
+    );
+    let sole = json!({"role": "Owner"});
+    let project = format!("/api/v1/projects/{}/members/ada", made.1["id"]);
+    assert_eq!(server.json("PUT", &project, &server.token, sole).0, 204);
+    assert_eq!(
+        by_session(&server, &ada, "DELETE", path, Value::Null).0,
+        204
+    );
+    assert!(!alive(&carol));
+    // guessing at the old password is limited like a log-in
+    for _ in 0..10 {
+        let body = json!({"old": "wrong horse", "new": "battery staple"});
+        let guess = by_session(&server, &ada, "PUT", "/api/v1/account/password", body);
+        assert_eq!(guess.0, 403);
+    }
+    let body = json!({"old": "correct horse", "new": "battery staple"});
+    let guess = by_session(&server, &ada, "PUT", "/api/v1/account/password", body);
+    assert_eq!(guess.0, 429);
 }
 
 #[test]

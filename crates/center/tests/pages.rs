@@ -17,6 +17,8 @@ fn address(template: &str) -> String {
         .replace("{model}", "3")
         .replace("{package}", "4")
         .replace("{plan}", "5")
+        .replace("{webhook}", "6")
+        .replace("{delivery}", "1")
         .replace("{action}", "suspend")
 }
 
@@ -37,7 +39,15 @@ fn body(template: &str) -> (&'static str, Vec<u8>) {
              &min_rsrp_dbm=-113&min_battery_percent=30&package_STM32=4"
         }
         t if t.ends_with("/members") => "name=other&role=Owner",
+        t if t.ends_with("/webhooks") || t.ends_with("/{webhook}") => {
+            "name=another&url=http%3A%2F%2F127.0.0.1%3A9&events=PlanState"
+        }
         t if t.ends_with("/members/remove") => "name=viewer",
+        t if t.ends_with("/password-reset") => "name=other",
+        "/accounts/remove" => "name=other",
+        "/account/name" => "name=another&name_password=none",
+        "/account/password" => "old=none&new=correct+horse&again=correct+horse",
+        "/account/remove" => "remove_password=none",
         t if t.ends_with("/invitations") => "role=Owner",
         "/projects/new" => "name=another",
         "/account/tokens" => "name=t&role=Owner&project=&days=1",
@@ -80,7 +90,7 @@ fn every_page_knows_who_looks() {
     for (method, template) in pages {
         let path = address(template);
         let asked = format!("{method} {template}");
-        let public = matches!(template, "/log-in" | "/sign-up" | "/log-out");
+        let public = matches!(template, "/log-in" | "/sign-up" | "/reset" | "/log-out");
         // the device has not joined the saved plan
         let absent = template.contains("/plans/{plan}/devices/");
         if method == "GET" {
@@ -99,6 +109,8 @@ fn every_page_knows_who_looks() {
             let (status, page) = read(get(&viewer));
             let wanted = match template {
                 "/" => 303,
+                "/accounts" => 403,
+                t if t.contains("/webhooks") => 403,
                 _ if absent => 404,
                 _ => 200,
             };
@@ -109,6 +121,7 @@ fn every_page_knows_who_looks() {
             let inside = template.contains("{project}");
             let wanted = match template {
                 "/" => 303,
+                "/accounts" => 403,
                 _ if inside => 404,
                 _ => 200,
             };
@@ -373,4 +386,70 @@ fn a_person_sets_up_makes_a_plan_and_activates_it() {
     let log_in = "name=ADA&password=correct+horse&next=%2F%2Fevil.example";
     let (status, _, to) = browser.post("/log-in", log_in);
     assert_eq!((status, to.as_str()), (303, "/"), "not elsewhere");
+}
+
+#[test]
+fn an_account_is_kept_by_its_pages() {
+    let server = Server::start();
+    let link = server.set_up.clone().expect("a link");
+    let secret = link.split_once("invitation=").expect("a secret").1;
+    server
+        .made_account(secret, "ada", "correct horse")
+        .expect("made");
+    let mut browser = Browser::new(&server);
+    browser.get("/log-in");
+    browser.post("/log-in", "name=ada&password=correct+horse&next=%2F");
+    browser.get("/projects/new");
+    browser.post("/projects/new", "name=home");
+    browser.get("/account");
+    let (status, page, _) = browser.post("/account/password", "old=wrong+horse&new=x&again=x");
+    assert_eq!(status, 403);
+    assert!(page.contains("id=\"note-old\""), "{page}");
+    let (_, page, _) = browser.post("/account/password", "old=x&new=x&again=y");
+    assert!(page.contains("id=\"note-again\""), "{page}");
+    let new = "old=correct+horse&new=battery+staple&again=battery+staple";
+    let (status, page, _) = browser.post("/account/password", new);
+    assert!(status == 200 && page.contains("other log-ins have ended"));
+    let rename = |password: &str| format!("name=Countess&name_password={password}");
+    let (_, page, _) = browser.post("/account/name", &rename("wrong"));
+    assert!(page.contains("id=\"note-name_password\""), "{page}");
+    let (_, _, to) = browser.post("/account/name", &rename("battery+staple"));
+    assert_eq!(to, "/account");
+    assert!(browser.get("/account").1.contains("countess"));
+    // a member who forgot the password
+    let (_, page, _) = browser.post("/projects/1/invitations", "role=Viewer");
+    let invited = page.split_once("/sign-up?invitation=").expect("a link").1;
+    let invited = invited.split('<').next().expect("an end");
+    server
+        .made_account(invited, "bob", "battery staple")
+        .expect("made");
+    browser.get("/projects/1/members");
+    let (status, page, _) = browser.post("/projects/1/members/password-reset", "name=nobody");
+    assert!(status == 404 && page.contains("1090"), "{page}");
+    let (_, page, _) = browser.post("/projects/1/members/password-reset", "name=bob");
+    assert!(page.contains("Send this link to bob"), "{page}");
+    let link = page.split_once("/reset?link=").expect("a link").1;
+    let link = link.split('<').next().expect("an end").to_owned();
+    let mut bob = Browser::new(&server);
+    let (status, page) = bob.get("/reset?link=invented");
+    assert!(status == 410 && page.contains("cannot be used"), "{page}");
+    let (_, page) = bob.get(&format!("/reset?link={link}"));
+    assert!(page.contains("New password for bob"), "{page}");
+    let form =
+        |password: &str, again: &str| format!("link={link}&password={password}&again={again}");
+    let (_, page, _) = bob.post("/reset", &form("staple+battery", "other"));
+    assert!(page.contains("id=\"note-again\""), "{page}");
+    let (status, _, to) = bob.post("/reset", &form("staple+battery", "staple+battery"));
+    assert_eq!((status, to.as_str()), (303, "/"));
+    let (_, page) = bob.get("/account");
+    assert!(page.contains("Remove my account"), "{page}");
+    assert_eq!(bob.get("/accounts").0, 403);
+    assert!(browser.get("/accounts").1.contains("bob"));
+    let (_, page, _) = bob.post("/account/remove", "remove_password=wrong");
+    assert!(page.contains("id=\"note-remove_password\""), "{page}");
+    let (_, _, to) = bob.post("/account/remove", "remove_password=staple+battery");
+    assert_eq!(to, "/log-in");
+    let (status, _) = bob.get("/log-in");
+    assert_eq!(status, 200, "logged out");
+    assert!(!browser.get("/accounts").1.contains("bob"));
 }

@@ -79,6 +79,9 @@ crate::catalogue! {
         LastOwner = 1092, "a project needs an owner", "make another member owner first";
         TokenLifetime = 1093, "an API token lives 1 to 365 days", "choose another lifetime";
         RoleNotHeld = 1094, "nobody gives away more than they have", "choose a lesser role, or ask the project's owner";
+        PasswordWrong = 1095, "this is not the account's password", "type the present password; who forgot it asks an owner for a link";
+        ResetNotHeld = 1096, "only an owner of every project of the account, or who set the Center up, may make a link for its password", "ask who set the Center up; for that account the machine's user makes the link";
+        FirstAccountStays = 1097, "the account that set the Center up cannot be removed", "rename it or give it a new password";
         UnknownProductKey = 1100, "a device came with a product key that the Center does not know", "create the product or correct the device's key";
         BadEndpointName = 1101, "the endpoint name is not productKey:deviceKey", "correct the device's endpoint name";
         UnknownRegistration = 1102, "the registration is unknown or expired", "the device registers again by itself";
@@ -101,6 +104,11 @@ crate::catalogue! {
         MalformedContent = 1122, "a device's request could not be understood", "the device and the Center disagree on LwM2M: update the older of the two";
         DatagramDropped = 1123, "a datagram was dropped because the Center is busy", "nothing: CoAP sends it again; if it repeats, the machine is too small";
         DeviceSilent = 1124, "the device does not answer", "nothing: it is asked again when it is heard next";
+        WebhookUrl = 1130, "the address of a webhook is not one that the Center calls", "http:// or https:// with a host, without name, password and #, at most 2000 characters";
+        WebhookEvents = 1131, "a webhook wants no event, or one that cannot be wanted", "choose at least one of PlanState, GroupOpened, ApprovalWaited, DeviceState, DeviceCreated";
+        NoSuchWebhook = 1132, "there is no webhook with this id, or the caller does not own its project", "list the webhooks with GET /api/v1/projects/{id}/webhooks";
+        NoSuchDelivery = 1133, "there is no delivery with this id", "list the deliveries with GET /api/v1/webhooks/{id}/deliveries";
+        TooManyWebhooks = 1134, "the project has 20 webhooks already", "delete one, or let one receiver tell the others";
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";

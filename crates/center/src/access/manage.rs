@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::{Access, secret};
+use super::{Access, Caller, about, secret};
 use crate::domain::{
-    ApiToken, INVITATION_LIFETIME, Invitation, Membership, Problem, ProjectId, Role,
-    TOKEN_DAYS_LIMIT, Time, account_name, check_members, check_name,
+    Account, Action, ApiToken, INVITATION_LIFETIME, Invitation, Membership, Problem, ProjectId,
+    Role, TOKEN_DAYS_LIMIT, Time, account_name, check_members, check_name,
 };
+use crate::service::audit;
 use crate::store::{Change, Scope};
 
 /// An API token to be made.
@@ -106,10 +107,13 @@ impl Access {
     /// cannot make a stronger one.
     pub async fn create_token(
         &self,
-        scope: &Scope,
+        caller: &Caller,
         new: NewToken,
         now: Time,
     ) -> Result<TokenMade, Problem> {
+        // a token that was stolen would outlive its end
+        caller.need_person()?;
+        let scope = &caller.scope;
         check_name("name", &new.name)?;
         if !(1..=TOKEN_DAYS_LIMIT).contains(&new.days) {
             return Err(Problem::of(CenterError::TokenLifetime, "days", ""));
@@ -139,22 +143,32 @@ impl Access {
             created_at: now,
             expires_at: now + Time::from(new.days) * 86_400_000,
         };
-        let changes = vec![Change::Token(stored.clone())];
+        let detail = format!("{}, {}", stored.name, stored.role.name());
+        let (account, action) = (scope.account, Action::TokenCreated);
+        let changes = vec![
+            Change::Token(stored.clone()),
+            about(scope, account, &caller.name, now, action, &detail),
+        ];
         self.store.commit(scope, changes).await?;
         let info = TokenInfo::of(stored);
         Ok(TokenMade { info, token })
     }
 
     /// Ends an API token of the caller's account.
-    pub async fn delete_token(&self, scope: &Scope, id: i64) -> Result<(), Problem> {
+    pub async fn delete_token(&self, caller: &Caller, id: i64, now: Time) -> Result<(), Problem> {
+        let scope = &caller.scope;
         let tokens = self.store.tokens(scope, scope.account).await?;
-        if !tokens.iter().any(|t| t.id == id) {
-            return Err(Problem::new(CenterError::NoSuchToken, id.to_string()));
-        }
-        Ok(self
-            .store
-            .commit(scope, vec![Change::DeleteToken(id)])
-            .await?)
+        let missing = || Problem::new(CenterError::NoSuchToken, id.to_string());
+        let token = tokens
+            .into_iter()
+            .find(|t| t.id == id)
+            .ok_or_else(missing)?;
+        let (account, action) = (scope.account, Action::TokenDeleted);
+        let changes = vec![
+            Change::DeleteToken(id),
+            about(scope, account, &caller.name, now, action, &token.name),
+        ];
+        Ok(self.store.commit(scope, changes).await?)
     }
 
     /// Members of a project.
@@ -187,7 +201,12 @@ impl Access {
             role,
             expires_at,
         };
-        let changes = vec![Change::Invitation(invitation)];
+        let object = format!("project/{project}");
+        let action = Action::InvitationCreated;
+        let changes = vec![
+            Change::Invitation(invitation),
+            audit(scope, project, now, action, object, role.name()),
+        ];
         self.store.commit(scope, changes).await?;
         Ok(Invited {
             path: format!("/sign-up?invitation={secret}"),
@@ -202,15 +221,20 @@ impl Access {
         project: ProjectId,
         name: &str,
         role: Role,
+        now: Time,
     ) -> Result<(), Problem> {
         self.need_owner(scope, project)?;
-        let account = self.account(name).await?;
+        let found = self.named(name).await?;
+        let account = found.id;
+        let object = format!("account/{}", found.name);
+        let done = audit(scope, project, now, Action::MemberSet, object, role.name());
         let member = Membership {
             account,
             project,
             role,
         };
-        self.change_members(scope, project, Change::Membership(member), |members| {
+        let changes = vec![Change::Membership(member), done];
+        self.change_members(scope, project, changes, |members| {
             members.retain(|m| m.account != account);
             members.push(member);
         })
@@ -223,15 +247,21 @@ impl Access {
         scope: &Scope,
         project: ProjectId,
         name: &str,
+        now: Time,
     ) -> Result<(), Problem> {
         self.need_owner(scope, project)?;
-        let account = self.account(name).await?;
+        let found = self.named(name).await?;
+        let account = found.id;
         let members = self.store.members(scope, project).await?;
         if !members.iter().any(|(m, _)| m.account == account) {
             return Err(Problem::of(CenterError::NoSuchAccount, "name", name));
         }
-        let change = Change::DeleteMembership(account, project);
-        self.change_members(scope, project, change, |members| {
+        let object = format!("account/{}", found.name);
+        let changes = vec![
+            Change::DeleteMembership(account, project),
+            audit(scope, project, now, Action::MemberRemoved, object, ""),
+        ];
+        self.change_members(scope, project, changes, |members| {
             members.retain(|m| m.account != account);
         })
         .await
@@ -248,11 +278,12 @@ impl Access {
         }
     }
 
-    async fn account(&self, name: &str) -> Result<i64, Problem> {
+    /// The account with this name, as typed.
+    pub(super) async fn named(&self, name: &str) -> Result<Account, Problem> {
         let name = account_name(name);
         let account = self.store.account_by_name(&Scope::OWNER, &name).await?;
         let missing = || Problem::of(CenterError::NoSuchAccount, "name", &name);
-        Ok(account.ok_or_else(missing)?.id)
+        account.ok_or_else(missing)
     }
 
     /// The project is written with its members, so that of two owners who put each other out one meets a conflict.
@@ -260,7 +291,7 @@ impl Access {
         &self,
         scope: &Scope,
         project: ProjectId,
-        change: Change,
+        changes: Vec<Change>,
         apply: impl FnOnce(&mut Vec<Membership>),
     ) -> Result<(), Problem> {
         let stored = self.store.project(scope, project).await?;
@@ -269,7 +300,8 @@ impl Access {
         let mut members: Vec<Membership> = members.into_iter().map(|(m, _)| m).collect();
         apply(&mut members);
         check_members(&members)?;
-        let changes = vec![Change::Project(stored), change];
-        Ok(self.store.commit(scope, changes).await?)
+        let mut all = vec![Change::Project(stored)];
+        all.extend(changes);
+        Ok(self.store.commit(scope, all).await?)
     }
 }

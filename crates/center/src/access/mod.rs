@@ -9,6 +9,7 @@
 //!
 //! The store knows secrets by their SHA-256 only.
 
+mod accounts;
 mod limit;
 mod manage;
 mod password;
@@ -19,15 +20,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use sota_errors::CenterError;
 
+pub use accounts::{AccountInfo, NewName, NewPassword, PasswordShown, ResetLink};
 pub use manage::{Invited, Member, NewMember, NewToken, TokenInfo, TokenMade};
 
 use crate::domain::{
-    Account, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, Problem, Role,
-    SESSION_LIFETIME, Session, Time, account_name, check_account,
+    Account, Action, Actor, AuditEntry, AuditFilter, FIRST_ACCOUNT, INVITATION_LIFETIME,
+    Invitation, Membership, Problem, Role, SESSION_LIFETIME, Session, Time, account_name,
+    check_account,
 };
-use crate::store::{Change, Scope, Store};
+use crate::service::audit;
+use crate::store::{Change, Scope, Store, StoreError};
 use limit::Limit;
 use password::Passwords;
+
+/// How often a commit that met another's change is tried again.
+const ATTEMPTS: usize = 16;
 
 /// Who calls, see the module's words.
 #[derive(Clone)]
@@ -55,8 +62,29 @@ pub struct Caller {
     pub scope: Scope,
     /// Its account's name; empty for the token of `--token-file`.
     pub name: String,
-    /// It may make API tokens: every caller but another API token.
-    pub makes_tokens: bool,
+    /// By what it proved who it is.
+    pub proof: Proof,
+}
+
+/// By what a caller proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The token of `--token-file`.
+    Machine,
+    /// A log-in; the digest of its session.
+    Session(String),
+    /// An API token; its name.
+    Token(String),
+}
+
+impl Caller {
+    /// Refuses an API token: what it makes or changes would outlive it, or put its owner out.
+    pub fn need_person(&self) -> Result<(), Problem> {
+        match self.proof {
+            Proof::Token(_) => Err(CenterError::Forbidden.into()),
+            Proof::Machine | Proof::Session(_) => Ok(()),
+        }
+    }
 }
 
 impl Access {
@@ -163,7 +191,12 @@ impl Access {
             revision: 0,
         };
         let (session, logged_in) = session(id, now)?;
-        let mut changes = vec![Change::Account(account), Change::Session(session)];
+        let own = Scope::OWNER.acting_as(Actor::of(&account.name, None));
+        let mut changes = vec![
+            about(&own, id, &account.name, now, Action::AccountCreated, ""),
+            Change::Account(account.clone()),
+            Change::Session(session),
+        ];
         if let Some(invitation) = invitation {
             let Invitation { project, role, .. } = invitation;
             let member = project.map(|project| Membership {
@@ -171,12 +204,18 @@ impl Access {
                 project,
                 role,
             });
-            changes.extend(member.map(Change::Membership));
+            if let Some(member) = member {
+                let object = format!("account/{}", account.name);
+                let detail = format!("{} by an invitation", role.name());
+                let (project, action) = (member.project, Action::MemberSet);
+                changes.push(audit(&own, project, now, action, object, detail));
+                changes.push(Change::Membership(member));
+            }
             // last: of two that use one link at once the second finds it gone and nothing of its is done
             changes.push(Change::DeleteInvitation(invitation.digest));
         }
         match self.store.commit(&owner, changes).await {
-            Err(crate::store::StoreError::Conflict) => Err(CenterError::InvitationSpent.into()),
+            Err(StoreError::Conflict) => Err(CenterError::InvitationSpent.into()),
             other => Ok(other.map(|()| logged_in)?),
         }
     }
@@ -202,21 +241,72 @@ impl Access {
         let account = self.store.account_by_name(&owner, &name).await?;
         let hash = account.as_ref().map(|a| a.password.clone());
         let right = self.passwords.check(password.to_owned(), hash).await?;
-        let Some(account) = account.filter(|_| right) else {
+        let Some(mut account) = account.filter(|_| right) else {
             tracing::warn!(account = name, %address, "{}", CenterError::LogInRefused);
             return Err(CenterError::LogInRefused.into());
         };
         self.limit().succeeded(&name, address);
         let (session, logged_in) = session(account.id, now)?;
-        let changes = vec![Change::Session(session)];
-        self.store.commit(&owner, changes).await?;
-        Ok(logged_in)
+        let checked = account.password.clone();
+        for _ in 0..ATTEMPTS {
+            // with the account as it was checked: a new password that comes meanwhile ends this log-in too
+            let actor = Scope::OWNER.acting_as(Actor::of(&account.name, None));
+            let from = format!("from {address}");
+            let changes = vec![
+                about(
+                    &actor,
+                    account.id,
+                    &account.name,
+                    now,
+                    Action::LoggedIn,
+                    &from,
+                ),
+                Change::Account(account.clone()),
+                Change::Session(session.clone()),
+            ];
+            match self.store.commit(&owner, changes).await {
+                Err(StoreError::Conflict) => {}
+                done => return Ok(done.map(|()| logged_in)?),
+            }
+            let again = self.store.account(&owner, account.id).await?;
+            let again = again.filter(|a| a.password == checked);
+            account = again.ok_or(CenterError::LogInRefused)?;
+        }
+        Err(CenterError::Conflict.into())
     }
 
     /// Ends the session of this cookie.
-    pub async fn log_out(&self, cookie: &str) -> Result<(), Problem> {
-        let change = Change::DeleteSession(secret::digest(cookie));
-        Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
+    pub async fn log_out(&self, cookie: &str, now: Time) -> Result<(), Problem> {
+        let owner = Scope::OWNER;
+        let digest = secret::digest(cookie);
+        let Some(session) = self.store.session(&owner, &digest).await? else {
+            return Ok(());
+        };
+        let mut changes = vec![Change::DeleteSession(digest)];
+        if let Some(account) = self.store.account(&owner, session.account).await? {
+            let actor = owner.clone().acting_as(Actor::of(&account.name, None));
+            let (id, name) = (account.id, account.name);
+            changes.push(about(&actor, id, &name, now, Action::LoggedOut, ""));
+        }
+        Ok(self.store.commit(&owner, changes).await?)
+    }
+
+    /// What was done to the caller's account; for who administers accounts: to all of them.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, Problem> {
+        let scope = match caller.administers() {
+            true => &Scope::OWNER,
+            false => &caller.scope,
+        };
+        let filter = AuditFilter {
+            project: None,
+            ..filter.clone()
+        };
+        Ok(self.store.audit(scope, &filter, limit).await?)
     }
 
     /// Who shows this cookie; `None` = nobody who is logged in.
@@ -233,9 +323,9 @@ impl Access {
         let roles = self.store.memberships(&owner, account.id).await?;
         let roles = roles.into_iter().map(|m| (m.project, m.role));
         Ok(Some(Caller {
-            scope: Scope::member(account.id, roles, true),
+            scope: Scope::member(account.id, roles, true).acting_as(Actor::of(&account.name, None)),
             name: account.name,
-            makes_tokens: true,
+            proof: Proof::Session(digest),
         }))
     }
 
@@ -249,9 +339,9 @@ impl Access {
             .is_some_and(|l| secret::same(l, &digest))
         {
             return Ok(Some(Caller {
-                scope: owner,
+                scope: owner.acting_as(Actor::machine()),
                 name: String::new(),
-                makes_tokens: true,
+                proof: Proof::Machine,
             }));
         }
         let found = self.store.token(&owner, &digest).await?;
@@ -268,9 +358,10 @@ impl Access {
             .map(|m| (m.project, m.role.min(token.role)));
         let new_projects = token.role == Role::Owner && token.project.is_none();
         Ok(Some(Caller {
-            scope: Scope::member(account.id, roles, new_projects),
+            scope: Scope::member(account.id, roles, new_projects)
+                .acting_as(Actor::of(&account.name, Some(token.name.clone()))),
             name: account.name,
-            makes_tokens: false,
+            proof: Proof::Token(token.name),
         }))
     }
 
@@ -279,6 +370,27 @@ impl Access {
         let change = Change::DropExpired(now);
         Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
     }
+}
+
+/// A line of the audit log about an account, in the name of the scope's caller.
+fn about(
+    scope: &Scope,
+    account: i64,
+    name: &str,
+    at: Time,
+    action: Action,
+    detail: &str,
+) -> Change {
+    Change::Audit(AuditEntry {
+        id: 0,
+        project: None,
+        account: Some(account),
+        at,
+        actor: scope.actor(),
+        action,
+        object: format!("account/{name}"),
+        detail: detail.to_owned(),
+    })
 }
 
 fn session(account: i64, now: Time) -> Result<(Session, LoggedIn), Problem> {

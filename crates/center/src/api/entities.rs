@@ -135,7 +135,8 @@ async fn model(api: Call, Path(id): Path<ModelId>) -> Answer<Json<Model>> {
 #[utoipa::path(delete, path = "/api/v1/models/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn delete_model(api: Call, Path(id): Path<ModelId>) -> Answer<StatusCode> {
-    api.service.delete_model(api.scope(), id).await?;
+    let now = api.now();
+    api.service.delete_model(api.scope(), id, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -83,14 +83,20 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::NoSuchPlanDevice
         | E::NoSuchAccount
         | E::NoSuchToken
+        | E::NoSuchWebhook
+        | E::NoSuchDelivery
         | E::NoSuchResource => StatusCode::NOT_FOUND,
         E::MalformedRequest => StatusCode::BAD_REQUEST,
         E::InvitationSpent => StatusCode::GONE,
         E::NotLoggedIn | E::LogInRefused => StatusCode::UNAUTHORIZED,
         E::LogInTooOften => StatusCode::TOO_MANY_REQUESTS,
-        E::ForeignHost | E::ForeignOrigin | E::Forbidden | E::FormForged | E::RoleNotHeld => {
-            StatusCode::FORBIDDEN
-        }
+        E::ForeignHost
+        | E::ForeignOrigin
+        | E::Forbidden
+        | E::FormForged
+        | E::RoleNotHeld
+        | E::PasswordWrong
+        | E::ResetNotHeld => StatusCode::FORBIDDEN,
         E::Conflict
         | E::NameTaken
         | E::PackageInUse
@@ -99,6 +105,8 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::PlanTransition
         | E::ProductFixed
         | E::LastOwner
+        | E::FirstAccountStays
+        | E::TooManyWebhooks
         | E::CancelTooLate
         | E::CancelNotRunning
         | E::RetryNotFailed

@@ -5,8 +5,11 @@
 //! | `/api/v1/projects`, `/products`, `/models`, `/devices` | `entities` |
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
+//! | `/api/v1/projects/{id}/webhooks`, `/api/v1/webhooks` | `webhooks` |
 //! | `/metrics` | `metrics` |
-//! | `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
+//! | `/api/v1/account`, `/accounts`, `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
+//! | `/api/v1/projects/{id}/audit`, `/api/v1/account/audit` | `audit` |
+//! | `/api/v1/devices/export`, `/api/v1/plans/{id}/export/…` | `lists`, written by `export` |
 //! | `/openapi.json`, and its reader `/api-docs/` | `description` |
 //! | `/health` | here |
 //! | everything else | the pages, [`crate::ui`] |
@@ -15,14 +18,18 @@
 //! Center (DNS rebinding, cross-site requests). Who calls is found by `call` for every address.
 
 mod access;
+mod audit;
 pub(crate) mod call;
 mod description;
 mod entities;
 mod error;
+mod export;
 mod extract;
+mod lists;
 mod metrics;
 pub(crate) mod packages;
 pub(crate) mod plans;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -87,6 +94,9 @@ fn rest() -> (Router<Api>, OpenApi) {
         .merge(plans::router())
         .merge(metrics::router())
         .merge(access::router())
+        .merge(audit::router())
+        .merge(webhooks::router())
+        .merge(lists::router())
         .split_for_parts();
     (router, description::grouped(description))
 }

@@ -63,7 +63,8 @@ async fn delete_package(api: Call, Path(id): Path<PackageId>) -> Answer<StatusCo
 /// Deletes a package and those of its files that no other has.
 pub(crate) async fn remove(api: &Api, scope: &Scope, id: PackageId) -> Result<(), Problem> {
     let _references = api.blobs.references().await;
-    for sha256 in api.service.delete_package(scope, id).await? {
+    let unused = api.service.delete_package(scope, id, api.now()).await?;
+    for sha256 in unused {
         api.blobs.remove(&sha256).await?;
         api.service.file_removed(&sha256);
     }

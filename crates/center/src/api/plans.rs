@@ -148,15 +148,18 @@ async fn edit_plan(
     Path(id): Path<PlanId>,
     Body(body): Body<PlanBody>,
 ) -> Answer<Json<Plan>> {
-    let new = body.read(api.now())?;
-    Ok(Json(api.service.edit_plan(api.scope(), id, new).await?))
+    let now = api.now();
+    let new = body.read(now)?;
+    let edited = api.service.edit_plan(api.scope(), id, new, now).await?;
+    Ok(Json(edited))
 }
 
 /// Deletes a saved plan.
 #[utoipa::path(delete, path = "/api/v1/plans/{id}", params(("id" = i64, Path)),
     responses((status = 204), (status = "4XX", body = ErrorBody)))]
 async fn delete_plan(api: Call, Path(id): Path<PlanId>) -> Answer<StatusCode> {
-    api.service.delete_plan(api.scope(), id).await?;
+    let now = api.now();
+    api.service.delete_plan(api.scope(), id, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

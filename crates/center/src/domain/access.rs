@@ -3,6 +3,8 @@
 //! Of every secret (session, API token, invitation) only the SHA-256 is kept: who reads the store cannot log in with
 //! what is there. Secrets are 256 random bits, so a plain digest is enough; passwords are not, so they are argon2.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
@@ -17,6 +19,8 @@ pub const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
 pub const SESSION_LIFETIME: Time = 12 * 3_600_000;
 /// An invitation can be used this long, in ms.
 pub const INVITATION_LIFETIME: Time = 7 * 86_400_000;
+/// A link for a new password can be used this long, in ms.
+pub const RESET_LIFETIME: Time = 86_400_000;
 /// Greatest lifetime of an API token, in days.
 pub const TOKEN_DAYS_LIMIT: u16 = 365;
 
@@ -69,19 +73,105 @@ pub fn account_name(typed: &str) -> String {
 
 /// Checks a new account's name (in its kept form) and password.
 pub fn check_account(name: &str, password: &str) -> Result<(), Problem> {
+    check_account_name(name)?;
+    check_password("password", name, password)
+}
+
+/// Checks an account's name in its kept form.
+pub fn check_account_name(name: &str) -> Result<(), Problem> {
     check_name("name", name)?;
-    if name.chars().any(char::is_whitespace) {
+    // with a bracket begin the names that the audit log gives to who is no account
+    if name.chars().any(char::is_whitespace) || name.starts_with('(') {
         return Err(Problem::of(
             CenterError::NameForbiddenCharacters,
             "name",
-            "a blank",
+            "a blank, or a bracket at its begin",
         ));
     }
+    Ok(())
+}
+
+/// Checks a password for the account of this name (in its kept form).
+pub fn check_password(field: &str, name: &str, password: &str) -> Result<(), Problem> {
     let length = password.chars().count();
     if !PASSWORD_LENGTH.contains(&length) || account_name(password) == name {
-        return Err(Problem::of(CenterError::PasswordUnfit, "password", ""));
+        return Err(Problem::of(CenterError::PasswordUnfit, field, ""));
     }
     Ok(())
+}
+
+/// A link by which an account gets a new password, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordReset {
+    /// SHA-256 of the link's secret, in hex.
+    pub digest: String,
+    /// Whose password.
+    pub account: i64,
+    /// Made by a member: the account's projects then, all of them the member's. None = by who may reset any.
+    pub projects: Option<BTreeSet<ProjectId>>,
+    /// It ends here.
+    pub expires_at: Time,
+}
+
+impl PasswordReset {
+    /// Whether it can be used now. An account that has come into another project since is worth more than its maker
+    /// could give.
+    pub fn usable(&self, memberships: &[Membership], now: Time) -> bool {
+        let same = |projects: &BTreeSet<ProjectId>| {
+            memberships.iter().all(|m| projects.contains(&m.project))
+        };
+        self.expires_at > now && self.projects.as_ref().is_none_or(same)
+    }
+}
+
+/// What a caller is to the accounts of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The user of the Center's machine (`--token-file`).
+    Machine,
+    /// Who set the Center up, logged in.
+    Administrator,
+    /// Any other account.
+    Member,
+}
+
+impl Standing {
+    /// Whether it may see and remove accounts.
+    pub fn check_administers(self) -> Result<(), Problem> {
+        match self {
+            Standing::Machine | Standing::Administrator => Ok(()),
+            Standing::Member => Err(CenterError::Forbidden.into()),
+        }
+    }
+
+    /// Whether it may make a link by which this account gets a new password. Who has the link has all that the account
+    /// has: so a member must own every project of the account, and nobody but the machine's user resets the
+    /// administrator.
+    pub fn check_reset(
+        self,
+        account: i64,
+        memberships: &[Membership],
+        owns: impl Fn(ProjectId) -> bool,
+    ) -> Result<(), Problem> {
+        let owned = || !memberships.is_empty() && memberships.iter().all(|m| owns(m.project));
+        let may = match self {
+            Standing::Machine => true,
+            Standing::Administrator => account != FIRST_ACCOUNT,
+            Standing::Member => account != FIRST_ACCOUNT && owned(),
+        };
+        match may {
+            true => Ok(()),
+            false => Err(CenterError::ResetNotHeld.into()),
+        }
+    }
+}
+
+/// Whether the account may be removed: the Center keeps the one that set it up.
+pub fn check_removable(account: i64) -> Result<(), Problem> {
+    match account {
+        FIRST_ACCOUNT => Err(CenterError::FirstAccountStays.into()),
+        _ => Ok(()),
+    }
 }
 
 /// An account's role in a project.
@@ -165,9 +255,47 @@ mod tests {
             error("a b", "correct horse"),
             Err(CenterError::NameForbiddenCharacters)
         );
+        assert!(error("(Center)", "correct horse").is_err());
         for bad in ["123456789", &"x".repeat(129), "ADA@example.org"] {
             assert_eq!(error(&name, bad), Err(CenterError::PasswordUnfit), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_gives_nobody_more_than_they_have() {
+        let member = |project| Membership {
+            account: 2,
+            project: ProjectId(project),
+            role: Role::Viewer,
+        };
+        let owns = |project: ProjectId| project.0 == 1;
+        for (standing, account, projects, may) in [
+            (Standing::Machine, FIRST_ACCOUNT, &[][..], true),
+            (Standing::Administrator, FIRST_ACCOUNT, &[1], false),
+            (Standing::Administrator, 2, &[7], true),
+            (Standing::Member, 2, &[1], true),
+            (Standing::Member, 2, &[1, 7], false),
+            (Standing::Member, 2, &[], false),
+            (Standing::Member, FIRST_ACCOUNT, &[1], false),
+        ] {
+            let all: Vec<_> = projects.iter().map(|p| member(*p)).collect();
+            let done = standing.check_reset(account, &all, owns);
+            assert_eq!(done.is_ok(), may, "{standing:?} {account} {projects:?}");
+        }
+        let mut link = PasswordReset {
+            digest: String::new(),
+            account: 2,
+            projects: Some([ProjectId(1)].into()),
+            expires_at: 50,
+        };
+        assert!(link.usable(&[member(1)], 49) && !link.usable(&[member(1)], 50));
+        assert!(link.usable(&[], 49), "it left a project");
+        assert!(
+            !link.usable(&[member(1), member(7)], 49),
+            "it came into one"
+        );
+        link.projects = None;
+        assert!(link.usable(&[member(1), member(7)], 49));
     }
 
     #[test]

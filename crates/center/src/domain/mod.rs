@@ -5,6 +5,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `audit` | who did what |
 //! | `access` | accounts, roles, sessions, tokens, invitations |
 //! | `entity` | project, product, device, registration |
 //! | `model` | model and its components |
@@ -14,9 +15,11 @@
 //! | `retry` | what follows a failed try |
 //! | `upgrade` | one device in one plan: its state machine |
 //! | `eligibility` | is this device offered this plan, or which rule forbids it |
+//! | `webhook` | what is told of a project, to whom, and how often it is tried |
 //! | `counters` | how many devices of a plan are in which state |
 
 mod access;
+mod audit;
 mod counters;
 mod eligibility;
 mod entity;
@@ -32,11 +35,15 @@ mod set_tests;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod webhook;
 
 pub use access::{
     Account, ApiToken, FIRST_ACCOUNT, INVITATION_LIFETIME, Invitation, Membership, PASSWORD_LENGTH,
-    Role, SESSION_LIFETIME, Session, TOKEN_DAYS_LIMIT, account_name, check_account, check_members,
+    PasswordReset, RESET_LIFETIME, Role, SESSION_LIFETIME, Session, Standing, TOKEN_DAYS_LIMIT,
+    account_name, check_account, check_account_name, check_members, check_password,
+    check_removable,
 };
+pub use audit::{Action, Actor, AuditEntry, AuditFilter};
 pub use counters::Counters;
 pub use eligibility::{Candidate, eligibility};
 pub use entity::{
@@ -50,6 +57,11 @@ pub use rollout::{Advance, Group, Mode, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
     Report, Step, StepPlan, reachable,
+};
+
+pub use webhook::{
+    ATTEMPTS_LIMIT, Delivery, Event, EventKind, KEPT_FOR, KEPT_LIMIT, WAITING_LIMIT,
+    WEBHOOKS_LIMIT, Webhook,
 };
 
 pub(crate) use upgrade::describe;
@@ -86,6 +98,8 @@ ids! {
     PackageId;
     /// Names a plan.
     PlanId;
+    /// Names a webhook.
+    WebhookId;
 }
 
 /// A refusal: the line of the catalogue, which input was wrong, and what about it.

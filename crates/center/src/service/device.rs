@@ -6,11 +6,11 @@ use sota_lwm2m::objects::plan::State;
 use sota_mutants::{Mutant, active};
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, Expiry, Service, line};
+use super::{ATTEMPTS, Expiry, Service, line, moved};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Device, DeviceFacts, DeviceState, Endpoint, Outstanding, Plan, PlanAction, PlanDevice, Problem,
-    Registration, Report, Retries, StepPlan, Time,
+    Device, DeviceFacts, DeviceState, Endpoint, Event, Outstanding, Plan, PlanAction, PlanDevice,
+    Problem, Registration, Report, Retries, StepPlan, Time,
 };
 use crate::store::{Change, Scope};
 
@@ -70,6 +70,10 @@ impl Service {
             let mut device = known
                 .unwrap_or_else(|| Device::first_contact(&product, request.endpoint.clone(), now));
             device.check_enabled()?;
+            if device.revision == 0 {
+                let created = Event::device_created(device.project, &device.endpoint, now);
+                changes.push(Change::Event(created));
+            }
             let old = device.registration.take();
             let old_id = old.as_ref().map(|r| r.id.clone());
             let alive = old.filter(|r| self.expires(r) > now);
@@ -240,11 +244,13 @@ impl Service {
                     device.version(&step.component, step.kind)
                 };
                 let deadlines = &self.settings.deadlines;
+                let before = entry.state;
                 let texts = entry.version_reported(version, &plan.retries(), deadlines, now);
                 if !texts.is_empty() {
                     let said = |text| line(Some(plan.id), endpoint, now, None, text);
                     changes.extend(texts.into_iter().map(said));
                     changes.extend(began(&plan, &entry, now));
+                    changes.extend(moved(before, &entry, now));
                     changes.push(Change::PlanDevice(entry.clone()));
                     after = Some(entry);
                 }
@@ -331,6 +337,7 @@ impl Service {
             let version = step.and_then(|s| device.version(&s.component, s.kind));
             let retries = plan.retries();
             let deadlines = &self.settings.deadlines;
+            let before = entry.state;
             let text = match entry.report(index, &report, version, &retries, deadlines, now) {
                 Ok(text) => text,
                 Err(harmless) => {
@@ -343,6 +350,7 @@ impl Service {
             }
             let mut changes = vec![line(Some(plan.id), endpoint, now, reason, text)];
             changes.extend(began(&plan, &entry, now));
+            changes.extend(moved(before, &entry, now));
             changes.push(Change::PlanDevice(entry.clone()));
             if self.try_commit(scope, changes).await? {
                 let unsaid = entry.steps.get(index).is_some_and(|step| step.offered);
@@ -417,11 +425,13 @@ impl Service {
                 return Ok(());
             };
             let plan = self.plan_of(scope, &entry).await?;
+            let before = entry.state;
             let Some(text) = change(&mut entry, offer, &plan.retries()) else {
                 return Ok(());
             };
             let mut changes = vec![line(Some(plan.id), endpoint, now, None, text)];
             changes.extend(began(&plan, &entry, now));
+            changes.extend(moved(before, &entry, now));
             changes.push(Change::PlanDevice(entry.clone()));
             if self.try_commit(scope, changes).await? {
                 return self.follow(scope, &entry, now).await;
@@ -494,18 +504,21 @@ fn reported_step(
 }
 
 /// The plan's own change when its first device began.
-fn began(plan: &Plan, entry: &PlanDevice, now: Time) -> Option<Change> {
+fn began(plan: &Plan, entry: &PlanDevice, now: Time) -> Vec<Change> {
     if matches!(
         entry.state,
         DeviceState::NotUpgraded | DeviceState::NoUpdateRequired
     ) {
-        return None;
+        return Vec::new();
     }
-    let next = plan.after(PlanAction::DeviceBegan, true, now).ok()?;
-    (next != plan.state).then(|| {
-        Change::Plan(Plan {
-            state: next,
-            ..plan.clone()
-        })
-    })
+    let next = plan.after(PlanAction::DeviceBegan, true, now);
+    let Some(state) = next.ok().filter(|next| *next != plan.state) else {
+        return Vec::new();
+    };
+    let next = Plan {
+        state,
+        ..plan.clone()
+    };
+    let told = Change::Event(Event::plan_state(&next, now));
+    vec![Change::Plan(next), told]
 }

@@ -4,11 +4,12 @@ use serde::Deserialize;
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::{ATTEMPTS, Service, line};
+use super::{ATTEMPTS, Service, audit, audit_device, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Component, ComponentKind, Device, Endpoint, Membership, Model, ModelId, Package, PackageFile,
-    PackageId, PackageType, Problem, Product, ProductId, Project, ProjectId, Role, Time,
+    Action, Component, ComponentKind, Device, Endpoint, Membership, Model, ModelId, Package,
+    PackageFile, PackageId, PackageType, Problem, Product, ProductId, Project, ProjectId, Role,
+    Time,
 };
 use crate::store::{Change, Scope};
 
@@ -97,7 +98,19 @@ impl Service {
             project: project.id,
             role: Role::Owner,
         };
-        let changes = vec![Change::Project(project.clone()), Change::Membership(owner)];
+        let object = format!("project/{}", project.id);
+        let changes = vec![
+            Change::Project(project.clone()),
+            Change::Membership(owner),
+            audit(
+                scope,
+                project.id,
+                now,
+                Action::ProjectCreated,
+                object,
+                &project.name,
+            ),
+        ];
         self.store.commit(scope, changes).await?;
         Ok(Project {
             revision: 1,
@@ -106,7 +119,7 @@ impl Service {
     }
 
     /// The project, if the caller has at least this role in it.
-    pub(super) async fn need_project(
+    pub(crate) async fn need_project(
         &self,
         scope: &Scope,
         id: ProjectId,
@@ -141,9 +154,20 @@ impl Service {
         };
         product.check()?;
         product.id = ProductId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Product(product.clone())])
-            .await?;
+        let object = format!("product/{}", product.id);
+        let detail = format!("{}, key {}", product.name, product.product_key);
+        let changes = vec![
+            Change::Product(product.clone()),
+            audit(
+                scope,
+                product.project,
+                now,
+                Action::ProductCreated,
+                object,
+                detail,
+            ),
+        ];
+        self.store.commit(scope, changes).await?;
         Ok(Product {
             revision: 1,
             ..product
@@ -173,9 +197,19 @@ impl Service {
         };
         model.check()?;
         model.id = ModelId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Model(model.clone())])
-            .await?;
+        let object = format!("model/{}", model.id);
+        let changes = vec![
+            Change::Model(model.clone()),
+            audit(
+                scope,
+                model.project,
+                now,
+                Action::ModelCreated,
+                object,
+                &model.name,
+            ),
+        ];
+        self.store.commit(scope, changes).await?;
         Ok(Model {
             revision: 1,
             ..model
@@ -183,7 +217,7 @@ impl Service {
     }
 
     /// Deletes a model that no plan uses.
-    pub async fn delete_model(&self, scope: &Scope, id: ModelId) -> Result<(), Problem> {
+    pub async fn delete_model(&self, scope: &Scope, id: ModelId, now: Time) -> Result<(), Problem> {
         let model = self
             .store
             .model(scope, id)
@@ -199,10 +233,19 @@ impl Service {
         {
             return Err(Problem::new(CenterError::ModelInUse, &plan.name));
         }
-        Ok(self
-            .store
-            .commit(scope, vec![Change::DeleteModel(id, model.revision)])
-            .await?)
+        let object = format!("model/{id}");
+        let changes = vec![
+            Change::DeleteModel(id, model.revision),
+            audit(
+                scope,
+                model.project,
+                now,
+                Action::ModelDeleted,
+                object,
+                model.name,
+            ),
+        ];
+        Ok(self.store.commit(scope, changes).await?)
     }
 
     /// Makes a package of files that are in the store already. If it is refused, the caller removes the files with
@@ -241,9 +284,20 @@ impl Service {
             }
         }
         package.id = PackageId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Package(package.clone())])
-            .await?;
+        let object = format!("package/{}", package.id);
+        let detail = format!("{}, to {}", package.name, package.target_version);
+        let changes = vec![
+            Change::Package(package.clone()),
+            audit(
+                scope,
+                package.project,
+                now,
+                Action::PackageCreated,
+                object,
+                detail,
+            ),
+        ];
+        self.store.commit(scope, changes).await?;
         Ok(Package {
             revision: 1,
             ..package
@@ -255,6 +309,7 @@ impl Service {
         &self,
         scope: &Scope,
         id: PackageId,
+        now: Time,
     ) -> Result<Vec<String>, Problem> {
         let package = self
             .store
@@ -269,9 +324,13 @@ impl Service {
         if let Some(plan) = user {
             return Err(Problem::new(CenterError::PackageInUse, &plan.name));
         }
-        self.store
-            .commit(scope, vec![Change::DeletePackage(id, package.revision)])
-            .await?;
+        let object = format!("package/{id}");
+        let (project, name) = (package.project, &package.name);
+        let changes = vec![
+            Change::DeletePackage(id, package.revision),
+            audit(scope, project, now, Action::PackageDeleted, object, name),
+        ];
+        self.store.commit(scope, changes).await?;
         self.unused_files(&package.files).await
     }
 
@@ -329,7 +388,12 @@ impl Service {
                 ),
             };
             let log = line(None, endpoint, now, number, text);
-            let changes = vec![Change::Device(device.clone()), log];
+            let action = match disabled {
+                true => Action::DeviceDisabled,
+                false => Action::DeviceEnabled,
+            };
+            let done = audit_device(scope, device.project, endpoint, now, action, "");
+            let changes = vec![Change::Device(device.clone()), log, done];
             if self.try_commit(scope, changes).await? {
                 if let Some(id) = registration {
                     self.memory().expiry.remove(&id);

@@ -10,6 +10,7 @@
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
 //! | `rollout` | groups opened, plans paused, places that became free, the user's word in manual mode |
+//! | `webhooks` | who is told what happens |
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
 mod device;
@@ -24,6 +25,7 @@ mod set_tests;
 #[cfg(test)]
 mod tests;
 mod time;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -32,9 +34,13 @@ pub use device::{Register, Registered, RegistrationUpdate};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
 pub use plans::{NewPlan, PlanStatus, Why};
 pub use rollout::GroupStatus;
+pub use webhooks::{NewWebhook, WebhookInfo};
 
 use crate::commands::{DeviceCommand, DeviceCommands};
-use crate::domain::{Deadlines, Endpoint, LogLine, PlanId, Problem, StepPlan, Time};
+use crate::domain::{
+    Action, AuditEntry, Deadlines, DeviceState, Endpoint, Event, LogLine, Plan, PlanDevice, PlanId,
+    Problem, ProjectId, StepPlan, Time,
+};
 use crate::store::{Change, Scope, Store, StoreError};
 
 /// How often a commit that met another's change is tried again.
@@ -53,6 +59,8 @@ pub struct Settings {
     pub push_interval: Time,
     /// Expiries of registrations are written this often, in ms.
     pub flush_interval: Time,
+    /// A webhook that failed once is tried again after this, in ms.
+    pub webhook_first_wait: Time,
     /// Mixed into registration ids, so that a stranger cannot guess them.
     pub secret: [u8; 16],
 }
@@ -64,6 +72,7 @@ impl Default for Settings {
             plan_object: sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID,
             push_interval: 600_000,
             flush_interval: 60_000,
+            webhook_first_wait: 10_000,
             secret: [0; 16],
         }
     }
@@ -229,6 +238,62 @@ impl Service {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// A line of the audit log in the name of the scope's caller, to be committed with what it tells of.
+pub(crate) fn audit(
+    scope: &Scope,
+    project: ProjectId,
+    at: Time,
+    action: Action,
+    object: impl Into<String>,
+    detail: impl Into<String>,
+) -> Change {
+    Change::Audit(AuditEntry {
+        id: 0,
+        project: Some(project),
+        account: None,
+        at,
+        actor: scope.actor(),
+        action,
+        object: object.into(),
+        detail: detail.into(),
+    })
+}
+
+/// The same about a plan.
+fn audit_plan(
+    scope: &Scope,
+    plan: &Plan,
+    at: Time,
+    action: Action,
+    more: impl core::fmt::Display,
+) -> Change {
+    let object = format!("plan/{}", plan.id);
+    let detail = format!("{}{more}", plan.name);
+    audit(scope, plan.project, at, action, object, detail)
+}
+
+/// The same about a device, in a plan or by itself.
+fn audit_device(
+    scope: &Scope,
+    project: ProjectId,
+    endpoint: &Endpoint,
+    at: Time,
+    action: Action,
+    detail: impl Into<String>,
+) -> Change {
+    let Endpoint {
+        product_key,
+        device_key,
+    } = endpoint;
+    let object = format!("device/{product_key}/{device_key}");
+    audit(scope, project, at, action, object, detail)
+}
+
+/// What webhooks are told when a device has left state `before` of its plan.
+fn moved(before: DeviceState, entry: &PlanDevice, now: Time) -> Option<Change> {
+    Event::device_state(before, entry, now).map(Change::Event)
 }
 
 /// A log line of the catalogue or of words.

@@ -9,7 +9,7 @@ use sota_errors::CenterError;
 use sota_lwm2m::objects::plan::{ComponentType, DownloadInfo, Offer};
 use sota_lwm2m::server::registration::Objects;
 
-use super::{ATTEMPTS, Service, line};
+use super::{ATTEMPTS, Service, line, moved};
 use crate::commands::DeviceCommand;
 use crate::domain::{
     Candidate, ComponentKind, ComponentState, Device, DeviceState, Endpoint, Outstanding, Plan,
@@ -28,7 +28,7 @@ pub(super) enum Occasion {
 
 impl Service {
     /// The plan's steps; kept once the plan cannot be edited any more.
-    pub(super) async fn steps(
+    pub(crate) async fn steps(
         &self,
         scope: &Scope,
         plan: &Plan,
@@ -143,7 +143,9 @@ impl Service {
                     return Ok(Some(Ok(())));
                 }
                 Err(rule) if rule.error == CenterError::AlreadyUpgraded && !entry.state.over() => {
+                    let before = entry.state;
                     entry.nothing_left(now);
+                    let told = moved(before, &entry, now);
                     let text = "runs the target versions already";
                     let log = line(
                         Some(plan.id),
@@ -152,10 +154,9 @@ impl Service {
                         Some(rule.error.number()),
                         text,
                     );
-                    if !self
-                        .try_commit(scope, vec![Change::PlanDevice(entry), log])
-                        .await?
-                    {
+                    let mut changes = vec![Change::PlanDevice(entry), log];
+                    changes.extend(told);
+                    if !self.try_commit(scope, changes).await? {
                         return Ok(None);
                     }
                     why = rule;

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
-use super::{ATTEMPTS, BATCH, Service, line};
+use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    CancelOutcome, Candidate, Counters, Endpoint, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout, Strategy,
-    Time, eligibility,
+    Action, CancelOutcome, Candidate, Counters, Endpoint, Event, ModelId, Plan, PlanAction,
+    PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout,
+    Strategy, Time, eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -137,9 +137,9 @@ impl Service {
     ) -> Result<Plan, Problem> {
         let mut plan = self.draft(scope, new, now).await?;
         plan.id = PlanId(self.store.next_id(scope).await?);
-        self.store
-            .commit(scope, vec![Change::Plan(plan.clone())])
-            .await?;
+        let done = audit_plan(scope, &plan, now, Action::PlanCreated, "");
+        let changes = vec![Change::Plan(plan.clone()), done];
+        self.store.commit(scope, changes).await?;
         Ok(Plan {
             revision: 1,
             ..plan
@@ -196,6 +196,7 @@ impl Service {
         scope: &Scope,
         id: PlanId,
         new: NewPlan,
+        now: Time,
     ) -> Result<Plan, Problem> {
         let old = self.own_plan(scope, id).await?;
         old.check_editable()?;
@@ -203,9 +204,9 @@ impl Service {
             return Err(Problem::of(CenterError::ProductFixed, "product", ""));
         }
         let plan = self.build(scope, new, old).await?;
-        self.store
-            .commit(scope, vec![Change::Plan(plan.clone())])
-            .await?;
+        let done = audit_plan(scope, &plan, now, Action::PlanEdited, "");
+        let changes = vec![Change::Plan(plan.clone()), done];
+        self.store.commit(scope, changes).await?;
         Ok(Plan {
             revision: plan.revision + 1,
             ..plan
@@ -213,13 +214,12 @@ impl Service {
     }
 
     /// Deletes a saved plan.
-    pub async fn delete_plan(&self, scope: &Scope, id: PlanId) -> Result<(), Problem> {
+    pub async fn delete_plan(&self, scope: &Scope, id: PlanId, now: Time) -> Result<(), Problem> {
         let plan = self.own_plan(scope, id).await?;
         plan.check_editable()?;
-        Ok(self
-            .store
-            .commit(scope, vec![Change::DeletePlan(id, plan.revision)])
-            .await?)
+        let done = audit_plan(scope, &plan, now, Action::PlanDeleted, "");
+        let changes = vec![Change::DeletePlan(id, plan.revision), done];
+        Ok(self.store.commit(scope, changes).await?)
     }
 
     /// The plan with its counters.
@@ -259,10 +259,19 @@ impl Service {
                 PlanAction::Resume => next.progress.resumed(&counters),
                 _ => {}
             }
-            if !self
-                .try_commit(scope, vec![Change::Plan(next.clone())])
-                .await?
-            {
+            let done = match action {
+                PlanAction::Activate => Action::PlanActivated,
+                PlanAction::Suspend => Action::PlanSuspended,
+                PlanAction::Resume => Action::PlanResumed,
+                PlanAction::Terminate => Action::PlanTerminated,
+                PlanAction::End | PlanAction::DeviceBegan => Action::PlanEnded,
+            };
+            let changes = vec![
+                Change::Plan(next.clone()),
+                audit_plan(scope, &next, now, done, ""),
+                Change::Event(Event::plan_state(&next, now)),
+            ];
+            if !self.try_commit(scope, changes).await? {
                 continue;
             }
             tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
@@ -349,6 +358,7 @@ impl Service {
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            let before = entry.state;
             let outcome = entry.cancel(now)?;
             let log = line(
                 Some(plan.id),
@@ -357,10 +367,12 @@ impl Service {
                 None,
                 format!("cancel: {outcome:?}"),
             );
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
-                .await?
-            {
+            let action = Action::UpgradeCancelled;
+            let detail = format!("plan {}: {outcome:?}", plan.name);
+            let done = audit_device(scope, plan.project, &endpoint, now, action, detail);
+            let mut changes = vec![Change::PlanDevice(entry.clone()), log, done];
+            changes.extend(moved(before, &entry, now));
+            if self.try_commit(scope, changes).await? {
                 if let Some(device) = self.store.device(scope, &endpoint).await? {
                     self.send_owed(scope, &device, &entry).await?;
                 }
@@ -385,12 +397,16 @@ impl Service {
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
+            let before = entry.state;
             entry.retry()?;
+            let told = moved(before, &entry, now);
             let log = line(Some(plan.id), &endpoint, now, None, "retry asked for");
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry), log])
-                .await?
-            {
+            let detail = format!("plan {}", plan.name);
+            let action = Action::UpgradeRetried;
+            let done = audit_device(scope, plan.project, &endpoint, now, action, detail);
+            let mut changes = vec![Change::PlanDevice(entry), log, done];
+            changes.extend(told);
+            if self.try_commit(scope, changes).await? {
                 let device = self.store.device(scope, &endpoint).await?;
                 if device.is_some_and(|d| self.online(&d, now)) {
                     let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;

@@ -5,9 +5,11 @@ use sota_errors::CenterError;
 use utoipa::ToSchema;
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, BATCH, Service, line};
+use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line};
+use crate::domain::describe;
 use crate::domain::{
-    Advance, Counters, DeviceState, Endpoint, Group, Mode, Plan, PlanAction, PlanId, Problem, Time,
+    Action, Advance, Counters, DeviceState, Endpoint, Event, Group, Mode, Plan, PlanAction, PlanId,
+    Problem, Time,
 };
 use crate::store::{Change, Page, Scope};
 
@@ -64,11 +66,19 @@ impl Service {
                     false
                 }
             };
+            let mut changes = vec![Change::Plan(next.clone())];
+            if opens {
+                changes.extend(group_opened(scope, &next, now));
+            } else if next.progress.waits_for_approval {
+                changes.push(Change::Event(Event::approval_waited(&next, now)));
+            } else if let Some(number) = next.progress.suspended_by {
+                changes.push(Change::Event(Event::plan_state(&next, now)));
+                let why = format!(": {}", describe(number));
+                let action = Action::PlanSuspended;
+                changes.push(audit_plan(scope, &next, now, action, why));
+            }
             // a conflict: the next tick looks again
-            if self
-                .try_commit(scope, vec![Change::Plan(next.clone())])
-                .await?
-            {
+            if self.try_commit(scope, changes).await? {
                 tell(&next);
                 if opens {
                     self.push(scope, &next.product_key, now).await?;
@@ -97,10 +107,9 @@ impl Service {
                 return Err(Problem::new(CenterError::NoNextGroup, detail));
             }
             plan.progress.open(group, now);
-            if self
-                .try_commit(scope, vec![Change::Plan(plan.clone())])
-                .await?
-            {
+            let mut changes = vec![Change::Plan(plan.clone())];
+            changes.extend(group_opened(scope, &plan, now));
+            if self.try_commit(scope, changes).await? {
                 tell(&plan);
                 return self.push(scope, &plan.product_key, now).await;
             }
@@ -178,9 +187,12 @@ impl Service {
                 true => format!("the user appointed a start in {} s", (at - now) / 1000),
                 false => "the user confirmed the upgrade".into(),
             };
+            let detail = format!("plan {}: {text}", plan.name);
+            let action = Action::UpgradeConfirmed;
+            let done = audit_device(scope, plan.project, &endpoint, now, action, detail);
             let log = line(Some(plan.id), &endpoint, now, None, text);
             if self
-                .try_commit(scope, vec![Change::PlanDevice(entry), log])
+                .try_commit(scope, vec![Change::PlanDevice(entry), log, done])
                 .await?
             {
                 let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;
@@ -190,6 +202,14 @@ impl Service {
         }
         Err(CenterError::Conflict.into())
     }
+}
+
+fn group_opened(scope: &Scope, plan: &Plan, now: Time) -> [Change; 2] {
+    let group = format!(": group {}", plan.group_name(plan.progress.group));
+    [
+        audit_plan(scope, plan, now, Action::GroupOpened, group),
+        Change::Event(Event::group_opened(plan, now)),
+    ]
 }
 
 fn tell(plan: &Plan) {

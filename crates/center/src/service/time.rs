@@ -3,8 +3,10 @@
 use sota_errors::CenterError;
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, BATCH, Service, line};
-use crate::domain::{DeviceState, Endpoint, Plan, PlanAction, PlanDevice, Problem, Retries, Time};
+use super::{ATTEMPTS, BATCH, Service, audit_plan, line, moved};
+use crate::domain::{
+    Action, DeviceState, Endpoint, Event, Plan, PlanAction, PlanDevice, Problem, Retries, Time,
+};
 use crate::store::{Change, Page, Scope};
 
 impl Service {
@@ -50,8 +52,11 @@ impl Service {
             let state = plan.after(PlanAction::End, false, now)?;
             let ended = Plan { state, ..plan };
             let id = ended.id;
+            let done = audit_plan(scope, &ended, now, Action::PlanEnded, "");
+            let told = Change::Event(Event::plan_state(&ended, now));
+            let changes = vec![Change::Plan(ended), done, told];
             // another process may have been quicker
-            if self.try_commit(scope, vec![Change::Plan(ended)]).await? {
+            if self.try_commit(scope, changes).await? {
                 self.stop_waiting(scope, id, CenterError::PlanOver, now)
                     .await?;
             }
@@ -92,7 +97,8 @@ impl Service {
         now: Time,
     ) -> Result<(), Problem> {
         for _ in 0..ATTEMPTS {
-            let begun = entry.state == DeviceState::InUpgrade;
+            let before = entry.state;
+            let begun = before == DeviceState::InUpgrade;
             if !(begun || error == CenterError::PlanTerminated) || !entry.stop(error, now) {
                 return Ok(());
             }
@@ -103,10 +109,9 @@ impl Service {
                 Some(error.number()),
                 error.meaning(),
             );
-            if self
-                .try_commit(scope, vec![Change::PlanDevice(entry.clone()), log])
-                .await?
-            {
+            let mut changes = vec![Change::PlanDevice(entry.clone()), log];
+            changes.extend(moved(before, &entry, now));
+            if self.try_commit(scope, changes).await? {
                 return Ok(());
             }
             match self
@@ -128,6 +133,7 @@ impl Service {
             for mut entry in past {
                 let plan = self.store.plan(scope, entry.plan).await?;
                 let retries = plan.as_ref().map_or_else(Retries::none, Plan::retries);
+                let before = entry.state;
                 let Some(text) = entry.deadline_passed(&retries, now) else {
                     continue;
                 };
@@ -139,7 +145,8 @@ impl Service {
                 let error = CenterError::DeadlinePassed.number();
                 let log = line(Some(entry.plan), &entry.endpoint, now, Some(error), text);
                 // a conflict means that the device has moved on: then there is nothing to count
-                let counted = vec![Change::PlanDevice(entry.clone()), log];
+                let mut counted = vec![Change::PlanDevice(entry.clone()), log];
+                counted.extend(moved(before, &entry, now));
                 let done = self.try_commit(scope, counted).await?;
                 progress |= done;
                 if done && entry.not_before > now {

@@ -1,8 +1,11 @@
 //! The part of the contract about who may call; the table that runs it is in `contract`.
 
-use super::samples::project;
+use super::samples::{audit, project};
 use super::{Change, Role, Scope, Store, StoreError};
-use crate::domain::{Account, ApiToken, Invitation, Membership, ProjectId, Session};
+use crate::domain::{
+    Account, Action, ApiToken, AuditFilter, Invitation, Membership, PasswordReset, ProjectId,
+    Session,
+};
 
 const CENTER: Scope = Scope::OWNER;
 
@@ -53,6 +56,145 @@ fn session(digest: &str, expires_at: i64) -> Session {
         created_at: 5,
         expires_at,
     }
+}
+
+fn reset(digest: &str, account: i64) -> PasswordReset {
+    PasswordReset {
+        digest: digest.into(),
+        account,
+        projects: Some([ProjectId(1)].into()),
+        expires_at: 50,
+    }
+}
+
+pub(super) async fn the_audit_log_grows_with_the_change_and_is_found(store: &dyn Store) {
+    furnish(store).await;
+    let [owner, operator, elsewhere] = scopes();
+    let entry = |project: Option<i64>, action, at| Change::Audit(audit(project, action, at));
+    let changes = vec![
+        entry(Some(1), Action::PlanCreated, 10),
+        entry(None, Action::LoggedIn, 11),
+        entry(Some(1), Action::PlanActivated, 12),
+    ];
+    store.commit(&CENTER, changes).await.expect("done");
+    // with the change or not at all
+    let refused = vec![
+        entry(Some(1), Action::PlanDeleted, 13),
+        Change::Project(project(1, "stale")),
+    ];
+    let refused = store.commit(&operator, refused).await;
+    assert!(refused.is_err());
+    let own = vec![entry(None, Action::TokenCreated, 14)];
+    store.commit(&operator, own.clone()).await.expect("its own");
+    for (scope, changes) in [
+        (&owner, own),
+        (&elsewhere, vec![entry(Some(1), Action::PlanEnded, 15)]),
+    ] {
+        let forged = store.commit(scope, changes).await;
+        assert!(matches!(forged, Err(StoreError::Forbidden)));
+    }
+    let viewer = Scope::member(9, [(ProjectId(1), Role::Viewer)], false);
+    let forged = vec![entry(Some(1), Action::PlanEnded, 16)];
+    assert!(store.commit(&viewer, forged).await.is_err());
+    let of = |project: Option<i64>| AuditFilter {
+        project: project.map(ProjectId),
+        ..AuditFilter::default()
+    };
+    let found = async |scope: &Scope, filter: AuditFilter, limit| {
+        let entries = store.audit(scope, &filter, limit).await.expect("read");
+        entries.iter().map(|e| e.action).collect::<Vec<_>>()
+    };
+    use Action::{LoggedIn, PlanActivated, PlanCreated, TokenCreated};
+    assert_eq!(
+        found(&viewer, of(Some(1)), 9).await,
+        [PlanActivated, PlanCreated]
+    );
+    assert_eq!(found(&elsewhere, of(Some(1)), 9).await, []);
+    assert_eq!(found(&CENTER, of(None), 9).await, [TokenCreated, LoggedIn]);
+    assert_eq!(
+        found(&operator, of(None), 9).await,
+        [TokenCreated, LoggedIn]
+    );
+    assert_eq!(
+        found(&owner, of(None), 9).await,
+        [],
+        "about another account"
+    );
+    // a page, and each part of the filter
+    assert_eq!(found(&owner, of(Some(1)), 1).await, [PlanActivated]);
+    let first = store.audit(&owner, &of(Some(1)), 1).await.expect("read");
+    assert!(first[0].id > 0);
+    let narrow: [fn(&mut AuditFilter); 5] = [
+        |f| f.action = Some(PlanCreated),
+        |f| f.to = Some(12),
+        |f| f.from = Some(11),
+        |f| f.actor = Some("bob".into()),
+        |f| f.object = Some("plan/6".into()),
+    ];
+    let wanted: [&[Action]; 5] = [&[PlanCreated], &[PlanCreated], &[PlanActivated], &[], &[]];
+    for (narrow, wanted) in narrow.iter().zip(wanted) {
+        let mut filter = of(Some(1));
+        narrow(&mut filter);
+        assert_eq!(found(&owner, filter, 9).await, wanted);
+    }
+    let older = AuditFilter {
+        before: Some(first[0].id),
+        ..of(Some(1))
+    };
+    assert_eq!(found(&owner, older, 9).await, [PlanCreated]);
+}
+
+pub(super) async fn an_account_goes_with_all_that_speaks_for_it(store: &dyn Store) {
+    furnish(store).await;
+    let changes = vec![
+        Change::Session(session("kept", 100)),
+        Change::Session(session("ended", 100)),
+        Change::Token(token(7, 1, "ci")),
+        Change::PasswordReset(reset("first", 1)),
+        Change::PasswordReset(reset("second", 1)),
+        Change::PasswordReset(reset("other", 2)),
+    ];
+    store.commit(&CENTER, changes).await.expect("done");
+    let found = async |digest: &str| store.password_reset(&CENTER, digest).await.expect("read");
+    assert_eq!(found("first").await, None, "the second voids it");
+    assert_eq!(found("second").await, Some(reset("second", 1)));
+    let names = store.accounts(&CENTER).await.expect("read");
+    let names: Vec<_> = names.iter().map(|a| a.name.as_str()).collect();
+    assert_eq!(names, ["ada", "bob", "eve"]);
+    let ends = vec![Change::DeleteSessions(1, Some("kept".into()))];
+    store.commit(&CENTER, ends).await.expect("ended");
+    let there = async |digest: &str| {
+        store
+            .session(&CENTER, digest)
+            .await
+            .expect("read")
+            .is_some()
+    };
+    assert!(there("kept").await && !there("ended").await);
+    let used = vec![Change::DeletePasswordReset("other".into())];
+    store.commit(&CENTER, used.clone()).await.expect("used");
+    let again = store.commit(&CENTER, used).await;
+    assert!(matches!(again, Err(StoreError::Conflict)), "once");
+    let stale = store
+        .commit(&CENTER, vec![Change::DeleteAccount(1, 9)])
+        .await;
+    assert!(matches!(stale, Err(StoreError::Conflict)));
+    let gone = store
+        .commit(&CENTER, vec![Change::DeleteAccount(1, 1)])
+        .await;
+    gone.expect("removed");
+    assert!(!there("kept").await);
+    assert_eq!(found("second").await, None);
+    assert_eq!(store.token(&CENTER, "token 7").await.expect("read"), None);
+    assert_eq!(store.account(&CENTER, 1).await.expect("read"), None);
+    assert!(
+        store
+            .memberships(&CENTER, 1)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    assert_eq!(store.memberships(&CENTER, 2).await.expect("read").len(), 1);
 }
 
 /// A project with an owner (1), an operator (2) and an account elsewhere (3).
@@ -125,6 +267,10 @@ pub(super) async fn access_is_changed_by_those_who_may(store: &dyn Store) {
         Change::DeleteSession("s".into()),
         Change::DeleteInvitation("i".into()),
         Change::DropExpired(100),
+        Change::DeleteAccount(2, 1),
+        Change::DeleteSessions(1, None),
+        Change::PasswordReset(reset("r", 2)),
+        Change::DeletePasswordReset("r".into()),
         Change::Invitation(invitation("set-up", None)),
         Change::Token(token(7, 8, "of another")),
     ];
@@ -149,6 +295,8 @@ pub(super) async fn access_is_changed_by_those_who_may(store: &dyn Store) {
         assert!(store.invitation(scope, "i").await.is_err());
         assert!(store.account_by_name(scope, "eve").await.is_err());
         assert!(store.any_account(scope).await.is_err());
+        assert!(store.accounts(scope).await.is_err());
+        assert!(store.password_reset(scope, "r").await.is_err());
         assert!(store.account(scope, 3).await.is_err());
         assert!(store.memberships(scope, 3).await.is_err());
         assert!(store.tokens(scope, 3).await.is_err());
@@ -197,6 +345,7 @@ pub(super) async fn a_link_works_once_and_what_has_ended_goes(store: &dyn Store)
         Change::Session(session("old", 10)),
         Change::Session(session("new", 100)),
         Change::Token(token(7, 1, "old")),
+        Change::PasswordReset(reset("old", 2)),
     ];
     store.commit(&CENTER, changes).await.expect("done");
     let used = |name: &str, id| {
@@ -214,6 +363,8 @@ pub(super) async fn a_link_works_once_and_what_has_ended_goes(store: &dyn Store)
     let drop = store.commit(&CENTER, vec![Change::DropExpired(50)]).await;
     drop.expect("dropped");
     assert_eq!(store.session(&CENTER, "old").await.expect("read"), None);
+    let link = store.password_reset(&CENTER, "old").await;
+    assert_eq!(link.expect("read"), None);
     assert!(store.session(&CENTER, "new").await.expect("read").is_some());
     assert_eq!(store.token(&CENTER, "token 7").await.expect("read"), None);
 }

@@ -5,9 +5,13 @@ use sota_errors::CenterError;
 
 use super::access_contract::{
     a_link_works_once_and_what_has_ended_goes, access_is_changed_by_those_who_may,
+    an_account_goes_with_all_that_speaks_for_it, the_audit_log_grows_with_the_change_and_is_found,
     who_may_call_is_kept_and_found,
 };
 use super::samples::{device, enrolled, model, package, plan, product, project};
+use super::webhook_contract::{
+    too_many_deliveries_and_old_ones_go, webhooks_get_what_they_want_with_the_change,
+};
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
     ComponentKind, Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, PackageId,
@@ -506,6 +510,19 @@ async fn a_plan_goes_with_everything_about_it(store: &dyn Store) {
         .await
         .expect("read");
     assert_eq!(texts(of_plan), ["x", "z"]);
+    let page = async |after, limit| {
+        let lines = store.plan_log(&ME, PlanId(5), after, limit).await;
+        lines.expect("read")
+    };
+    let first = page(0, 1).await;
+    assert_eq!(first[0].1.text, "x");
+    let rest = page(first[0].0, 9).await;
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].1.text, "z");
+    assert!(page(rest[0].0, 9).await.is_empty());
+    let stranger = Scope::member(2, [], true);
+    let lines = store.plan_log(&stranger, PlanId(5), 0, 9).await;
+    assert!(lines.expect("read").is_empty());
     store
         .commit(&ME, vec![Change::DeletePlan(PlanId(5), 1)])
         .await
@@ -581,6 +598,10 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    webhooks_get_what_they_want_with_the_change
+    too_many_deliveries_and_old_ones_go
+    an_account_goes_with_all_that_speaks_for_it
+    the_audit_log_grows_with_the_change_and_is_found
 }
 
 #[test]

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Account, ApiToken, Counters, Device, Endpoint, Invitation, LogLine, Membership, Model, ModelId,
-    Package, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project,
-    ProjectId, Role, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, Invitation,
+    KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId, Role, Session,
+    Time, WAITING_LIMIT, Webhook, WebhookId,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -43,7 +44,13 @@ struct Tables {
     devices: BTreeMap<Endpoint, Device>,
     plan_devices: BTreeMap<(PlanId, Endpoint), PlanDevice>,
     counters: BTreeMap<PlanId, Vec<Counters>>,
-    log: Vec<LogLine>,
+    /// With their numbers.
+    log: Vec<(i64, LogLine)>,
+    audit: Vec<AuditEntry>,
+    webhooks: BTreeMap<WebhookId, Webhook>,
+    /// By their numbers, which are never given again.
+    deliveries: BTreeMap<i64, Delivery>,
+    last_delivery: i64,
     access: Access,
 }
 
@@ -55,6 +62,8 @@ struct Access {
     sessions: BTreeMap<String, Session>,
     tokens: BTreeMap<i64, ApiToken>,
     invitations: BTreeMap<String, Invitation>,
+    /// By account.
+    resets: BTreeMap<i64, PasswordReset>,
 }
 
 impl MemoryStore {
@@ -177,7 +186,37 @@ impl Tables {
                     let device = device.ok_or(StoreError::Forbidden)?;
                     scope.need(device.project, Role::Operator)?;
                 }
-                self.log.push(line);
+                let number = self.log.last().map_or(0, |(last, _)| *last) + 1;
+                self.log.push((number, line));
+            }
+            Change::Webhook(e) => {
+                scope.need(e.project, Role::Owner)?;
+                unique!(self.webhooks, e, project, name);
+                put!(scope, self.webhooks, e.id, e, e.project);
+            }
+            Change::DeleteWebhook(id, revision) => {
+                let there = self.webhooks.get(&id).ok_or(StoreError::Conflict)?;
+                scope.need(there.project, Role::Owner)?;
+                delete!(scope, self.webhooks, id, revision);
+                self.deliveries.retain(|_, e| e.webhook != id);
+            }
+            Change::Event(e) => {
+                scope.need(e.project, Role::Operator)?;
+                let told = self.webhooks.values().filter(|w| w.wants(&e));
+                let new: Vec<_> = told.map(|w| Delivery::new(w, e.clone())).collect();
+                new.into_iter().for_each(|e| self.deliver(e));
+            }
+            Change::Delivery(e) => {
+                scope.need(e.project, Role::Owner)?;
+                match (e.id, self.deliveries.get_mut(&e.id)) {
+                    (0, _) => self.deliver(e),
+                    (_, Some(stored)) if stored.webhook == e.webhook => *stored = e,
+                    _ => return Err(StoreError::Conflict),
+                }
+            }
+            Change::TrimDeliveries(now) => {
+                scope.need_everything()?;
+                self.trim(now);
             }
             Change::DeleteModel(id, revision) => delete!(scope, self.models, id, revision),
             Change::DeletePackage(id, revision) => delete!(scope, self.packages, id, revision),
@@ -185,7 +224,7 @@ impl Tables {
                 delete!(scope, self.plans, id, revision);
                 self.plan_devices.retain(|(plan, _), _| *plan != id);
                 self.counters.remove(&id);
-                self.log.retain(|line| line.plan != Some(id));
+                self.log.retain(|(_, line)| line.plan != Some(id));
             }
             other => self.apply_access(scope, other)?,
         }
@@ -194,6 +233,39 @@ impl Tables {
 }
 
 impl Tables {
+    fn deliver(&mut self, e: Delivery) {
+        self.last_delivery += 1;
+        let id = self.last_delivery;
+        self.deliveries.insert(id, Delivery { id, ..e });
+    }
+
+    fn trim(&mut self, now: Time) {
+        let old = now.saturating_sub(KEPT_FOR);
+        self.deliveries
+            .retain(|_, e| e.waits() || e.event.at >= old);
+        for webhook in self.webhooks.keys() {
+            let (mut over, mut waiting) = (0, 0);
+            let mut gone = Vec::new();
+            let own = self.deliveries.values_mut().rev();
+            for e in own.filter(|e| e.webhook == *webhook) {
+                if e.waits() {
+                    waiting += 1;
+                    if waiting > WAITING_LIMIT {
+                        e.overflow();
+                    }
+                } else {
+                    over += 1;
+                    if over > KEPT_LIMIT {
+                        gone.push(e.id);
+                    }
+                }
+            }
+            for id in gone {
+                self.deliveries.remove(&id);
+            }
+        }
+    }
+
     /// The changes of who may call.
     fn apply_access(&mut self, scope: &Scope, change: Change) -> Result<(), StoreError> {
         let projects = &self.projects;
@@ -226,6 +298,34 @@ impl Tables {
                 scope.need_everything()?;
                 access.sessions.remove(&digest);
             }
+            Change::DeleteSessions(account, except) => {
+                scope.need_everything()?;
+                let stays =
+                    |e: &Session| e.account != account || except.as_ref() == Some(&e.digest);
+                access.sessions.retain(|_, e| stays(e));
+            }
+            Change::DeleteAccount(id, revision) => {
+                scope.need_everything()?;
+                let stored = access.accounts.get(&id).map(|a| a.revision);
+                if stored != Some(revision) {
+                    return Err(StoreError::Conflict);
+                }
+                access.accounts.remove(&id);
+                access.memberships.retain(|(account, _), _| *account != id);
+                access.sessions.retain(|_, e| e.account != id);
+                access.tokens.retain(|_, e| e.account != id);
+                access.resets.remove(&id);
+            }
+            Change::PasswordReset(e) => {
+                scope.need_everything()?;
+                access.resets.insert(e.account, e);
+            }
+            Change::DeletePasswordReset(digest) => {
+                scope.need_everything()?;
+                let found = access.resets.values().find(|e| e.digest == digest);
+                let account = found.ok_or(StoreError::Conflict)?.account;
+                access.resets.remove(&account);
+            }
             Change::DeleteInvitation(digest) => {
                 scope.need_everything()?;
                 let there = access.invitations.remove(&digest);
@@ -236,6 +336,7 @@ impl Tables {
                 access.sessions.retain(|_, e| e.expires_at > now);
                 access.tokens.retain(|_, e| e.expires_at > now);
                 access.invitations.retain(|_, e| e.expires_at > now);
+                access.resets.retain(|_, e| e.expires_at > now);
             }
             Change::Membership(e) => {
                 owner(e.project)?;
@@ -247,6 +348,19 @@ impl Tables {
                 }
                 let there = access.memberships.remove(&(account, project));
                 there.ok_or(StoreError::Conflict)?;
+            }
+            Change::Audit(mut e) => {
+                match (e.project, e.account) {
+                    // also who made the project just now
+                    (Some(project), _) if scope.need(project, Role::Operator).is_err() => {
+                        owner(project)?;
+                    }
+                    (Some(_), _) => {}
+                    (None, Some(account)) => scope.need_own(account)?,
+                    (None, None) => scope.need_everything()?,
+                }
+                e.id = self.audit.last().map_or(0, |last| last.id) + 1;
+                self.audit.push(e);
             }
             Change::Invitation(e) => {
                 match e.project {
@@ -340,11 +454,16 @@ impl Store for MemoryStore {
                 true => None,
                 false => Some(std::mem::take(&mut tables.log)),
             };
+            let audit = std::mem::take(&mut tables.audit);
+            let entries = audit.len();
             let mut next = tables.clone();
+            next.audit = audit;
             let lines = kept.as_ref().map(Vec::len);
             next.log = kept.unwrap_or(next.log);
             let mut changes = changes.into_iter();
             if let Err(error) = changes.try_for_each(|change| next.apply(scope, change)) {
+                next.audit.truncate(entries);
+                tables.audit = next.audit;
                 if let Some(lines) = lines {
                     next.log.truncate(lines);
                     tables.log = next.log;
@@ -544,7 +663,7 @@ impl Store for MemoryStore {
         if !scope.everything() && device.is_none_or(|d| scope.role(d.project).is_none()) {
             return Ok(Vec::new());
         }
-        let lines = tables.log.iter().rev();
+        let lines = tables.log.iter().map(|(_, line)| line).rev();
         let mut last: Vec<LogLine> = lines
             .filter(|l| l.endpoint == *endpoint && (plan.is_none() || l.plan == plan))
             .take(limit)
@@ -552,6 +671,88 @@ impl Store for MemoryStore {
             .collect();
         last.reverse();
         Ok(last)
+    }
+
+    async fn plan_log(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, LogLine)>, StoreError> {
+        let tables = self.tables();
+        if one(scope, &tables.plans, &plan)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let lines = tables.log.iter();
+        let lines = lines.filter(|(number, l)| l.plan == Some(plan) && *number > after);
+        Ok(lines.take(limit).cloned().collect())
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {
+        let tables = self.tables();
+        let owned = |w: &&Webhook| scope.need(w.project, Role::Owner).is_ok();
+        Ok(tables.webhooks.values().filter(owned).cloned().collect())
+    }
+
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let tables = self.tables();
+        let owned = |d: &&Delivery| scope.need(d.project, Role::Owner).is_ok();
+        let own = tables.deliveries.values().rev().filter(owned);
+        let fits = own.filter(|d| d.webhook == webhook && before.is_none_or(|b| d.id < b));
+        Ok(fits.take(limit).cloned().collect())
+    }
+
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError> {
+        let tables = self.tables();
+        let found = tables.deliveries.get(&id);
+        Ok(found
+            .filter(|d| scope.need(d.project, Role::Owner).is_ok())
+            .cloned())
+    }
+
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError> {
+        let all = self.deliveries(scope, webhook, None, usize::MAX).await?;
+        Ok(all.iter().filter(|d| d.waits()).count() as u64)
+    }
+
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let own = tables.deliveries.values().filter(|d| d.webhook == webhook);
+        let due = own.filter(|d| d.next_at.is_some_and(|at| at <= now));
+        Ok(due.min_by_key(|d| (d.next_at, d.id)).cloned())
+    }
+
+    async fn audit(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let tables = self.tables();
+        let seen = |e: &&AuditEntry| match e.project {
+            Some(project) => scope.role(project).is_some(),
+            None => scope.everything() || e.account == Some(scope.account),
+        };
+        let entries = tables.audit.iter().rev().filter(seen);
+        let fits = entries.filter(|e| filter.takes(e));
+        Ok(fits.take(limit).cloned().collect())
     }
 
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError> {
@@ -568,6 +769,23 @@ impl Store for MemoryStore {
         let tables = self.tables();
         let mut accounts = tables.access.accounts.values();
         Ok(accounts.find(|a| a.name == name).cloned())
+    }
+
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        Ok(tables.access.accounts.values().cloned().collect())
+    }
+
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError> {
+        scope.need_everything()?;
+        let tables = self.tables();
+        let mut resets = tables.access.resets.values();
+        Ok(resets.find(|r| r.digest == digest).cloned())
     }
 
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {

@@ -22,6 +22,8 @@ mod memory;
 pub(crate) mod samples;
 mod scope;
 mod sqlite;
+#[cfg(test)]
+mod webhook_contract;
 
 pub use crate::domain::Role;
 pub use memory::{Cut, CutPoint, MemoryStore};
@@ -33,9 +35,10 @@ use async_trait::async_trait;
 use sota_errors::CenterError;
 
 use crate::domain::{
-    Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
-    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Problem, Product, ProductId,
-    Project, ProjectId, Session, Time,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
+    Event, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
+    Webhook, WebhookId,
 };
 
 /// What a store can answer instead of a value.
@@ -87,15 +90,34 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
-    /// By the Center itself only, as the next four.
+    /// By an owner of its project, as the next.
+    Webhook(Webhook),
+    /// The webhook and its deliveries.
+    DeleteWebhook(WebhookId, u64),
+    /// Is put into the outbox of each webhook of its project that wants it. By who may change something there.
+    Event(Event),
+    /// A delivery by itself (number 0: a new one), or what became of one. By an owner of its project.
+    Delivery(Delivery),
+    /// Deliveries that were over long before go, and of those that wait the oldest are given up where there are too many.
+    /// By the Center itself.
+    TrimDeliveries(Time),
+    /// By the Center itself only, as the next eight.
     Account(Account),
+    /// The account of this revision, with its memberships, sessions, tokens and links.
+    DeleteAccount(i64, u64),
     /// A new log-in.
     Session(Session),
     /// The end of a log-in; one that is not there is no error.
     DeleteSession(String),
+    /// The end of all log-ins of an account but the one of this digest.
+    DeleteSessions(i64, Option<String>),
+    /// A link for a new password; it replaces the account's older one.
+    PasswordReset(PasswordReset),
+    /// A link of this digest is used: it must be there.
+    DeletePasswordReset(String),
     /// A link of this digest is used: it must be there.
     DeleteInvitation(String),
-    /// Sessions, tokens and invitations that ended before.
+    /// Sessions, tokens and links that ended before.
     DropExpired(Time),
     /// By an owner of the project. It is made or replaced.
     Membership(Membership),
@@ -103,6 +125,9 @@ pub enum Change {
     DeleteMembership(i64, ProjectId),
     /// By an owner of its project; the set-up's by the Center itself.
     Invitation(Invitation),
+    /// A line of the audit log, for the same changes that it tells of; the store gives it its number. By who may change
+    /// something in its project; without a project by the account it is about.
+    Audit(AuditEntry),
     /// By its account.
     Token(ApiToken),
     /// By its account.
@@ -224,7 +249,51 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LogLine>, StoreError>;
 
-    /// Whether there is any account. For the Center itself, as the next five.
+    /// Log of a plan's devices, oldest first: at most `limit` lines after the one of this number, each with its number.
+    async fn plan_log(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, LogLine)>, StoreError>;
+
+    /// Webhooks of the projects that the caller owns, by id.
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError>;
+    /// Deliveries of a webhook, the newest first, only those before this number; for an owner, as the next two.
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+    /// One delivery.
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError>;
+    /// How many deliveries of a webhook wait.
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError>;
+    /// Of the deliveries of a webhook that are due the one that was due first. For the Center itself.
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError>;
+
+    /// Audit log, the newest first, at most `limit` entries. Those without a project: about the caller's own account,
+    /// unless it is the Center itself.
+    async fn audit(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Whether there is any account. For the Center itself, as the next seven.
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError>;
     /// The account with this name (in its kept form).
     async fn account_by_name(
@@ -232,6 +301,14 @@ pub trait Store: Send + Sync {
         scope: &Scope,
         name: &str,
     ) -> Result<Option<Account>, StoreError>;
+    /// Every account, by id.
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError>;
+    /// The link for a new password of this digest.
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError>;
     /// The session of this digest.
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError>;
     /// The API token of this digest.

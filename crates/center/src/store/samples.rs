@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
-    Component, ComponentKind, Device, Endpoint, Model, ModelId, Package, PackageFile, PackageId,
-    PackageType, Plan, PlanComponent, PlanDevice, PlanId, PlanState, Product, ProductId, Progress,
-    Project, ProjectId, Rollout, Strategy,
+    Action, Actor, AuditEntry, Component, ComponentKind, Device, Endpoint, Model, ModelId, Package,
+    PackageFile, PackageId, PackageType, Plan, PlanComponent, PlanDevice, PlanId, PlanState,
+    Product, ProductId, Progress, Project, ProjectId, Rollout, Strategy,
 };
 
 pub(crate) fn project(id: i64, name: &str) -> Project {
@@ -15,6 +15,19 @@ pub(crate) fn project(id: i64, name: &str) -> Project {
         name: name.into(),
         created_at: 5,
         revision: 0,
+    }
+}
+
+pub(crate) fn audit(project: Option<i64>, action: Action, at: i64) -> AuditEntry {
+    AuditEntry {
+        id: 0,
+        project: project.map(ProjectId),
+        account: project.is_none().then_some(2),
+        at,
+        actor: Actor::of("ada", None),
+        action,
+        object: "plan/5".into(),
+        detail: "spring".into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StoreError;
-use crate::domain::{FIRST_ACCOUNT, Project, ProjectId, Role};
+use crate::domain::{Actor, FIRST_ACCOUNT, Project, ProjectId, Role};
 
 /// Who calls and what it may do where. Every store call takes one; what is outside does not exist for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Scope {
     /// `None` = the Center itself.
     roles: Option<Arc<BTreeMap<ProjectId, Role>>>,
     new_projects: bool,
+    /// `None` = the Center by itself.
+    actor: Option<Arc<Actor>>,
 }
 
 impl Scope {
@@ -22,6 +24,7 @@ impl Scope {
         account: FIRST_ACCOUNT,
         roles: None,
         new_projects: true,
+        actor: None,
     };
 
     /// An account with these roles. `new_projects`: it may make projects of its own.
@@ -34,13 +37,33 @@ impl Scope {
             account,
             roles: Some(Arc::new(roles.into_iter().collect())),
             new_projects,
+            actor: None,
         }
+    }
+
+    /// The same, with the name under which the audit log knows the caller.
+    #[must_use]
+    pub fn acting_as(self, actor: Actor) -> Scope {
+        Scope {
+            actor: Some(Arc::new(actor)),
+            ..self
+        }
+    }
+
+    /// Who calls, for the audit log.
+    pub fn actor(&self) -> Actor {
+        self.actor
+            .as_deref()
+            .map_or_else(Actor::center, Actor::clone)
     }
 
     /// The same caller in this project only; `None` if it may not see it.
     pub fn within(&self, project: ProjectId) -> Option<Scope> {
         let role = self.role(project)?;
-        Some(Scope::member(self.account, [(project, role)], false))
+        Some(Scope {
+            actor: self.actor.clone(),
+            ..Scope::member(self.account, [(project, role)], false)
+        })
     }
 
     /// What the caller may do in the project; `None` = it does not exist for it.

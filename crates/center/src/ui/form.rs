@@ -29,6 +29,11 @@ impl Fields {
         self.get(name) == value
     }
 
+    /// Whether one of the fields of this name has this value.
+    pub(super) fn has(&self, name: &str, value: &str) -> bool {
+        self.0.iter().any(|(n, v)| n == name && v == value)
+    }
+
     /// A field for a line of text with what was typed.
     pub(super) fn text(&self, faults: &Faults, name: &str, label: &str, hint: &str) -> String {
         self.input(faults, "text", name, label, hint)

@@ -2,12 +2,15 @@
 //!
 //! | file | pages |
 //! |---|---|
-//! | `sign` | log-in, sign-up, log-out |
+//! | `sign` | log-in, sign-up, log-out, a new password by a link |
+//! | `audit` | who did what |
+//! | `account` | one's own account, all accounts |
 //! | `projects` | the first page, a project's overview, its members, the account's tokens |
 //! | `devices` | products, devices, one device and why it gets no plan |
 //! | `packages` | models, packages, upload |
 //! | `plans` | list, monitor, one device of a plan |
 //! | `wizard`, `rollout` | a plan in four steps; the fields of its rollout |
+//! | `webhooks` | who is told what, and what became of it |
 //! | `visit` | who looks, what every page shows |
 //! | `form` | fields as typed, errors by their field |
 //! | `live` | server-sent events |
@@ -16,6 +19,8 @@
 //! Templates are in `templates/`, the one stylesheet and the one script in `assets/`. Every page works without the
 //! script; with it pages are live, uploads show how far they are, and times are the reader's.
 
+mod account;
+mod audit;
 mod devices;
 mod form;
 mod live;
@@ -26,6 +31,7 @@ mod rollout;
 mod show;
 mod sign;
 mod visit;
+mod webhooks;
 mod wizard;
 
 use askama::Template;
@@ -70,6 +76,9 @@ fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route
 
 fn routes() -> Vec<Route> {
     let mut all = sign::routes();
+    all.extend(account::routes());
+    all.extend(audit::routes());
+    all.extend(webhooks::routes());
     all.extend(projects::routes());
     all.extend(devices::routes());
     all.extend(packages::routes());

@@ -150,7 +150,9 @@ async fn create_model(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page
 
 async fn delete_model(visit: Visit, Path((id, model)): Path<(i64, i64)>) -> Page {
     let scope = visit.operating(id)?;
-    visit.service.delete_model(&scope, ModelId(model)).await?;
+    let now = visit.now();
+    let deleted = visit.service.delete_model(&scope, ModelId(model), now);
+    deleted.await?;
     to(format!("/projects/{id}/models"))
 }
 

@@ -260,7 +260,9 @@ async fn act(visit: Visit, Path((id, plan, action)): Path<(i64, i64, String)>) -
             return to(format!("/projects/{id}/plans/{plan}"));
         }
         "delete" => {
-            visit.service.delete_plan(&scope, PlanId(plan)).await?;
+            let now = visit.now();
+            let deleted = visit.service.delete_plan(&scope, PlanId(plan), now);
+            deleted.await?;
             return to(format!("/projects/{id}/plans"));
         }
         _ => return Err(CenterError::NoSuchResource.into()),

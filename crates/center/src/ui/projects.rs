@@ -23,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/projects/{project}/members", members),
         post("/projects/{project}/members", set_member),
         post("/projects/{project}/members/remove", remove_member),
+        post("/projects/{project}/members/password-reset", reset_member),
         post("/projects/{project}/invitations", invite),
         get("/account/tokens", tokens),
         post("/account/tokens", create_token),
@@ -188,7 +189,14 @@ struct MembersPage {
     fields: Fields,
     faults: Faults,
     /// A link that was just made.
-    link: Option<String>,
+    link: Option<MadeLink>,
+}
+
+/// A one-time link, and what it is for.
+struct MadeLink {
+    link: String,
+    /// The member whose password it is for; none: an invitation.
+    member: Option<String>,
 }
 
 async fn members_page(
@@ -196,7 +204,7 @@ async fn members_page(
     id: i64,
     fields: Fields,
     problem: Option<Problem>,
-    link: Option<String>,
+    link: Option<MadeLink>,
 ) -> Page {
     let (scope, shell) = visit.within(id, "members", "Members").await?;
     let members = visit.access.members(&scope, ProjectId(id)).await?;
@@ -227,7 +235,8 @@ async fn set_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
     let done = match role(&fields) {
         Ok(role) => {
             let name = fields.get("name");
-            let set = visit.access.set_member(&scope, ProjectId(id), name, role);
+            let (project, now) = (ProjectId(id), visit.now());
+            let set = visit.access.set_member(&scope, project, name, role, now);
             set.await
         }
         Err(problem) => Err(problem),
@@ -243,11 +252,32 @@ async fn remove_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Pag
     let name = fields.get("name");
     match visit
         .access
-        .remove_member(&scope, ProjectId(id), name)
+        .remove_member(&scope, ProjectId(id), name, visit.now())
         .await
     {
         Ok(()) => to(format!("/projects/{id}/members")),
         Err(problem) => members_page(&visit, id, fields, Some(problem), None).await,
+    }
+}
+
+async fn reset_member(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
+    let scope = visit.inside(id)?;
+    scope.need(ProjectId(id), Role::Owner)?;
+    let name = fields.get("name").to_owned();
+    let now = visit.now();
+    match visit.access.reset_link(&visit.caller, &name, now).await {
+        Ok(made) => {
+            let link = MadeLink {
+                link: format!("{}{}", visit.base_url, made.path),
+                member: Some(name),
+            };
+            members_page(&visit, id, Fields::default(), None, Some(link)).await
+        }
+        Err(problem) => {
+            // its field is the other form's
+            let problem = Problem::new(problem.error, name);
+            members_page(&visit, id, Fields::default(), Some(problem), None).await
+        }
     }
 }
 
@@ -260,7 +290,10 @@ async fn invite(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
     };
     match invited {
         Ok(invited) => {
-            let link = format!("{}{}", visit.base_url, invited.path);
+            let link = MadeLink {
+                link: format!("{}{}", visit.base_url, invited.path),
+                member: None,
+            };
             members_page(&visit, id, Fields::default(), None, Some(link)).await
         }
         Err(problem) => members_page(&visit, id, fields, Some(problem), None).await,
@@ -307,9 +340,6 @@ async fn tokens(visit: Visit) -> Page {
 }
 
 async fn create_token(visit: Visit, fields: Fields) -> Page {
-    if !visit.caller.makes_tokens {
-        return Err(sota_errors::CenterError::Forbidden.into());
-    }
     let new = || -> Result<NewToken, Problem> {
         Ok(NewToken {
             name: fields.get("name").trim().to_owned(),
@@ -323,8 +353,8 @@ async fn create_token(visit: Visit, fields: Fields) -> Page {
     };
     let made = match new() {
         Ok(new) => {
-            let scope = &visit.caller.scope;
-            visit.access.create_token(scope, new, visit.now()).await
+            let caller = &visit.caller;
+            visit.access.create_token(caller, new, visit.now()).await
         }
         Err(problem) => Err(problem),
     };
@@ -336,6 +366,7 @@ async fn create_token(visit: Visit, fields: Fields) -> Page {
 
 async fn delete_token(visit: Visit, fields: Fields) -> Page {
     let id = fields.number("id")?;
-    visit.access.delete_token(&visit.caller.scope, id).await?;
+    let now = visit.now();
+    visit.access.delete_token(&visit.caller, id, now).await?;
     Ok(to("/account/tokens")?.into_response())
 }

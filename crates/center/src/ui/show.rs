@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::{
-    ComponentKind, ComponentState, DeviceState, PackageFile, PlanDevice, PlanState, Step, Time,
+    ComponentKind, ComponentState, Delivery, DeviceState, EventKind, PackageFile, PlanDevice,
+    PlanState, Step, Time,
 };
 
 /// A time wherever a template has one, by value or by reference.
@@ -155,6 +156,30 @@ pub(super) fn online_chip(online: &bool, disabled: &bool) -> String {
         (true, _) => chip("warn", "Disabled"),
         (false, true) => chip("ok", "Connected"),
         (false, false) => chip("idle", "Away"),
+    }
+}
+
+/// What a webhook is told, in words.
+pub(super) fn event_words(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::PlanState => {
+            "a plan was activated, began, was suspended, resumed, terminated or ended"
+        }
+        EventKind::GroupOpened => "the next group of a plan was opened",
+        EventKind::ApprovalWaited => "the next group of a plan waits for approval",
+        EventKind::DeviceState => "each device that begins, succeeds or fails in a plan",
+        EventKind::DeviceCreated => "a device came for the first time",
+        EventKind::Test => "a test",
+    }
+}
+
+/// A delivery's state as HTML.
+pub(super) fn delivery_chip(delivery: &Delivery) -> String {
+    match (delivery.delivered_at, delivery.next_at, delivery.attempts) {
+        (Some(_), _, _) => chip("ok", "Delivered"),
+        (None, Some(_), 0) => chip("run", "Waiting"),
+        (None, Some(_), _) => chip("warn", "Tried again"),
+        (None, None, _) => chip("bad", "Given up"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Log-in, sign-up, log-out.
+//! Log-in, sign-up, log-out, a new password by a link.
 
 use std::net::SocketAddr;
 
@@ -22,6 +22,8 @@ pub(super) fn routes() -> Vec<Route> {
         post("/log-in", log_in),
         get("/sign-up", sign_up_page),
         post("/sign-up", sign_up),
+        get("/reset", reset_page),
+        post("/reset", reset),
         post("/log-out", log_out),
     ]
 }
@@ -31,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
 struct Asked {
     next: String,
     invitation: String,
+    link: String,
 }
 
 #[derive(Template)]
@@ -199,9 +202,84 @@ async fn sign_up(State(api): State<Api>, jar: CookieJar, fields: Fields) -> Page
 
 async fn log_out(State(api): State<Api>, jar: CookieJar) -> Page {
     if let Some(session) = jar.get(SESSION) {
-        api.access.log_out(session.value()).await?;
+        api.access.log_out(session.value(), api.now()).await?;
     }
-    let mut gone = cookie(&api, SESSION, String::new());
+    Ok((signed_out(&api, jar), Redirect::to("/log-in")).into_response())
+}
+
+/// The browser forgets its session.
+pub(super) fn signed_out(api: &Api, jar: CookieJar) -> CookieJar {
+    let mut gone = cookie(api, SESSION, String::new());
     gone.make_removal();
-    Ok((jar.add(gone), Redirect::to("/log-in")).into_response())
+    jar.add(gone)
+}
+
+#[derive(Template)]
+#[template(path = "reset.html")]
+struct ResetPage {
+    mark: String,
+    link: String,
+    /// Whose password; none: the link cannot be used.
+    name: Option<String>,
+    faults: Faults,
+    insecure: bool,
+}
+
+async fn reset_page(
+    State(api): State<Api>,
+    found: axum::Extension<Found>,
+    Query(asked): Query<Asked>,
+    jar: CookieJar,
+) -> Page {
+    reset_form(&api, &found.0, jar, &asked.link, None).await
+}
+
+async fn reset_form(
+    api: &Api,
+    found: &Found,
+    jar: CookieJar,
+    link: &str,
+    problem: Option<&Problem>,
+) -> Page {
+    let name = match api.access.reset_of(link, api.now()).await {
+        Ok(account) => Some(account.name),
+        Err(p) if p.error == CenterError::InvitationSpent => None,
+        Err(p) => return Err(p.into()),
+    };
+    let code = match (&name, problem) {
+        (None, _) => axum::http::StatusCode::GONE,
+        (_, Some(problem)) => status(problem.error),
+        (_, None) => axum::http::StatusCode::OK,
+    };
+    // the link may be opened by who is logged in already
+    let session = jar.get(SESSION).filter(|_| found.0.is_some());
+    let (jar, mark) = match session.map(|s| secret::form_mark(s.value())) {
+        Some(mark) => (jar, mark),
+        None => visitor(api, jar)?,
+    };
+    let page = ResetPage {
+        mark,
+        link: link.to_owned(),
+        name,
+        faults: problem.map(Faults::of).unwrap_or_default(),
+        insecure: api.insecure,
+    };
+    Ok((jar, show_as(code, &page)?).into_response())
+}
+
+async fn reset(
+    State(api): State<Api>,
+    found: axum::Extension<Found>,
+    jar: CookieJar,
+    fields: Fields,
+) -> Page {
+    let (link, password) = (fields.get("link"), fields.get("password"));
+    let done = match password == fields.get("again") {
+        true => api.access.reset(link, password, api.now()).await,
+        false => Err(Problem::of(CenterError::PasswordsDiffer, "again", "")),
+    };
+    match done {
+        Ok(made) => Ok(logged_in(&api, jar, made, "/")),
+        Err(problem) => reset_form(&api, &found.0, jar, link, Some(&problem)).await,
+    }
 }

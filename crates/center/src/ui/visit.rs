@@ -65,6 +65,8 @@ pub(super) struct Shell {
     pub(super) section: &'static str,
     pub(super) role: Option<Role>,
     pub(super) insecure: bool,
+    /// Who looks may see and remove accounts.
+    pub(super) administers: bool,
 }
 
 impl Shell {
@@ -98,6 +100,7 @@ impl Visit {
             section: "",
             role: None,
             insecure: self.insecure,
+            administers: self.caller.administers(),
         })
     }
 

@@ -404,7 +404,10 @@ async fn store(
         ));
     }
     let stored = match plan {
-        Some(id) => visit.service.edit_plan(scope, PlanId(id), new).await?,
+        Some(id) => {
+            let edited = visit.service.edit_plan(scope, PlanId(id), new, now);
+            edited.await?
+        }
         None => visit.service.create_plan(scope, new, now).await?,
     };
     if activate {

@@ -156,7 +156,8 @@ impl Server {
         token
     }
 
-    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), device pk:d1.
+    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), webhook 6 (nobody listens),
+    /// device pk:d1.
     pub(crate) fn furnish(&self) {
         let own = &self.token;
         self.made("/api/v1/projects", own, json!({"name": "secret-home"}));
@@ -171,6 +172,7 @@ impl Server {
         ));
         assert_eq!(status, 201, "{package}");
         self.made("/api/v1/plans", own, plan("secret-plan"));
+        self.made("/api/v1/projects/1/webhooks", own, webhook("secret-hook"));
         let request = Register {
             endpoint: Endpoint::new("pk", "d1"),
             lifetime_s: 600,
@@ -224,6 +226,11 @@ pub(crate) fn model(name: &str) -> Value {
     json!({"project": 1, "name": name, "device_model": "M", "components": [
         {"identifier": "module", "name": "module", "type": "Firmware"},
         {"identifier": "STM32", "name": "motor", "type": "MCU"}]})
+}
+
+/// Told to a port where nobody listens.
+pub(crate) fn webhook(name: &str) -> Value {
+    json!({"name": name, "url": "http://127.0.0.1:9/hook", "events": ["PlanState"]})
 }
 
 pub(crate) fn plan(name: &str) -> Value {

@@ -4,7 +4,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::failed;
 use super::write::{Values, exists, json, one, run};
-use crate::domain::{Account, ApiToken, Invitation, ProjectId, Role};
+use crate::domain::{Account, ApiToken, AuditEntry, Invitation, PasswordReset, ProjectId, Role};
 use crate::store::{Change, Scope, StoreError};
 
 pub(super) async fn apply(
@@ -32,6 +32,36 @@ pub(super) async fn apply(
                 .await
                 .map(drop)
         }
+        Change::DeleteSessions(account, except) => {
+            scope.need_everything()?;
+            let values = Values::default().with(account)?.with(except)?;
+            let sql = "DELETE FROM session WHERE account = ?1 AND (?2 IS NULL OR digest <> ?2)";
+            run(connection, sql, values).await.map(drop)
+        }
+        Change::DeleteAccount(id, revision) => {
+            scope.need_everything()?;
+            let values = Values::default().with(id)?.with(revision as i64)?;
+            let sql = "DELETE FROM account WHERE id = ? AND revision = ?";
+            one(run(connection, sql, values).await?)?;
+            for sql in [
+                "DELETE FROM membership WHERE account = ?",
+                "DELETE FROM session WHERE account = ?",
+                "DELETE FROM token WHERE account = ?",
+                "DELETE FROM password_reset WHERE account = ?",
+            ] {
+                run(connection, sql, Values::default().with(id)?).await?;
+            }
+            Ok(())
+        }
+        Change::PasswordReset(e) => {
+            scope.need_everything()?;
+            password_reset(connection, e).await
+        }
+        Change::DeletePasswordReset(digest) => {
+            scope.need_everything()?;
+            let sql = "DELETE FROM password_reset WHERE digest = ?";
+            one(run(connection, sql, Values::default().with(digest)?).await?)
+        }
         Change::DeleteInvitation(digest) => {
             scope.need_everything()?;
             let sql = "DELETE FROM invitation WHERE digest = ?";
@@ -43,6 +73,7 @@ pub(super) async fn apply(
                 "DELETE FROM session WHERE expires_at <= ?",
                 "DELETE FROM token WHERE expires_at <= ?",
                 "DELETE FROM invitation WHERE expires_at <= ?",
+                "DELETE FROM password_reset WHERE expires_at <= ?",
             ] {
                 run(connection, sql, Values::default().with(now)?).await?;
             }
@@ -63,6 +94,7 @@ pub(super) async fn apply(
             let sql = "DELETE FROM membership WHERE account = ? AND project = ?";
             one(run(connection, sql, values).await?)
         }
+        Change::Audit(e) => audit(connection, scope, e).await,
         Change::Invitation(e) => invitation(connection, scope, e).await,
         Change::Token(e) => token(connection, scope, e).await,
         Change::DeleteToken(id) => {
@@ -75,6 +107,33 @@ pub(super) async fn apply(
         }
         _ => Ok(()),
     }
+}
+
+async fn audit(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    e: AuditEntry,
+) -> Result<(), StoreError> {
+    match (e.project, e.account) {
+        // also who made the project just now
+        (Some(project), _) if scope.need(project, Role::Operator).is_err() => {
+            owner(connection, scope, project).await?;
+        }
+        (Some(_), _) => {}
+        (None, Some(account)) => scope.need_own(account)?,
+        (None, None) => scope.need_everything()?,
+    }
+    let body = json(&e)?;
+    let values = Values::default()
+        .with(e.project.map(|p| p.0))?
+        .with(e.account)?
+        .with(e.at)?
+        .with(e.actor.name)?
+        .with(e.action.name())?
+        .with(e.object)?
+        .with(body)?;
+    let sql = "INSERT INTO audit (project, account, at, actor, action, object, body) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    one(run(connection, sql, values).await?)
 }
 
 /// An owner of the project, or the account that just made it.
@@ -110,6 +169,19 @@ async fn account(connection: &mut SqliteConnection, mut e: Account) -> Result<()
             "UPDATE account SET name = ?, revision = ?, body = ? WHERE id = ? AND revision = ?";
         run(connection, sql, values.with(revision)?).await?
     })
+}
+
+async fn password_reset(
+    connection: &mut SqliteConnection,
+    e: PasswordReset,
+) -> Result<(), StoreError> {
+    let body = json(&e)?;
+    let values = Values::default().with(e.account)?.with(e.digest)?;
+    let values = values.with(e.expires_at)?.with(body)?;
+    let sql = "INSERT INTO password_reset (account, digest, expires_at, body) VALUES (?, ?, ?, ?) \
+               ON CONFLICT (account) DO UPDATE SET digest = excluded.digest, \
+               expires_at = excluded.expires_at, body = excluded.body";
+    one(run(connection, sql, values).await?)
 }
 
 async fn invitation(

@@ -7,6 +7,7 @@
 mod access;
 mod read;
 mod snapshot;
+mod webhooks;
 mod write;
 
 pub(crate) use snapshot::snapshot;
@@ -224,10 +225,11 @@ mod tests {
     use sqlx::Connection;
 
     use crate::domain::{
-        ComponentState, Counters, Endpoint, FIRST_ACCOUNT, PlanId, Project, ProjectId, Registration,
+        Action, ComponentState, Counters, Endpoint, FIRST_ACCOUNT, PlanId, Project, ProjectId,
+        Registration,
     };
     use crate::store::Store;
-    use crate::store::samples::{device, enrolled, plan};
+    use crate::store::samples::{audit, device, enrolled, plan};
 
     fn project(id: i64, name: String) -> Change {
         let (id, account) = (ProjectId(id), Scope::OWNER.account);
@@ -393,6 +395,45 @@ mod tests {
         assert_eq!(roles, [(ProjectId(4), Role::Owner)]);
         let first = Scope::member(FIRST_ACCOUNT, roles, true);
         assert_eq!(store.projects(&first).await.expect("read").len(), 1);
+    }
+
+    /// A file of the fifth version: who was logged in stays so, and can get a new password.
+    #[tokio::test]
+    async fn a_log_in_of_before_goes_on_and_can_be_ended() {
+        let (folder, mut old) = file_of_version(5).await;
+        let path = folder.path().join(FILE);
+        for sql in [
+            r#"INSERT INTO account VALUES (1, 'ada', 1,
+                '{"id":1,"name":"ada","password":"p","created_at":5,"revision":1}')"#,
+            r#"INSERT INTO session VALUES ('s', 1, 50,
+                '{"digest":"s","account":1,"created_at":5,"expires_at":50}')"#,
+        ] {
+            execute(&mut old, sql).await.expect("inserted");
+        }
+        old.close().await.expect("closed");
+        let store = SqliteStore::open(&path).await.expect("the present version");
+        let there = async || store.session(&Scope::OWNER, "s").await.expect("read");
+        assert!(there().await.is_some());
+        let ends = vec![Change::DeleteSessions(1, None)];
+        store.commit(&Scope::OWNER, ends).await.expect("ended");
+        assert!(there().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_file_itself_refuses_to_change_or_delete_a_line_of_the_audit_log() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(FILE);
+        let store = SqliteStore::open(&path).await.expect("opened");
+        let line = Change::Audit(audit(Some(1), Action::PlanCreated, 10));
+        let done = store.commit(&Scope::OWNER, vec![line]).await;
+        done.expect("done");
+        let options = SqliteConnectOptions::new().filename(&path);
+        let mut other = options.connect().await.expect("opened beside it");
+        for sql in ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"] {
+            let done = execute(&mut other, sql).await;
+            let refused = done.expect_err("refused").to_string();
+            assert!(refused.contains("append-only"), "{refused}");
+        }
     }
 
     #[tokio::test]

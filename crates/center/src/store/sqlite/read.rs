@@ -7,9 +7,10 @@ use sqlx::{Row, Sqlite};
 
 use super::{SqliteStore, failed};
 use crate::domain::{
-    Account, ApiToken, Counters, Device, DeviceState, Endpoint, Invitation, LogLine, Membership,
-    Model, ModelId, Package, PackageId, Plan, PlanDevice, PlanId, Product, ProductId, Project,
-    ProjectId, Session, Time,
+    Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState,
+    Endpoint, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
+    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Session, Time, Webhook,
+    WebhookId,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -20,7 +21,7 @@ fn scoped(scope: &Scope, sql: &'static str) -> Query<'static> {
     sqlx::query(sql).bind(scope.project_list())
 }
 
-fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
+pub(super) fn value<T: DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
     let body: &str = row.try_get(0).map_err(failed)?;
     serde_json::from_str(body).map_err(|e| StoreError::Failed(e.to_string()))
 }
@@ -30,7 +31,10 @@ fn limit(limit: usize) -> i64 {
 }
 
 impl SqliteStore {
-    async fn many<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn many<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+    ) -> Result<Vec<T>, StoreError> {
         let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
         rows.iter().map(value).collect()
     }
@@ -51,6 +55,18 @@ macro_rules! select {
             $table,
             " WHERE (?1 IS NULL OR project IN (SELECT value FROM json_each(?1))) AND ",
             $condition
+        )
+    };
+}
+
+macro_rules! audited {
+    ($where:literal) => {
+        concat!(
+            "SELECT body, id FROM audit WHERE ",
+            $where,
+            " AND (?3 IS NULL OR id < ?3) AND (?4 IS NULL OR actor = ?4) AND (?5 IS NULL OR action = ?5) \
+              AND (?6 IS NULL OR object = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8) \
+              ORDER BY id DESC LIMIT ?9"
         )
     };
 }
@@ -277,6 +293,90 @@ impl Store for SqliteStore {
         Ok(lines)
     }
 
+    async fn plan_log(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<(i64, LogLine)>, StoreError> {
+        let sql = "SELECT body, id FROM log WHERE plan = ?2 AND id > ?3 AND EXISTS \
+                   (SELECT 1 FROM plan WHERE id = ?2 AND (?1 IS NULL OR project IN (SELECT value FROM json_each(?1)))) \
+                   ORDER BY id LIMIT ?4";
+        let query = scoped(scope, sql).bind(plan.0).bind(after);
+        let rows = query.bind(limit(most)).fetch_all(&self.readers).await;
+        let line = |row: &SqliteRow| Ok((row.try_get(1).map_err(failed)?, value(row)?));
+        rows.map_err(failed)?.iter().map(line).collect()
+    }
+
+    async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {
+        self.owned_webhooks(scope).await
+    }
+
+    async fn deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.deliveries_of(scope, webhook, before, limit(most))
+            .await
+    }
+
+    async fn delivery(&self, scope: &Scope, id: i64) -> Result<Option<Delivery>, StoreError> {
+        self.one_delivery(scope, id).await
+    }
+
+    async fn waiting_deliveries(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+    ) -> Result<u64, StoreError> {
+        self.count_waiting(scope, webhook).await
+    }
+
+    async fn due_delivery(
+        &self,
+        scope: &Scope,
+        webhook: WebhookId,
+        now: Time,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.first_due(scope, webhook, now).await
+    }
+
+    async fn audit(
+        &self,
+        scope: &Scope,
+        filter: &AuditFilter,
+        most: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        // ?1 the project or NULL, ?2 whose account's, NULL for all
+        let sql = match filter.project {
+            Some(project) if scope.role(project).is_none() => return Ok(Vec::new()),
+            Some(_) => audited!("project = ?1 AND ?2 IS NULL"),
+            None => audited!("project IS ?1 AND (?2 IS NULL OR account = ?2)"),
+        };
+        let own = (filter.project.is_none() && !scope.everything()).then_some(scope.account);
+        let query = sqlx::query(sql)
+            .bind(filter.project.map(|p| p.0))
+            .bind(own)
+            .bind(filter.before)
+            .bind(filter.actor.clone())
+            .bind(filter.action.map(Action::name))
+            .bind(filter.object.clone())
+            .bind(filter.from)
+            .bind(filter.to)
+            .bind(limit(most));
+        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let entry = |row: &SqliteRow| {
+            let entry: AuditEntry = value(row)?;
+            let id = row.try_get(1).map_err(failed)?;
+            Ok(AuditEntry { id, ..entry })
+        };
+        rows.iter().map(entry).collect()
+    }
+
     async fn any_account(&self, scope: &Scope) -> Result<bool, StoreError> {
         scope.need_everything()?;
         let row = sqlx::query("SELECT 1 FROM account LIMIT 1").fetch_optional(&self.readers);
@@ -291,6 +391,22 @@ impl Store for SqliteStore {
         scope.need_everything()?;
         let query = sqlx::query("SELECT body FROM account WHERE name = ?");
         self.one(query.bind(name.to_owned())).await
+    }
+
+    async fn accounts(&self, scope: &Scope) -> Result<Vec<Account>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM account ORDER BY id");
+        self.many(query).await
+    }
+
+    async fn password_reset(
+        &self,
+        scope: &Scope,
+        digest: &str,
+    ) -> Result<Option<PasswordReset>, StoreError> {
+        scope.need_everything()?;
+        let query = sqlx::query("SELECT body FROM password_reset WHERE digest = ?");
+        self.one(query.bind(digest.to_owned())).await
     }
 
     async fn session(&self, scope: &Scope, digest: &str) -> Result<Option<Session>, StoreError> {

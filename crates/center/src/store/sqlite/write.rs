@@ -111,7 +111,10 @@ macro_rules! named {
 }
 
 macro_rules! delete {
-    ($connection:expr, $scope:expr, $table:literal, $id:expr, $revision:expr) => {{
+    ($connection:expr, $scope:expr, $table:literal, $id:expr, $revision:expr) => {
+        delete!($connection, $scope, $table, $id, $revision, Role::Operator)
+    };
+    ($connection:expr, $scope:expr, $table:literal, $id:expr, $revision:expr, $least:expr) => {{
         let sql = concat!("SELECT project FROM ", $table, " WHERE id = ?");
         let row = sqlx::query(sql)
             .bind($id.0)
@@ -119,7 +122,7 @@ macro_rules! delete {
             .await;
         let row = row.map_err(failed)?.ok_or(StoreError::Conflict)?;
         let project = ProjectId(row.try_get(0).map_err(failed)?);
-        $scope.need(project, Role::Operator)?;
+        $scope.need(project, $least)?;
         let sql = concat!("DELETE FROM ", $table, " WHERE id = ? AND revision = ?");
         let values = Values::default().with($id.0)?.with($revision as i64)?;
         one(run($connection, sql, values).await?)
@@ -196,6 +199,28 @@ pub(super) async fn apply(
         Change::Device(e) => device(connection, scope, e).await,
         Change::PlanDevice(e) => plan_device(connection, scope, e).await,
         Change::Log(line) => log(connection, scope, line).await,
+        Change::Webhook(e) => {
+            scope.need(e.project, Role::Owner)?;
+            let project = e.project;
+            named!(
+                connection,
+                scope,
+                e,
+                "webhook",
+                project,
+                "project" = project.0
+            )
+        }
+        Change::DeleteWebhook(id, revision) => {
+            delete!(connection, scope, "webhook", id, revision, Role::Owner)?;
+            let sql = "DELETE FROM delivery WHERE webhook = ?";
+            run(connection, sql, Values::default().with(id.0)?)
+                .await
+                .map(drop)
+        }
+        Change::Event(e) => super::webhooks::event(connection, scope, e).await,
+        Change::Delivery(e) => super::webhooks::delivery(connection, scope, e).await,
+        Change::TrimDeliveries(now) => super::webhooks::trim(connection, scope, now).await,
         Change::DeleteModel(id, revision) => delete!(connection, scope, "model", id, revision),
         Change::DeletePackage(id, revision) => delete!(connection, scope, "package", id, revision),
         Change::DeletePlan(id, revision) => {
