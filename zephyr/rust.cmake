@@ -55,5 +55,6 @@ add_custom_target(sota_rustapp ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/always-ru
 add_library(sota_rust STATIC IMPORTED GLOBAL)
 set_target_properties(sota_rust PROPERTIES IMPORTED_LOCATION ${library})
 add_dependencies(sota_rust sota_rustapp)
-zephyr_library_link_libraries(sota_rust)
+# libgcc before it: the image's own 64-bit divisions, which the kernel needs, and not Rust's beside them.
+zephyr_library_link_libraries($<$<BOOL:${CONFIG_CPU_CORTEX_M}>:gcc> sota_rust)
 zephyr_library_add_dependencies(sota_rustapp)

@@ -61,6 +61,8 @@ pub struct Cloud<const BLOCK: usize> {
     /// The engine is to hear of the first answer, or of the length that the last block showed.
     pub(super) started: bool,
     pub(super) room: bool,
+    /// The port is to hear that a report was given up.
+    pub(super) dropped_report: bool,
     asked: bool,
     ticket: u8,
     pub(super) link: Option<bool>,
@@ -128,6 +130,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             link: None,
             refused: false,
             started: false,
+            dropped_report: false,
             block: BlockSlot::default(),
             failed: None,
             last_error: None,
@@ -169,6 +172,11 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         let now = self.device.wishes.reboot && self.answer.is_none();
         self.device.wishes.reboot &= !now;
         now
+    }
+
+    /// The server refused a report twice, so it was given up: for the port's log; told once.
+    pub fn take_dropped_report(&mut self) -> bool {
+        core::mem::take(&mut self.dropped_report)
     }
 
     /// In queue mode the radio must listen until then; `None`: always (no queue mode, something is in

@@ -197,7 +197,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             }
             What::Send(_) => match self.reports.ended(self.now, byte, random) {
                 Sent::UpdateFirst => self.registration.update_now(),
-                Sent::Refused => log::warn!("the server refused a report twice; it is dropped"),
+                Sent::Refused => self.dropped_report = true,
                 Sent::Acknowledged | Sent::Later => {}
             },
             What::Notify { token, .. } => {

@@ -37,7 +37,7 @@ use self::{
     digest::Digests,
     journal::{Found, Journal, Key, PAYLOAD_MAX},
     queue::{Fetch, Queue, Tag},
-    record::{Flow, bit},
+    record::{Flow, Writer, bit},
     state::Timers,
     transfer::Work,
     versions::Versions,
@@ -557,17 +557,20 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .unwrap_or((&self.config.own_component, &self.config.own_version))
     }
 
-    /// Appends a record to the journal.
+    /// Appends a record of some of the engine to the journal.
+    #[inline(never)]
     fn append<N: NorFlash>(
         &mut self,
         flash: &mut N,
         key: Key,
-        payload: &[u8],
+        encode: &dyn Fn(&Self, &mut Writer),
     ) -> Result<(), Reason> {
-        match self.journal.as_mut() {
-            Some(journal) => journal.append(flash, key, payload),
-            None => Err(self.last_error.unwrap_or(Reason::JournalTooSmall)),
-        }
+        let missing = self.last_error.unwrap_or(Reason::JournalTooSmall);
+        // Out of its place, so that what is encoded can be looked at meanwhile.
+        let mut journal = self.journal.take().ok_or(missing)?;
+        let done = journal.append(flash, key, &|w| encode(self, w));
+        self.journal = Some(journal);
+        done
     }
 
     /// Reads a record of the journal.

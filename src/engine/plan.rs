@@ -87,8 +87,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             _ => return Err(Reason::UpgradeBusy),
         }
-        let payload = record::encode_offer(&offer, any_source);
-        self.append(flash.journal(), Key::offer(instance), &payload.0)?;
+        self.append(flash.journal(), Key::offer(instance), &|_, w| {
+            record::encode_offer(w, &offer, any_source);
+        })?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
             *place = Some(offer);
         }
@@ -210,8 +211,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 *last = Some(Err(Reason::RefusedByHost));
             }
         }
-        let versions = self.versions.encode();
-        self.append(flash.journal(), Key::VERSIONS, &versions.0)?;
+        self.save_versions(flash)?;
         self.enter(flash, State::Refused);
         self.expect(State::Refused)?;
         self.answered();
@@ -342,8 +342,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::PlanReceived if self.flow.standard => {
                 self.flow.info_tag = record::tag(&info);
                 self.info = info;
-                let payload = record::encode_download(&self.info, &self.etag);
-                self.append(flash.journal(), Key::INFO, &payload.0)?;
+                self.save_info(flash)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
                     let _ = self.confirm(readings, flash);
@@ -386,8 +385,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.finish(flash, instance, Err(reason));
             return Err(reason);
         }
-        let payload = record::encode_download(&self.info, &self.etag);
-        self.append(flash.journal(), Key::INFO, &payload.0)?;
+        self.save_info(flash)?;
         if let Some(journal) = self.journal.as_mut() {
             journal.delete(flash.journal(), Key::RESCUE)?;
         }
@@ -536,8 +534,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         if self.versions.set(name, version)? {
             self.queue.view = true;
-            let payload = self.versions.encode();
-            self.append(flash.journal(), Key::VERSIONS, &payload.0)?;
+            self.save_versions(flash)?;
         }
         let instance = (1..COMPONENTS as u8)
             .find(|i| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.component == *name));

@@ -171,8 +171,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             if let Err(reason) = self.fits(flash) {
                 return self.download_error(flash, reason);
             }
-            let payload = record::encode_download(&self.info, &self.etag);
-            if let Err(reason) = self.append(flash.journal(), Key::INFO, &payload.0) {
+            if let Err(reason) = self.save_info(flash) {
                 return self.give_up(flash, reason);
             }
             self.announce_start();
@@ -329,14 +328,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     info_tag: self.flow.info_tag,
                     progress: self.flow.progress,
                 };
-                self.append(flash.journal(), Key::RESCUE, &rescue.encode().0)?;
+                self.append(flash.journal(), Key::RESCUE, &|_, w| rescue.encode(w))?;
                 self.work = Work::Restore(rescue);
             }
             Work::Restore(rescue) => {
                 let scratch = staging::usable(flash.staging());
                 staging::erase(flash.staging(), rescue.page)?;
                 staging::copy(flash.staging(), scratch, rescue.page, rescue.len)?;
-                self.append(flash.journal(), Key::RESCUE, &[])?;
+                self.append(flash.journal(), Key::RESCUE, &|_, _| {})?;
                 self.page_is_good(rescue.page + page);
             }
             Work::Hash { at } => self.hash_step(flash, at)?,
@@ -408,9 +407,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 return Ok(());
             }
         } else {
-            let payload = record::encode_piece(end, self.flow.info_tag, &self.digests.save());
             let number = end.checked_div(self.flow.piece_size).unwrap_or(0);
-            self.append(flash.journal(), Key::piece(number), &payload.0)?;
+            self.append(flash.journal(), Key::piece(number), &|e, w| {
+                record::encode_piece(w, end, e.flow.info_tag, &e.digests.save());
+            })?;
         }
         self.flow.failures = 0;
         self.enter(flash, State::Downloaded);

@@ -148,7 +148,9 @@ proptest! {
             if key == Key::PROGRESS {
                 journal.progress(flash.journal(), u32::from(payload[0]) * 64).unwrap();
             } else {
-                journal.append(flash.journal(), key, &payload).unwrap();
+                journal
+                    .append(flash.journal(), key, &|w| w.bytes(&payload))
+                    .unwrap();
             }
         }
         live(flash);

@@ -37,6 +37,7 @@ fn bridge() -> &'static mut BridgeLoop {
 /// Before everything else; the shim then loads the settings and starts the threads.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_init() {
+    #[cfg(feature = "log")]
     logger::start(config::log_level());
     let defaults = config::defaults();
     config::with_settings(|settings| *settings = defaults);
@@ -121,7 +122,7 @@ extern "C" fn sota_rs_connect(on: bool) -> i32 {
 /// The network came up or went down.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_network(up: bool) {
-    log::info!("network {}", if up { "up" } else { "down" });
+    sys::log(3, if up { "network up" } else { "network down" });
     if up {
         boxes::network_is_up();
     }

@@ -64,7 +64,7 @@ impl BridgeLoop {
         moved |= self.events();
         // Before the OK goes out: what was acknowledged outlives a power cut.
         if self.bridge.settings_changed() && !config::keep(self.bridge.settings().clone()) {
-            log::warn!("the settings could not be kept");
+            sys::warn("the settings could not be kept");
         }
         self.send() || moved
     }

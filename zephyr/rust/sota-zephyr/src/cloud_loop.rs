@@ -45,6 +45,9 @@ impl CloudLoop {
         while let Some((peer, n)) = self.cloud.next_datagram(&mut self.datagram) {
             sys::net_send(peer, self.datagram.get(..n).unwrap_or_default());
         }
+        if self.cloud.take_dropped_report() {
+            sys::warn("the server refused a report twice; it is dropped");
+        }
         if self.cloud.take_reboot() {
             sys::reboot();
         }

@@ -130,6 +130,7 @@ pub(crate) fn engine() -> engine::Config {
     config
 }
 
+#[cfg(feature = "log")]
 pub(crate) fn log_level() -> u8 {
     sys::kconfig().log_level
 }

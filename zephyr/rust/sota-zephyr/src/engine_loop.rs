@@ -6,7 +6,7 @@ use crate::calls::{self, Answer, Ask, Status};
 use crate::firmware::Bootloader;
 use crate::flash::Partitions;
 use crate::sys::{self, Who};
-use crate::{api, config};
+use crate::{api, config, logger};
 use heapless::Vec;
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
@@ -35,12 +35,12 @@ impl EngineLoop {
     pub(crate) fn run(&mut self) -> ! {
         self.engine.open(&mut self.flash);
         if let Some(reason) = self.engine.last_error() {
-            log::warn!("journal: {}", reason.name());
+            logger::warn("journal", reason);
         }
         if config::settings().connect == ConnectMode::Auto {
             match api::use_settings(true) {
                 Ok(()) => drop(self.command(Command::Connect(true), &mut [])),
-                Err(reason) => log::warn!("not connected: {}", reason.name()),
+                Err(reason) => logger::warn("not connected", reason),
             }
         }
         loop {
@@ -57,7 +57,7 @@ impl EngineLoop {
         if self.engine.boot_wanted() {
             let length = self.engine.progress().1;
             if let Err(reason) = (Bootloader { length }).boot_trial() {
-                log::warn!("no trial boot: {}", reason.name());
+                logger::warn("no trial boot", reason);
             }
             self.engine.boot_failed(sys::now(), &mut self.flash);
             return;
@@ -68,7 +68,7 @@ impl EngineLoop {
             return;
         }
         if self.engine.revert_wanted() {
-            log::warn!("the new image has not registered: restart, the old one comes back");
+            sys::warn("the new image has not registered: restart, the old one comes back");
             sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {
