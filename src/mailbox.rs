@@ -53,6 +53,23 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
         Ok(())
     }
 
+    /// Puts `message` in and leaves `None`; false: there is none, or the mailbox is full. As
+    /// [`try_send`](Self::try_send), and the message is moved only once.
+    pub fn send_from(&self, message: &mut Option<T>) -> bool {
+        let wake = critical_section::with(|cs| {
+            let mut queue = self.queue.borrow_ref_mut(cs);
+            if queue.is_full() {
+                return None;
+            }
+            let _ = queue.push(message.take()?);
+            Some(self.wake.borrow(cs).get())
+        });
+        if let Some(Some(wake)) = wake {
+            wake.wake();
+        }
+        wake.is_some()
+    }
+
     /// The oldest message, if there is one.
     pub fn try_recv(&self) -> Option<T> {
         critical_section::with(|cs| {

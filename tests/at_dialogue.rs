@@ -124,9 +124,9 @@ impl Module {
         }
     }
 
-    fn cloud(&mut self, message: ToEngine<BLOCK>) {
+    fn cloud(&mut self, mut message: ToEngine<BLOCK>) {
         self.engine
-            .on_cloud(NOW, READINGS, &mut self.flash, message);
+            .on_cloud(NOW, READINGS, &mut self.flash, &mut message);
     }
 
     fn center(&mut self, message: ToCloud) {

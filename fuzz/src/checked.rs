@@ -134,10 +134,10 @@ impl Checked {
     }
 
     /// A message of cloud.
-    pub fn tell(&mut self, message: ToEngine<BLOCK>) {
+    pub fn tell(&mut self, mut message: ToEngine<BLOCK>) {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .on_cloud(now, readings, &mut self.flash, message);
+            .on_cloud(now, readings, &mut self.flash, &mut message);
         self.look();
     }
 

@@ -235,12 +235,12 @@ impl Journal {
         self.live.get(usize::from(key.0)).is_some_and(|at| *at != 0)
     }
 
-    /// Copies the payload of the last record of `key`.
+    /// Copies the payload of the last record of `key`; `None` when there is none or `out` is too small.
     pub(super) fn read<'a, N: NorFlash>(
         &self,
         flash: &mut N,
         key: Key,
-        out: &'a mut [u8; PAYLOAD_MAX],
+        out: &'a mut [u8],
     ) -> Option<&'a [u8]> {
         let at = *self.live.get(usize::from(key.0)).filter(|at| **at != 0)?;
         let (_, len) = self.parse(flash, at).ok()??;

@@ -35,7 +35,7 @@ pub use self::config::Config;
 pub use self::versions::LIST_LEN;
 use self::{
     digest::Digests,
-    journal::{Found, Journal, Key, PAYLOAD_MAX},
+    journal::{Found, Journal, Key},
     queue::{Fetch, Queue, Tag},
     record::{Flow, Writer, bit},
     state::Timers,
@@ -102,6 +102,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// An engine that knows nothing yet: [`open`](Self::open) comes before everything else. Apart, so that a port can have
     /// the engine in its place, and not on the stack, when the journal is read.
+    #[inline(never)]
     pub fn new(config: Config, now: Millis) -> Self {
         Engine {
             config,
@@ -146,48 +147,48 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.restart(flash);
     }
 
-    /// A message of cloud. Blocks only while [`can_take_block`](Self::can_take_block).
+    /// A message of cloud, whose content it may take out. Blocks only while [`can_take_block`](Self::can_take_block).
     pub fn on_cloud<F: Flash>(
         &mut self,
         now: Millis,
         readings: Readings,
         flash: &mut F,
-        message: ToEngine<BLOCK>,
+        message: &mut ToEngine<BLOCK>,
     ) {
         self.now = now;
         match message {
-            ToEngine::Link(up) => self.on_link(up),
+            ToEngine::Link(up) => self.on_link(*up),
             ToEngine::Refused => self.queue.event(Tag::Access(10431)),
             ToEngine::Offer {
                 ticket,
                 door,
                 offer,
             } => {
-                let verdict = self.offer(readings, flash, door, offer);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.offer(readings, flash, *door, offer);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::DownloadInfo {
                 ticket,
                 instance,
                 info,
             } => {
-                let verdict = self.download_info(readings, flash, instance, info);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.download_info(readings, flash, *instance, info);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::Cancel { ticket, instance } => {
-                let verdict = self.cancel(flash, instance);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.cancel(flash, *instance);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::Install { ticket, instance } => {
-                let verdict = self.install(flash, instance);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.install(flash, *instance);
+                self.queue.verdict(*ticket, verdict);
             }
-            ToEngine::FetchStarted { total, etag } => self.fetch_started(flash, total, etag),
-            ToEngine::Block { offset, data } => self.block(flash, offset, &data),
+            ToEngine::FetchStarted { total, etag } => self.fetch_started(flash, *total, *etag),
+            ToEngine::Block { offset, data } => self.block(flash, *offset, data),
             ToEngine::FetchFailed(reason) => {
                 if self.queue.fetch == Fetch::Asked {
                     self.queue.fetch = Fetch::Idle;
-                    self.download_error(flash, reason);
+                    self.download_error(flash, *reason);
                 }
             }
         }
@@ -330,6 +331,11 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             Tag::Ended(_, Some(reason)) => Event::UpdateFail(reason),
             Tag::UpdateFlag => Event::UpdateFlag,
         })
+    }
+
+    /// Shows once more what the objects show: for a machine of cloud that is new.
+    pub fn show(&mut self) {
+        self.queue.view = true;
     }
 
     /// The next message for cloud; it must be kept until cloud's mailbox takes it.
@@ -578,7 +584,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         &self,
         flash: &mut F,
         key: Key,
-        buffer: &'a mut [u8; PAYLOAD_MAX],
+        buffer: &'a mut [u8],
     ) -> Option<&'a [u8]> {
         self.journal.as_ref()?.read(flash.journal(), key, buffer)
     }

@@ -28,7 +28,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         readings: Readings,
         flash: &mut F,
         door: Door,
-        mut offer: Offer,
+        offer: &mut Offer,
     ) -> Result<(), Reason> {
         // How many come together is the set's, and no part of what an offer that comes again is compared with.
         let set = core::mem::take(&mut offer.components);
@@ -53,7 +53,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 _ => self.component(instance).1.clone(),
             };
         }
-        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&offer) {
+        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&*offer) {
             // The server did not hear how that ended: the next try has another name.
             if let Some(end) = self.end(instance) {
                 self.queue.report(end);
@@ -65,12 +65,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             state
                 if state >= State::PlanReceived
                     && self.is_live(instance)
-                    && self.slot(instance) == Some(&offer) =>
+                    && self.slot(instance) == Some(&*offer) =>
             {
                 return Ok(());
             }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
-            State::PlanReceived if self.is_of_set(&offer) => {}
+            State::PlanReceived if self.is_of_set(offer) => {}
             State::None | State::PlanReceived => {
                 if any_source {
                     offer.source = self.component(instance).1.clone();
@@ -88,10 +88,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             _ => return Err(Reason::UpgradeBusy),
         }
         self.append(flash.journal(), Key::offer(instance), &|_, w| {
-            record::encode_offer(w, &offer, any_source);
+            record::encode_offer(w, offer, any_source);
         })?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-            *place = Some(offer);
+            *place = Some(core::mem::take(offer));
         }
         self.note_source(instance, any_source);
         let before = self.flow.clone();
@@ -264,8 +264,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             && !self.info.uri.is_empty()
             && let Some(instance) = self.slot_of_plan()
         {
-            let info = self.info.clone();
-            self.begin_download(readings, flash, instance, info)?;
+            self.begin_download(readings, flash, instance, None)?;
         }
         Ok(())
     }
@@ -315,7 +314,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         readings: Readings,
         flash: &mut F,
         instance: u8,
-        info: DownloadInfo,
+        info: &DownloadInfo,
     ) -> Result<(), Reason> {
         if info.uri.is_empty() {
             return Err(Reason::BadPackageUri);
@@ -340,8 +339,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         match self.flow.state {
             State::PlanReceived if self.flow.standard => {
-                self.flow.info_tag = record::tag(&info);
-                self.info = info;
+                self.flow.info_tag = record::tag(info);
+                self.info = info.clone();
                 self.save_info(flash)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
@@ -350,10 +349,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 Ok(())
             }
             State::Confirmed | State::DownloadError => {
-                self.begin_download(readings, flash, instance, info)
+                self.begin_download(readings, flash, instance, Some(info))
             }
             State::DownloadStarts | State::Downloading | State::Downloaded
-                if record::tag(&info) == self.flow.info_tag =>
+                if record::tag(info) == self.flow.info_tag =>
             {
                 Ok(())
             }
@@ -361,19 +360,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// `info`: `None` for the one that waited for the host's answer.
     fn begin_download<F: Flash>(
         &mut self,
         readings: Readings,
         flash: &mut F,
         instance: u8,
-        info: DownloadInfo,
+        info: Option<&DownloadInfo>,
     ) -> Result<(), Reason> {
         let again = self.flow.state == State::DownloadError && self.is_active(instance);
-        let tag = record::tag(&info);
+        let tag = record::tag(info.unwrap_or(&self.info));
         self.flow.active = Some(instance);
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
             self.forget_progress();
-            self.info = info;
+            if let Some(info) = info {
+                self.info = info.clone();
+            }
             self.flow.info_tag = tag;
             self.flow.piece_size = self.piece_size(flash);
         }
@@ -597,7 +599,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if at == 0 {
             return Some(digest::Digests::default());
         }
-        let mut buffer = [0; super::PAYLOAD_MAX];
+        let mut buffer = [0; record::PIECE_LEN];
         let number = at.checked_div(self.flow.piece_size)?;
         let payload = self.load(flash, Key::piece(number), &mut buffer)?;
         let (end, tag, state) = record::decode_piece(payload)?;

@@ -267,6 +267,9 @@ pub(super) fn decode_download(payload: &[u8], info: &mut DownloadInfo) -> Option
     Etag::new(r.bytes(n)?)
 }
 
+/// Bytes of a record about a piece's end.
+pub(super) const PIECE_LEN: usize = 8 + SAVED;
+
 /// A piece's end: where, of which package, and the digests' state there.
 pub(super) fn encode_piece(w: &mut Writer, end: u32, info_tag: u32, digests: &[u8; SAVED]) {
     w.u32(end);
@@ -289,6 +292,9 @@ pub(super) struct Rescue {
 }
 
 impl Rescue {
+    /// Bytes of its record.
+    pub(super) const LEN: usize = 16;
+
     pub(super) fn encode(&self, w: &mut Writer) {
         for word in [self.page, self.len, self.info_tag, self.progress] {
             w.u32(word);

@@ -298,7 +298,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match self.work {
             Work::None => {}
             Work::Check => {
-                let mut buffer = [0; super::PAYLOAD_MAX];
+                let mut buffer = [0; Rescue::LEN];
                 let rescue = self
                     .load(flash, Key::RESCUE, &mut buffer)
                     .and_then(Rescue::decode)

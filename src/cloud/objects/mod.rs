@@ -90,12 +90,12 @@ impl Device {
 
     /// The engine's new snapshot.
     #[inline(never)]
-    pub(super) fn set_view(&mut self, view: View) {
+    pub(super) fn set_view(&mut self, view: &mut View) {
         if view.plan != self.view.plan {
             self.plan_count = self.plan_count.wrapping_add(1);
             let _ = put(&mut self.plan_before, &self.view.plan);
         }
-        self.view = view;
+        core::mem::swap(&mut self.view, view);
     }
 
     /// Which plan a report made now belongs to: offers of one set have one name.

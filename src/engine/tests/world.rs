@@ -137,10 +137,10 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
         world
     }
 
-    pub(super) fn tell(&mut self, message: ToEngine<BLOCK>) {
+    pub(super) fn tell(&mut self, mut message: ToEngine<BLOCK>) {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .on_cloud(now, readings, &mut self.flash, message);
+            .on_cloud(now, readings, &mut self.flash, &mut message);
     }
 
     pub(super) fn ask(&mut self, command: Command) -> Reply {

@@ -4,35 +4,20 @@
 #![allow(unsafe_code)] // the C border
 
 use crate::bridge_loop::BridgeLoop;
-use crate::cloud_loop::CloudLoop;
 use crate::engine_loop::EngineLoop;
+use crate::flash::Partitions;
+#[cfg(feature = "log")]
+use crate::logger;
 use crate::sys::{self, Who};
-use crate::{boxes, calls, config, logger, product};
+use crate::{BLOCK, boxes, calls, cloud_loop, config, product};
 use core::ffi::c_char;
+use sota::bridge::Bridge;
+use sota::cloud::OVERHEAD;
+use sota::engine::Engine;
 use sota::event::Payload;
 use sota::message::{Command, Reason, Reply};
-use static_cell::StaticCell;
-
-// Filled by their threads, so zero before: a static with an initial value would have it in flash a second time.
-static ENGINE: StaticCell<EngineLoop> = StaticCell::new();
-static CLOUD: StaticCell<CloudLoop> = StaticCell::new();
-static BRIDGE: StaticCell<BridgeLoop> = StaticCell::new();
-
-// Apart from the loops: the stack that making a machine takes (it is made there and then moved) is free when it runs.
-#[inline(never)]
-fn engine() -> &'static mut EngineLoop {
-    ENGINE.init_with(EngineLoop::new)
-}
-
-#[inline(never)]
-fn cloud() -> &'static mut CloudLoop {
-    CLOUD.init_with(CloudLoop::new)
-}
-
-#[inline(never)]
-fn bridge() -> &'static mut BridgeLoop {
-    BRIDGE.init_with(BridgeLoop::new)
-}
+use sota::platform::Readings;
+use static_cell::ConstStaticCell;
 
 /// Before everything else; the shim then loads the settings and starts the threads.
 #[unsafe(no_mangle)]
@@ -44,22 +29,34 @@ extern "C" fn sota_rs_init() {
     boxes::start();
 }
 
+// Each machine lives on the stack of its thread, where it is made in its place. In a static it would be made on the
+// stack and moved: the stack would need it a second time.
+
 /// Entry of the thread `engine`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_engine() {
-    engine().run()
+    // The slot's size is known when staging is open.
+    let flash = Partitions::open();
+    EngineLoop {
+        engine: &mut Engine::new(config::engine(), sys::now()),
+        flash,
+        readings: Readings::default(),
+    }
+    .run()
 }
 
 /// Entry of the thread `cloud`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_cloud() {
-    cloud().run()
+    static DATAGRAM: ConstStaticCell<[u8; BLOCK + OVERHEAD]> =
+        ConstStaticCell::new([0; BLOCK + OVERHEAD]);
+    cloud_loop::run(DATAGRAM.take())
 }
 
 /// Entry of the thread `bridge`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_bridge() {
-    bridge().run()
+    BridgeLoop::new(&mut Bridge::new(config::settings())).run()
 }
 
 /// A kept setting; `key` as in `setting_keys` of the shim.

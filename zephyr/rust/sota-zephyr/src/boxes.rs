@@ -28,6 +28,8 @@ static CONFIG: Mutex<RefCell<(Option<Config>, bool)>> = Mutex::new(RefCell::new(
 static ROOM: AtomicBool = AtomicBool::new(false);
 /// The bridge's settings are older than the present ones.
 static SETTINGS: AtomicBool = AtomicBool::new(false);
+/// The cloud's machine is new and wants what the engine shows.
+static VIEW: AtomicBool = AtomicBool::new(false);
 /// The network came up since the cloud's thread looked.
 static NETWORK: AtomicBool = AtomicBool::new(false);
 /// A callback is set.
@@ -89,6 +91,16 @@ pub(crate) fn settings_changed() {
 /// Whether they were changed since the last question.
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
+}
+
+/// The engine shows once more what there is.
+pub(crate) fn want_view() {
+    VIEW.store(true, Ordering::SeqCst);
+    sys::wake(Who::Engine);
+}
+
+pub(crate) fn take_view_wanted() -> bool {
+    VIEW.swap(false, Ordering::SeqCst)
 }
 
 pub(crate) fn network_is_up() {

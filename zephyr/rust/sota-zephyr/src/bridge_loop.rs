@@ -9,8 +9,8 @@ use sota::message::{COMPONENTS, Command, Reason, Reply};
 /// Bytes taken from the UART's buffer at once, and given to it.
 const CHUNK: usize = 64;
 
-pub(crate) struct BridgeLoop {
-    bridge: Bridge,
+pub(crate) struct BridgeLoop<'a> {
+    bridge: &'a mut Bridge,
     /// Received, not yet taken by the machine.
     received: ([u8; CHUNK], usize, usize),
     /// Taken from the machine, not yet by the UART.
@@ -23,10 +23,10 @@ fn rest(chunk: &([u8; CHUNK], usize, usize)) -> &[u8] {
     chunk.0.get(chunk.1..chunk.2).unwrap_or_default()
 }
 
-impl BridgeLoop {
-    pub(crate) fn new() -> Self {
+impl<'a> BridgeLoop<'a> {
+    pub(crate) fn new(bridge: &'a mut Bridge) -> Self {
         BridgeLoop {
-            bridge: Bridge::new(config::settings()),
+            bridge,
             received: ([0; CHUNK], 0, 0),
             out: ([0; CHUNK], 0, 0),
             told: None,

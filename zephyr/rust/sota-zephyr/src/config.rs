@@ -1,5 +1,6 @@
 //! What Kconfig and the kept settings give to the machines.
 
+use crate::firmware::Bootloader;
 use crate::sys;
 use core::cell::RefCell;
 use core::ffi::c_char;
@@ -8,6 +9,7 @@ use sota::bridge::{ConnectMode, LIFETIME_MAX, Settings};
 use sota::cloud::{self, Link};
 use sota::engine;
 use sota::message::Reason;
+use sota::platform::FirmwareSlot;
 
 /// A decimal number of the build.
 ///
@@ -123,6 +125,7 @@ pub(crate) fn engine() -> engine::Config {
         failures_max: k.download_retries,
         min_battery_percent: k.min_battery_percent,
         min_rsrp_dbm: k.min_rsrp_dbm,
+        firmware_slot: Bootloader { length: 0 }.slot_size(),
         ..engine::Config::default()
     };
     put(&mut config.own_component, border::text(k.own_component));

@@ -13,25 +13,13 @@ use sota::engine::Engine;
 use sota::message::{Command, Event, Reply};
 use sota::platform::{FirmwareSlot, Readings};
 
-pub(crate) struct EngineLoop {
-    engine: Engine<BLOCK>,
-    flash: Partitions,
-    readings: Readings,
+pub(crate) struct EngineLoop<'a> {
+    pub(crate) engine: &'a mut Engine<BLOCK>,
+    pub(crate) flash: Partitions,
+    pub(crate) readings: Readings,
 }
 
-impl EngineLoop {
-    pub(crate) fn new() -> Self {
-        // The slot's size is known when staging is open.
-        let flash = Partitions::open();
-        let mut config = config::engine();
-        config.firmware_slot = Bootloader { length: 0 }.slot_size();
-        EngineLoop {
-            engine: Engine::new(config, sys::now()),
-            flash,
-            readings: Readings::default(),
-        }
-    }
-
+impl EngineLoop<'_> {
     pub(crate) fn run(&mut self) -> ! {
         self.engine.open(&mut self.flash);
         if let Some(reason) = self.engine.last_error() {
@@ -50,6 +38,9 @@ impl EngineLoop {
 
     fn step(&mut self) {
         self.readings = sys::readings();
+        if boxes::take_view_wanted() {
+            self.engine.show();
+        }
         self.calls();
         self.hear_cloud();
         self.engine.poll(sys::now(), self.readings, &mut self.flash);
@@ -82,7 +73,8 @@ impl EngineLoop {
     fn hear_cloud(&mut self) {
         loop {
             boxes::set_room(false);
-            let Some(message) = TO_ENGINE.try_recv() else {
+            let mut message = TO_ENGINE.try_recv();
+            let Some(message) = &mut message else {
                 return;
             };
             sys::wake(Who::Cloud);
@@ -139,25 +131,33 @@ impl EngineLoop {
 
     /// Only what there is room for is made: each mailbox has this thread as its sole sender.
     fn send(&mut self) {
-        while TO_CLOUD.has_room()
-            && let Some(message) = self.engine.next_to_cloud()
-        {
-            let _ = TO_CLOUD.try_send(message);
-        }
+        self.send_to_cloud();
+        self.send_events();
+    }
+
+    // Two functions: the stack has the messages of one of them at a time.
+    #[inline(never)]
+    fn send_to_cloud(&mut self) {
+        while TO_CLOUD.has_room() && TO_CLOUD.send_from(&mut self.engine.next_to_cloud()) {}
+    }
+
+    #[inline(never)]
+    fn send_events(&mut self) {
         loop {
             let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
             }
-            let Some(event) = self.engine.next_event() else {
+            let mut event = self.engine.next_event();
+            let Some(next) = &event else {
                 return;
             };
-            self.tell(&event);
+            self.tell(next);
             if app {
-                let _ = TO_APP.try_send(event.clone());
+                TO_APP.send_from(&mut event.clone());
             }
             if bridge {
-                let _ = TO_BRIDGE.try_send(event);
+                TO_BRIDGE.send_from(&mut event);
             }
         }
     }
