@@ -196,7 +196,7 @@ impl Module {
                 Output::Command(command) => {
                     let buffer = self.bridge.read_buffer();
                     self.engine
-                        .command(NOW, READINGS, &mut self.flash, command, buffer)
+                        .command(NOW, READINGS, &mut self.flash, &command, buffer)
                 }
                 Output::Versions => {
                     for (name, version) in self.engine.versions() {

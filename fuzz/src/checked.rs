@@ -154,7 +154,7 @@ impl Checked {
     fn quietly(&mut self, command: Command, out: &mut [u8]) -> Reply {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .command(now, readings, &mut self.flash, command, out)
+            .command(now, readings, &mut self.flash, &command, out)
     }
 
     /// Timers and slow work, until nothing is wanted now.

@@ -215,33 +215,33 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         now: Millis,
         readings: Readings,
         flash: &mut F,
-        command: Command,
+        command: &Command,
         out: &mut [u8],
     ) -> Reply {
         self.now = now;
         let done = match command {
             Command::Connect(on) => {
-                self.connect = on;
-                self.queue.connect = Some(on);
+                self.connect = *on;
+                self.queue.connect = Some(*on);
                 Ok(())
             }
-            Command::SetMcuVersion(name, version) => self.set_version(flash, &name, &version),
+            Command::SetMcuVersion(name, version) => self.set_version(flash, name, version),
             Command::Request(mode) => match mode {
                 0 | 1 => {
                     self.announce_plan();
-                    self.queue.request = Some(mode == 1);
+                    self.queue.request = Some(*mode == 1);
                     Ok(())
                 }
                 _ => Err(Reason::AtBadParameter),
             },
-            Command::Action(action) => self.action(readings, flash, action),
+            Command::Action(action) => self.action(readings, flash, *action),
             Command::Read { start, len } => {
-                return match self.read(flash, start, len, out) {
+                return match self.read(flash, *start, *len, out) {
                     Ok(n) => Reply::Read(n),
                     Err(reason) => Reply::Refused(reason),
                 };
             }
-            Command::Rewind(offset) => self.rewind(readings, flash, offset),
+            Command::Rewind(offset) => self.rewind(readings, flash, *offset),
             Command::Announce => {
                 self.announce_plan();
                 self.announce();

@@ -127,7 +127,7 @@ fn bridge_step(bridge: &mut Bridge, engine: &mut Engine<BLOCK>, flash: &mut Part
     bridge.on_bytes(&bytes);
     match bridge.poll() {
         Some(Output::Command(command)) => {
-            let reply = engine.command(now(), readings(), flash, command, bridge.read_buffer());
+            let reply = engine.command(now(), readings(), flash, &command, bridge.read_buffer());
             bridge.reply(reply);
         }
         Some(Output::Versions) => {

@@ -102,7 +102,7 @@ impl<const B: usize> EngineLoop<B> {
                         now,
                         self.readings,
                         &mut self.flash,
-                        command,
+                        &command,
                         &mut bytes[..wanted],
                     );
                     let _ = answer.send((reply, bytes));

@@ -473,7 +473,7 @@ impl ModuleNode {
                         ms,
                         self.readings,
                         &mut self.flash,
-                        command.clone(),
+                        &command,
                         bytes.get_mut(..wanted).unwrap_or_default(),
                     );
                     if self.power.is_off() {
@@ -535,7 +535,7 @@ impl ModuleNode {
         Some(
             running
                 .engine
-                .command(ms, self.readings, &mut self.flash, command, &mut []),
+                .command(ms, self.readings, &mut self.flash, &command, &mut []),
         )
     }
 }

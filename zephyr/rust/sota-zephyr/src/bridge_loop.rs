@@ -4,7 +4,7 @@ use crate::boxes::{self, TO_BRIDGE};
 use crate::sys::{self, Who};
 use crate::{api, calls, config};
 use sota::bridge::{Bridge, Output};
-use sota::message::{COMPONENTS, Command, Reason, Reply};
+use sota::message::{Command, Reason, Reply};
 
 /// Bytes taken from the UART's buffer at once, and given to it.
 const CHUNK: usize = 64;
@@ -48,7 +48,7 @@ impl<'a> BridgeLoop<'a> {
         }
         self.told = error;
         if boxes::take_settings_changed() {
-            self.bridge.set_settings(config::settings());
+            config::settings(self.bridge.settings_mut());
         }
         if rest(&self.received).is_empty() {
             self.received.1 = 0;
@@ -63,7 +63,7 @@ impl<'a> BridgeLoop<'a> {
         }
         moved |= self.events();
         // Before the OK goes out: what was acknowledged outlives a power cut.
-        if self.bridge.settings_changed() && !config::keep(self.bridge.settings().clone()) {
+        if self.bridge.settings_changed() && !config::keep(self.bridge.settings()) {
             sys::warn("the settings could not be kept");
         }
         self.send() || moved
@@ -86,13 +86,13 @@ impl<'a> BridgeLoop<'a> {
                 calls::read(start, self.bridge.read_buffer())
             }
             Output::Command(Command::Connect(on)) => api::connect(on),
-            Output::Command(command) => calls::command(command),
+            Output::Command(command) => calls::command(&command, &mut []),
             Output::Versions => {
-                for place in 0..COMPONENTS as u8 {
-                    if let Some((name, version)) = calls::component(place) {
-                        self.bridge.version(&name, &version);
+                calls::ask(&mut |engine| {
+                    for (name, version) in engine.engine.versions() {
+                        self.bridge.version(name, version);
                     }
-                }
+                });
                 Reply::Ok
             }
         };

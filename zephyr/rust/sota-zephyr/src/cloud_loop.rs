@@ -16,7 +16,7 @@ pub(crate) fn run(datagram: &mut [u8; BLOCK + OVERHEAD]) -> ! {
     // Without a server until the first configuration comes.
     let (mut config, mut connect) = (Config::default(), false);
     loop {
-        let mut cloud = Cloud::new(config, sys::random());
+        let mut cloud = Cloud::new(config.clone(), sys::random());
         let mut running = CloudLoop {
             cloud: &mut cloud,
             datagram,
@@ -24,7 +24,7 @@ pub(crate) fn run(datagram: &mut [u8; BLOCK + OVERHEAD]) -> ! {
         if connect {
             running.resume();
         }
-        config = running.run();
+        running.run(&mut config);
         connect = cloud.wants_connection();
     }
 }
@@ -40,14 +40,11 @@ impl CloudLoop<'_> {
     }
 
     /// Until there are other settings.
-    fn run(&mut self) -> Config {
-        loop {
-            if boxes::has_new_config()
-                && self.cloud.may_reconfigure(sys::now())
-                && let Some(config) = boxes::take_new_config()
-            {
-                return config;
-            }
+    fn run(&mut self, config: &mut Config) {
+        while !(boxes::has_new_config()
+            && self.cloud.may_reconfigure(sys::now())
+            && boxes::take_new_config(config))
+        {
             self.step();
         }
     }

@@ -2,15 +2,14 @@
 
 use crate::BLOCK;
 use crate::boxes::{self, TO_APP, TO_BRIDGE, TO_CLOUD, TO_ENGINE};
-use crate::calls::{self, Answer, Ask, Status};
+use crate::calls::{self, Status};
 use crate::firmware::Bootloader;
 use crate::flash::Partitions;
 use crate::sys::{self, Who};
 use crate::{api, config, logger};
-use heapless::Vec;
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
-use sota::message::{Command, Event, Reply};
+use sota::message::{Command, Event, Reason, Reply};
 use sota::platform::{FirmwareSlot, Readings};
 
 pub(crate) struct EngineLoop<'a> {
@@ -25,9 +24,9 @@ impl EngineLoop<'_> {
         if let Some(reason) = self.engine.last_error() {
             logger::warn("journal", reason);
         }
-        if config::settings().connect == ConnectMode::Auto {
+        if config::with_settings(|settings| settings.connect) == ConnectMode::Auto {
             match api::use_settings(true) {
-                Ok(()) => drop(self.command(Command::Connect(true), &mut [])),
+                Ok(()) => drop(self.command(&Command::Connect(true), &mut [])),
                 Err(reason) => logger::warn("not connected", reason),
             }
         }
@@ -41,7 +40,7 @@ impl EngineLoop<'_> {
         if boxes::take_view_wanted() {
             self.engine.show();
         }
-        self.calls();
+        calls::answer(self);
         self.hear_cloud();
         self.engine.poll(sys::now(), self.readings, &mut self.flash);
         self.send();
@@ -82,46 +81,25 @@ impl EngineLoop<'_> {
                 .on_cloud(sys::now(), self.readings, &mut self.flash, message);
             self.engine.poll(sys::now(), self.readings, &mut self.flash);
             self.send();
-            self.calls();
+            calls::answer(self);
         }
     }
 
-    fn command(&mut self, command: Command, out: &mut [u8]) -> Reply {
+    pub(crate) fn command(&mut self, command: &Command, out: &mut [u8]) -> Reply {
         self.engine
             .command(sys::now(), self.readings, &mut self.flash, command, out)
     }
 
-    fn calls(&mut self) {
-        calls::answer(|ask| match ask {
-            Ask::Command(command) => {
-                let mut bytes = Vec::new();
-                if let Command::Read { len, .. } = &command {
-                    let len = (*len as usize).min(bytes.capacity());
-                    let _ = bytes.resize(len, 0);
-                }
-                let reply = self.command(command, &mut bytes);
-                Answer::Reply(reply, bytes)
-            }
-            Ask::Status => Answer::Status(self.status()),
-            Ask::Component(place) => {
-                let found = self.engine.versions().nth(place.into());
-                Answer::Component(found.and_then(|(name, version)| {
-                    Some((name.try_into().ok()?, version.try_into().ok()?))
-                }))
-            }
-        });
-    }
-
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let (progress, length) = self.engine.progress();
         let (piece_start, piece_length) = self
             .engine
             .piece()
             .unwrap_or((self.engine.piece_start(), 0));
         Status {
-            state: self.engine.state(),
-            linked: self.engine.is_linked(),
-            last_error: self.engine.last_error(),
+            state: self.engine.state().number(),
+            connected: self.engine.is_linked(),
+            last_error: self.engine.last_error().map_or(0, Reason::number),
             progress,
             length,
             piece_start,

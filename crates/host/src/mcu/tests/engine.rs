@@ -145,7 +145,7 @@ impl Module {
 impl Behind for Module {
     fn command(&mut self, now: u64, command: Command, buffer: &mut [u8]) -> Reply {
         self.engine
-            .command(now, Readings::default(), &mut self.flash, command, buffer)
+            .command(now, Readings::default(), &mut self.flash, &command, buffer)
     }
     fn step(&mut self, now: u64) -> Option<u64> {
         self.engine.poll(now, Readings::default(), &mut self.flash);

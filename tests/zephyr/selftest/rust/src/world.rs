@@ -126,7 +126,7 @@ impl World {
 
     fn ask(&mut self, command: Command, out: &mut [u8]) -> Reply {
         self.engine
-            .command(now(), readings(), &mut self.flash, command, out)
+            .command(now(), readings(), &mut self.flash, &command, out)
     }
 
     fn action(&mut self, action: u8) {
