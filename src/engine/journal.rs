@@ -29,7 +29,7 @@ const UNPREPARED: u32 = u32::MAX;
 /// Greatest payload of a record, in bytes.
 pub(super) const PAYLOAD_MAX: usize = 640;
 /// Bytes of a long record before its payload: tag, key, length and CRC.
-const HEAD: usize = 8;
+pub(super) const HEAD: usize = 8;
 /// Greatest record, filled up to the write size.
 pub(super) const RECORD_MAX: usize = HEAD + PAYLOAD_MAX + staging::ALIGN_MAX;
 
@@ -254,18 +254,14 @@ impl Journal {
         Some(out)
     }
 
-    /// Writes a record with what `encode` gives; nothing deletes the key.
-    // Not generic over what is encoded, and its buffer the only one of this size: the stack has it once.
+    /// Writes a record; one without a payload deletes the key.
     #[inline(never)]
     pub(super) fn append<N: NorFlash>(
         &mut self,
         flash: &mut N,
         key: Key,
-        encode: &dyn Fn(&mut Writer),
+        record: &mut Writer,
     ) -> Result<(), Reason> {
-        let mut record = Writer::default();
-        record.bytes(&[0; HEAD]);
-        encode(&mut record);
         let (head, payload) = record
             .0
             .split_first_chunk_mut::<HEAD>()
@@ -279,6 +275,14 @@ impl Journal {
             record.u8(0xFF);
         }
         self.put(flash, key, &record.0, empty)
+    }
+
+    /// Writes a record of at most one byte.
+    #[inline(never)]
+    fn note<N: NorFlash>(&mut self, flash: &mut N, key: Key, payload: &[u8]) -> Result<(), Reason> {
+        let mut record = Writer::new();
+        record.bytes(payload);
+        self.append(flash, key, &mut record)
     }
 
     /// Writes how many bytes of the package are durable.
@@ -295,7 +299,7 @@ impl Journal {
     /// Deletes `key` if it is there.
     pub(super) fn delete<N: NorFlash>(&mut self, flash: &mut N, key: Key) -> Result<(), Reason> {
         if self.has(key) {
-            self.append(flash, key, &|_| {})?;
+            self.note(flash, key, &[])?;
         }
         Ok(())
     }
@@ -388,7 +392,7 @@ impl Journal {
         self.prepared += staging::page::<N>();
         // Without room for the record the sector is erased once more after a restart.
         if !self.wants_prepare() && self.end + 16.max(slot::<N>()) <= self.limit() {
-            self.append(flash, Key::READY, &|w| w.u8(1))?;
+            self.note(flash, Key::READY, &[1])?;
         }
         Ok(())
     }

@@ -28,7 +28,6 @@ mod tests;
 mod transfer;
 mod versions;
 
-use embedded_storage::nor_flash::NorFlash;
 use heapless::{String, Vec};
 
 pub use self::config::Config;
@@ -563,20 +562,49 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .unwrap_or((&self.config.own_component, &self.config.own_version))
     }
 
-    /// Appends a record of some of the engine to the journal.
+    /// Appends the engine's record of this key to the journal.
+    // Here is the only buffer for a record of the greatest size: the stack has it once.
     #[inline(never)]
-    fn append<N: NorFlash>(
+    fn append<F: Flash>(&mut self, flash: &mut F, key: Key) -> Result<(), Reason> {
+        let mut w = Writer::new();
+        match key {
+            Key::VERSIONS => self.versions.encode(&mut w),
+            Key::FLOW => self.flow.encode(&mut w),
+            Key::INFO => record::encode_download(&mut w, &self.info, &self.etag),
+            Key::RESCUE => {
+                if let Work::Restore(rescue) = &self.work {
+                    rescue.encode(&mut w);
+                }
+            }
+            _ => record::encode_piece(
+                &mut w,
+                self.flow.progress,
+                self.flow.info_tag,
+                &self.digests,
+            ),
+        }
+        self.write(flash, key, &mut w)
+    }
+
+    /// Appends the record of an offer.
+    #[inline(never)]
+    fn append_offer<F: Flash>(
         &mut self,
-        flash: &mut N,
-        key: Key,
-        encode: &dyn Fn(&Self, &mut Writer),
+        flash: &mut F,
+        instance: u8,
+        offer: &Offer,
+        any_source: bool,
     ) -> Result<(), Reason> {
-        let missing = self.last_error.unwrap_or(Reason::JournalTooSmall);
-        // Out of its place, so that what is encoded can be looked at meanwhile.
-        let mut journal = self.journal.take().ok_or(missing)?;
-        let done = journal.append(flash, key, &|w| encode(self, w));
-        self.journal = Some(journal);
-        done
+        let mut w = Writer::new();
+        record::encode_offer(&mut w, offer, any_source);
+        self.write(flash, Key::offer(instance), &mut w)
+    }
+
+    fn write<F: Flash>(&mut self, flash: &mut F, key: Key, w: &mut Writer) -> Result<(), Reason> {
+        match self.journal.as_mut() {
+            Some(journal) => journal.append(flash.journal(), key, w),
+            None => Err(self.last_error.unwrap_or(Reason::JournalTooSmall)),
+        }
     }
 
     /// Reads a record of the journal.

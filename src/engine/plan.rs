@@ -87,9 +87,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             _ => return Err(Reason::UpgradeBusy),
         }
-        self.append(flash.journal(), Key::offer(instance), &|_, w| {
-            record::encode_offer(w, offer, any_source);
-        })?;
+        self.append_offer(flash, instance, offer, any_source)?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
             *place = Some(core::mem::take(offer));
         }
@@ -211,7 +209,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 *last = Some(Err(Reason::RefusedByHost));
             }
         }
-        self.save_versions(flash)?;
+        self.append(flash, Key::VERSIONS)?;
         self.enter(flash, State::Refused);
         self.expect(State::Refused)?;
         self.answered();
@@ -341,7 +339,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             State::PlanReceived if self.flow.standard => {
                 self.flow.info_tag = record::tag(info);
                 self.info = info.clone();
-                self.save_info(flash)?;
+                self.append(flash, Key::INFO)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
                     let _ = self.confirm(readings, flash);
@@ -387,10 +385,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.finish(flash, instance, Err(reason));
             return Err(reason);
         }
-        self.save_info(flash)?;
-        if let Some(journal) = self.journal.as_mut() {
-            journal.delete(flash.journal(), Key::RESCUE)?;
-        }
+        self.append(flash, Key::INFO)?;
+        self.delete_rescue(flash)?;
         self.start_piece(readings, flash)
     }
 
@@ -536,7 +532,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         if self.versions.set(name, version)? {
             self.queue.view = true;
-            self.save_versions(flash)?;
+            self.append(flash, Key::VERSIONS)?;
         }
         let instance = (1..COMPONENTS as u8)
             .find(|i| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.component == *name));

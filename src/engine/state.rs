@@ -110,21 +110,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.flow.remaining_ms = left_ms(self.now, self.timers.state.at());
             self.flow.grace_ms = self.timers.grace.at().map(|at| left_ms(self.now, Some(at)));
         }
-        self.append(flash.journal(), Key::FLOW, &|e, w| e.flow.encode(w))
-    }
-
-    /// Journals the versions and the last results.
-    #[inline(never)]
-    pub(super) fn save_versions<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
-        self.append(flash.journal(), Key::VERSIONS, &|e, w| e.versions.encode(w))
-    }
-
-    /// Journals the download information with its ETag.
-    #[inline(never)]
-    pub(super) fn save_info<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
-        self.append(flash.journal(), Key::INFO, &|e, w| {
-            record::encode_download(w, &e.info, &e.etag);
-        })
+        self.append(flash, Key::FLOW)
     }
 
     /// Goes to a state: journal first, then what others see.
@@ -274,7 +260,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.over(other, Err(Reason::OtherComponentFailed));
             }
         }
-        let saved = self.save_versions(flash).and_then(|()| self.save(flash));
+        let saved = self
+            .append(flash, Key::VERSIONS)
+            .and_then(|()| self.save(flash));
         if let Err(reason) = saved {
             // The result is told all the same; after a restart the upgrade may go on once more.
             self.last_error = Some(reason);

@@ -230,12 +230,6 @@ impl Device {
     }
 }
 
-/// A reason in words, as long as resource 16 may be.
-pub(super) fn words(reason: Reason) -> &'static str {
-    let text = reason.meaning();
-    text.get(..text.len().min(PLAN_LEN)).unwrap_or("")
-}
-
 /// The results of /5 and of /9 that tell a reason: the second table of docs/lwm2m.md, which a test compares.
 #[inline(never)]
 pub(super) fn results(reason: Reason) -> (u8, u8) {

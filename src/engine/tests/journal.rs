@@ -140,6 +140,7 @@ proptest! {
             (1u8..13, proptest::collection::vec(any::<u8>(), 1..60)), 1..20),
     ) {
         use crate::engine::journal::{Journal, Key};
+        use crate::engine::record::Writer;
         use crate::platform::Flash;
         let mut flash: Parts = Parts::new(4096, 8192);
         let (mut journal, _) = Journal::open(flash.journal()).unwrap();
@@ -148,9 +149,9 @@ proptest! {
             if key == Key::PROGRESS {
                 journal.progress(flash.journal(), u32::from(payload[0]) * 64).unwrap();
             } else {
-                journal
-                    .append(flash.journal(), key, &|w| w.bytes(&payload))
-                    .unwrap();
+                let mut record = Writer::new();
+                record.bytes(&payload);
+                journal.append(flash.journal(), key, &mut record).unwrap();
             }
         }
         live(flash);
