@@ -12,6 +12,8 @@ set(SOTA_RUST_FLAGS)
 if(CONFIG_CPU_CORTEX_M)
   # sha2's own switch: rounds in a loop, not unrolled.
   list(APPEND SOTA_RUST_FLAGS --cfg "sha2_backend_soft=\"compact\"")
+  # Somewhat more may be inlined than opt-level z lets: calls of small functions take more bytes than what they do.
+  list(APPEND SOTA_RUST_FLAGS -C llvm-args=-inline-threshold=12)
 endif()
 if(NOT CONFIG_SOTA_AT)
   list(APPEND SOTA_RUST_FLAGS --cfg sota_no_at)

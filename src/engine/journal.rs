@@ -280,7 +280,8 @@ impl Journal {
     /// Writes a record of at most one byte.
     #[inline(never)]
     fn note<N: NorFlash>(&mut self, flash: &mut N, key: Key, payload: &[u8]) -> Result<(), Reason> {
-        let mut record = Writer::new();
+        let mut record = Writer::default();
+        record.begin();
         record.bytes(payload);
         self.append(flash, key, &mut record)
     }

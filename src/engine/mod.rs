@@ -84,7 +84,8 @@ pub struct Engine<const BLOCK: usize> {
     digests: Digests,
     versions: Versions,
     /// Offers by instance. `source` is what the component ran when the plan came if the plan named none.
-    slots: [Option<Offer>; COMPONENTS],
+    /// All are there from [`Engine::open`] on: an array would be made on the stack and moved here.
+    slots: Vec<Option<Offer>, COMPONENTS>,
 }
 
 /// The module's RAM is counted; a larger engine has to be a decision.
@@ -107,7 +108,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             config,
             journal: None,
             versions: Versions::default(),
-            slots: [const { None }; COMPONENTS],
+            slots: Vec::new(),
             any_source: 0,
             flow: Flow::default(),
             settled: false,
@@ -134,6 +135,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub fn open<F: Flash>(&mut self, flash: &mut F) {
         self.queue.view = true;
+        while self.slots.push(None).is_ok() {}
         match Journal::open(flash.journal()) {
             Ok((journal, found)) => {
                 self.journal = Some(journal);
@@ -566,7 +568,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     // Here is the only buffer for a record of the greatest size: the stack has it once.
     #[inline(never)]
     fn append<F: Flash>(&mut self, flash: &mut F, key: Key) -> Result<(), Reason> {
-        let mut w = Writer::new();
+        let mut w = Writer::default();
+        w.begin();
         match key {
             Key::VERSIONS => self.versions.encode(&mut w),
             Key::FLOW => self.flow.encode(&mut w),
@@ -595,7 +598,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         offer: &Offer,
         any_source: bool,
     ) -> Result<(), Reason> {
-        let mut w = Writer::new();
+        let mut w = Writer::default();
+        w.begin();
         record::encode_offer(&mut w, offer, any_source);
         self.write(flash, Key::offer(instance), &mut w)
     }

@@ -75,7 +75,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 if any_source {
                     offer.source = self.component(instance).1.clone();
                 }
-                self.slots = [const { None }; COMPONENTS];
+                self.slots.iter_mut().for_each(|slot| *slot = None);
                 self.flow = Flow {
                     standard: door == Door::Standard,
                     ..Flow::default()

@@ -13,18 +13,14 @@ use crate::message::{ComponentType, DownloadInfo, Etag, Millis, Offer, Reason, S
 use crate::text::put;
 
 /// Builds a record.
+#[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8, RECORD_MAX>);
 
 impl Writer {
-    /// An empty payload behind the room for the head.
-    pub(super) fn new() -> Self {
-        let mut bytes = Vec::new();
-        let _ = bytes.resize(HEAD, 0);
-        Writer(bytes)
-    }
-    /// What was written so far.
-    pub(super) fn payload(&mut self) -> &mut [u8] {
-        self.0.get_mut(HEAD..).unwrap_or_default()
+    /// Room for the head, before the payload. Apart from the making: a writer that a function gave would be moved.
+    #[inline(never)]
+    pub(super) fn begin(&mut self) {
+        self.bytes(&[0; HEAD]);
     }
     #[inline(never)]
     pub(super) fn u8(&mut self, value: u8) {
@@ -244,16 +240,15 @@ fn encode_info(w: &mut Writer, info: &DownloadInfo) {
 /// does not change it.
 #[inline(never)]
 pub(super) fn tag(info: &DownloadInfo) -> u32 {
-    let mut named = Writer::new();
+    let mut named = Writer::default();
     encode_info(&mut named, info);
-    let named = named.payload();
     let at = 1 + info.plan.len();
     if info.md5.is_none() && info.crc32.is_none() && info.sha256.is_none() {
-        for byte in named.iter_mut().skip(at).take(4) {
+        for byte in named.0.iter_mut().skip(at).take(4) {
             *byte = 0;
         }
     }
-    crc32(0, named).max(1)
+    crc32(0, &named.0).max(1)
 }
 
 /// Download information with its ETag.
@@ -281,6 +276,7 @@ pub(super) fn decode_download(payload: &[u8], info: &mut DownloadInfo) -> Option
 pub(super) const PIECE_LEN: usize = 8 + SAVED;
 
 /// A piece's end: where, of which package, and the digests' state there.
+#[inline(never)]
 pub(super) fn encode_piece(w: &mut Writer, end: u32, info_tag: u32, digests: &Digests) {
     w.u32(end);
     w.u32(info_tag);
@@ -345,11 +341,11 @@ mod tests {
             uri: long(),
         };
         let etag = Etag::new(&[9; 8]).unwrap();
-        let mut w = Writer::new();
+        let mut w = Writer::default();
         encode_download(&mut w, &info, &etag);
-        assert!(w.payload().len() < PAYLOAD_MAX);
+        assert!(w.0.len() < PAYLOAD_MAX);
         let mut read = DownloadInfo::default();
-        assert_eq!(decode_download(w.payload(), &mut read), Some(etag));
+        assert_eq!(decode_download(&w.0, &mut read), Some(etag));
         assert_eq!(read, info);
 
         let offer = Offer {
@@ -363,10 +359,10 @@ mod tests {
             use_space: u32::MAX,
             components: 0,
         };
-        let mut w = Writer::new();
+        let mut w = Writer::default();
         encode_offer(&mut w, &offer, true);
         let mut read = Offer::default();
-        assert_eq!(decode_offer(w.payload(), &mut read), Some(true));
+        assert_eq!(decode_offer(&w.0, &mut read), Some(true));
         assert_eq!(read, offer);
 
         let flow = Flow {
@@ -386,9 +382,9 @@ mod tests {
             remaining_ms: 5,
             grace_ms: Some(6),
         };
-        let mut w = Writer::new();
+        let mut w = Writer::default();
         flow.encode(&mut w);
-        assert_eq!(Flow::decode(w.payload()), Some(flow));
+        assert_eq!(Flow::decode(&w.0), Some(flow));
         assert_eq!(Flow::decode(&[1, 2]), None);
     }
 }

@@ -28,7 +28,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    message::{COMPONENTS, ComponentType, Door, DownloadInfo, Millis, Reason, State},
+    message::{COMPONENTS, ComponentType, Door, DownloadInfo, Etag, Millis, Reason, State},
     platform::{Flash, Readings},
 };
 
@@ -400,8 +400,16 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Reads what survived and goes on as the table at the top says.
-    #[inline(never)]
     pub(super) fn restart<F: Flash>(&mut self, flash: &mut F) {
+        // Two functions: what the first needs of the stack is free again when the second writes the journal.
+        if let Some(etag) = self.recall(flash) {
+            self.go_on(flash, etag);
+        }
+    }
+
+    /// Reads what survived; `None` when there is no upgrade, else the ETag if there is download information.
+    #[inline(never)]
+    fn recall<F: Flash>(&mut self, flash: &mut F) -> Option<Option<Etag>> {
         let mut buffer = [0; PAYLOAD_MAX];
         if let Some(bytes) = self.load(flash, Key::VERSIONS, &mut buffer)
             && self.versions.decode(bytes).is_none()
@@ -411,10 +419,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let flow = self
             .load(flash, Key::FLOW, &mut buffer)
             .and_then(Flow::decode);
-        let Some(flow) = flow.filter(|flow| flow.state != State::None) else {
-            return;
-        };
-        self.flow = flow;
+        self.flow = flow.filter(|flow| flow.state != State::None)?;
         self.last_error = self.last_error.or(self.flow.reason);
         for instance in 0..COMPONENTS as u8 {
             if !self.is_live(instance) && !self.is_active(instance) {
@@ -437,19 +442,24 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 && (self.flow.live == 0 || self.flow.state > State::Refused)
         {
             self.flow = Flow::default();
-            return;
+            return None;
         }
-        let etag = self
-            .load(flash, Key::INFO, &mut buffer)
-            .and_then(|bytes| record::decode_download(bytes, &mut self.info))
-            .filter(|_| record::tag(&self.info) == self.flow.info_tag);
+        let info = self.load(flash, Key::INFO, &mut buffer);
+        Some(info.and_then(|bytes| record::decode_download(bytes, &mut self.info)))
+    }
+
+    /// Goes on with the upgrade that survived.
+    #[inline(never)]
+    fn go_on<F: Flash>(&mut self, flash: &mut F, etag: Option<Etag>) {
+        // Download information of another package may have come, and power gone before it was taken.
+        let etag = etag.filter(|_| record::tag(&self.info) == self.flow.info_tag);
         let known = etag.is_some();
         match etag {
             Some(etag) => self.etag = etag,
             None => self.info = DownloadInfo::default(),
         }
         if let Some(progress) = self
-            .load(flash, Key::PROGRESS, &mut buffer)
+            .load(flash, Key::PROGRESS, &mut [0; 4])
             .and_then(|bytes| record::Reader(bytes).u32())
             .filter(|p| (self.flow.progress..=self.piece_end()).contains(p))
         {

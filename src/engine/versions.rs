@@ -175,9 +175,9 @@ mod tests {
             assert_eq!(v.set(&name(bad), &version("1")), Err(Reason::NameTooLong));
         }
         assert_eq!(v.set(&name("x"), &version("1:2")), Err(Reason::NameTooLong));
-        let (mut w, mut read) = (Writer::new(), Versions::default());
+        let (mut w, mut read) = (Writer::default(), Versions::default());
         v.encode(&mut w);
-        assert_eq!(read.decode(w.payload()), Some(()));
+        assert_eq!(read.decode(&w.0), Some(()));
         assert_eq!(read, v);
     }
 

@@ -149,7 +149,8 @@ proptest! {
             if key == Key::PROGRESS {
                 journal.progress(flash.journal(), u32::from(payload[0]) * 64).unwrap();
             } else {
-                let mut record = Writer::new();
+                let mut record = Writer::default();
+        record.begin();
                 record.bytes(&payload);
                 journal.append(flash.journal(), key, &mut record).unwrap();
             }

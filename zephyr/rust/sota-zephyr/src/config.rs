@@ -5,6 +5,7 @@ use crate::sys;
 use core::cell::RefCell;
 use core::ffi::c_char;
 use critical_section::Mutex;
+use heapless::string::StringView;
 use sota::bridge::{ConnectMode, LIFETIME_MAX, Settings};
 use sota::cloud::{self, Link};
 use sota::engine;
@@ -80,8 +81,14 @@ mod border {
 }
 
 /// Sets a text; false: it is too long, and nothing changed.
-fn put<'a, T: TryFrom<&'a str>>(to: &mut T, from: &'a str) -> bool {
-    T::try_from(from).map(|value| *to = value).is_ok()
+#[inline(never)]
+fn put(to: &mut StringView, from: &str) -> bool {
+    let fits = from.len() <= to.capacity();
+    if fits {
+        to.clear();
+        let _ = to.push_str(from);
+    }
+    fits
 }
 
 /// What counts where nothing was set at run time.
@@ -165,7 +172,7 @@ pub(crate) fn start() {
 
 /// The present settings into `to`.
 pub(crate) fn settings(to: &mut Settings) {
-    with(&mut |settings| to.clone_from(settings));
+    with(&mut |settings| to.copy(settings));
 }
 
 /// Looks at the present settings, or changes them without keeping them.
@@ -291,6 +298,6 @@ pub(crate) fn keep(new: &Settings) -> bool {
             kept &= sys::setting_save(key as u8, value);
         }
     }
-    with(&mut |settings| settings.clone_from(new));
+    with(&mut |settings| settings.copy(new));
     kept
 }
