@@ -274,7 +274,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The next event for the host.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
-            let tag = self.queue.events.pop_front()?;
+            let tag = queue::take(&mut self.queue.events, 0)?;
             if let Some(event) = self.event(tag) {
                 return Some(event);
             }
@@ -345,7 +345,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if let Some(on) = self.queue.connect.take() {
             return Some(ToCloud::Connect(on));
         }
-        if let Some((ticket, result)) = self.queue.verdicts.pop_front() {
+        if let Some((ticket, result)) = queue::take(&mut self.queue.verdicts, 0) {
             return Some(ToCloud::Verdict { ticket, result });
         }
         if core::mem::take(&mut self.queue.view) {
@@ -354,7 +354,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if core::mem::take(&mut self.queue.stop) {
             return Some(ToCloud::StopFetch);
         }
-        if let Some(report) = self.queue.reports.pop_front() {
+        if let Some(report) = queue::take(&mut self.queue.reports, 0) {
             if self.queue.reports.is_empty() {
                 self.settle();
             }
