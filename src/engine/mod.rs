@@ -48,6 +48,7 @@ use crate::{
         View,
     },
     platform::{Flash, Readings},
+    text::put,
 };
 
 /// The engine. `BLOCK` is the greatest block in bytes, a power of two from 16 to 1024.
@@ -389,46 +390,41 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// What the server's objects show.
     #[inline(never)]
     pub fn view(&self) -> View {
-        let mut components = Vec::new();
+        let mut view = View::default();
         for instance in 0..COMPONENTS as u8 {
+            let _ = view.components.push(ComponentView::default());
+            let Some(component) = view.components.last_mut() else {
+                break;
+            };
             let (name, version) = self.component(instance);
-            let _ = components.push(ComponentView {
-                name: name.clone(),
-                version: version.clone(),
-                last: self
-                    .versions
-                    .last
-                    .get(usize::from(instance))
-                    .copied()
-                    .flatten(),
-            });
+            let _ = put(&mut component.name, name);
+            let _ = put(&mut component.version, version);
+            let last = self.versions.last.get(usize::from(instance));
+            component.last = last.copied().flatten();
         }
         // Places behind the last MCU are no components.
-        while components.len() > 1 && components.last().is_some_and(|c| c.name.is_empty()) {
-            components.pop();
+        while view.components.len() > 1 && view.components.last().is_some_and(|c| c.name.is_empty())
+        {
+            view.components.pop();
         }
-        let shown = self
+        let first_live = || (0..COMPONENTS as u8).find(|i| self.is_live(*i));
+        view.active = self.flow.active.or_else(first_live);
+        if let Some(offer) = view.active.and_then(|i| self.slot(i)) {
+            let _ = put(&mut view.plan, &offer.plan);
+            let _ = put(&mut view.target, &offer.target);
+        }
+        view.door = self.door();
+        view.state = self.state();
+        view.answer = self.flow.answer;
+        view.reason = self
             .flow
-            .active
-            .or_else(|| (0..COMPONENTS as u8).find(|i| self.is_live(*i)));
-        let offer = shown.and_then(|i| self.slot(i));
-        View {
-            components,
-            active: shown,
-            door: self.door(),
-            plan: offer.map(|o| o.plan.clone()).unwrap_or_default(),
-            target: offer.map(|o| o.target.clone()).unwrap_or_default(),
-            state: self.state(),
-            answer: self.flow.answer,
-            reason: self
-                .flow
-                .reason
-                .or(self.suspended)
-                .or((self.flow.state == State::Refused).then_some(Reason::RefusedByHost)),
-            verified: self.verified(),
-            progress: self.flow.progress,
-            length: self.info.length,
-        }
+            .reason
+            .or(self.suspended)
+            .or((self.flow.state == State::Refused).then_some(Reason::RefusedByHost));
+        view.verified = self.verified();
+        view.progress = self.flow.progress;
+        view.length = self.info.length;
+        view
     }
 
     /// Whether a block would be written now. Back-pressure: while false, no request is sent.

@@ -7,6 +7,7 @@ use heapless::String;
 
 use super::record::{Reader, Writer};
 use crate::message::{COMPONENTS, ComponentName, Reason, Version};
+use crate::text::put;
 
 /// MCU components.
 pub(super) const MCUS: usize = COMPONENTS - 1;
@@ -63,22 +64,18 @@ impl Versions {
         let Some(entry) = self.entries.get_mut(place) else {
             return Err(Reason::ComponentTableFull);
         };
-        let new = if version.is_empty() {
-            Entry::default()
+        let name = if version.is_empty() {
+            ""
         } else {
-            Entry {
-                name: name.clone(),
-                version: version.clone(),
-            }
+            name.as_str()
         };
-        let changed = *entry != new;
-        if changed
-            && entry.name != new.name
-            && let Some(last) = self.last.get_mut(place + 1)
-        {
+        let renamed = entry.name != name;
+        let changed = renamed || entry.version != *version;
+        if renamed && let Some(last) = self.last.get_mut(place + 1) {
             *last = None;
         }
-        *entry = new;
+        let _ = put(&mut entry.name, name);
+        let _ = put(&mut entry.version, version);
         Ok(changed)
     }
 
