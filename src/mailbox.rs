@@ -5,6 +5,7 @@
 //! Each message that was taken wakes the receiver's thread once through the [`Wake`] the port set.
 
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use critical_section::Mutex;
 use heapless::Vec;
 
@@ -18,6 +19,8 @@ pub trait Wake: Sync {
 pub struct Mailbox<T, const N: usize> {
     // Moved up when one is taken: for these few places that is less code than a ring.
     queue: Mutex<RefCell<Vec<T, N>>>,
+    /// Messages inside, to be told without the lock.
+    len: AtomicUsize,
     wake: Mutex<Cell<Option<&'static dyn Wake>>>,
 }
 
@@ -26,6 +29,7 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
     pub const fn new() -> Self {
         Mailbox {
             queue: Mutex::new(RefCell::new(Vec::new())),
+            len: AtomicUsize::new(0),
             wake: Mutex::new(Cell::new(None)),
         }
     }
@@ -44,7 +48,9 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
     /// Puts `message` in, or gives it back when the mailbox is full.
     pub fn try_send(&self, message: T) -> Result<(), T> {
         let wake = critical_section::with(|cs| {
-            self.queue.borrow_ref_mut(cs).push(message)?;
+            let mut queue = self.queue.borrow_ref_mut(cs);
+            queue.push(message)?;
+            self.len.store(queue.len(), Ordering::SeqCst);
             Ok(self.wake.borrow(cs).get())
         })?;
         if let Some(wake) = wake {
@@ -53,17 +59,39 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
         Ok(())
     }
 
+    /// Puts `message` in and leaves `None`; false: there is none, or the mailbox is full. As
+    /// [`try_send`](Self::try_send), and the message is moved only once.
+    pub fn send_from(&self, message: &mut Option<T>) -> bool {
+        let wake = critical_section::with(|cs| {
+            let mut queue = self.queue.borrow_ref_mut(cs);
+            if queue.is_full() {
+                return None;
+            }
+            let _ = queue.push(message.take()?);
+            self.len.store(queue.len(), Ordering::SeqCst);
+            Some(self.wake.borrow(cs).get())
+        });
+        if let Some(Some(wake)) = wake {
+            wake.wake();
+        }
+        wake.is_some()
+    }
+
     /// The oldest message, if there is one.
     pub fn try_recv(&self) -> Option<T> {
         critical_section::with(|cs| {
             let mut queue = self.queue.borrow_ref_mut(cs);
-            (!queue.is_empty()).then(|| queue.remove(0))
+            if queue.is_empty() {
+                return None;
+            }
+            self.len.store(queue.len() - 1, Ordering::SeqCst);
+            Some(queue.remove(0))
         })
     }
 
     /// Messages inside.
     pub fn len(&self) -> usize {
-        critical_section::with(|cs| self.queue.borrow_ref(cs).len())
+        self.len.load(Ordering::SeqCst)
     }
 
     /// Nothing inside.
@@ -87,7 +115,6 @@ impl<T: Send, const N: usize> Default for Mailbox<T, N> {
 mod tests {
     extern crate std;
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::vec::Vec;
 
     struct Count(AtomicUsize);

@@ -21,18 +21,6 @@ pub use sota_lwm2m::objects::plan::{
 /// Milliseconds since the port's start; never goes back.
 pub type Millis = u64;
 
-/// The earliest of several deadlines.
-#[inline(never)]
-pub(crate) fn earliest(deadlines: &[Option<Millis>]) -> Option<Millis> {
-    let mut first = None;
-    for deadline in deadlines.iter().flatten() {
-        if first.is_none_or(|first| *deadline < first) {
-            first = Some(*deadline);
-        }
-    }
-    first
-}
-
 /// Components a device can have: the module itself and its MCUs. 512 bytes of `name:version` bound
 /// the text; this bounds the table.
 pub const COMPONENTS: usize = sota_lwm2m::objects::plan::COMPONENTS_MAX as usize;

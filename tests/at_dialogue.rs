@@ -124,9 +124,9 @@ impl Module {
         }
     }
 
-    fn cloud(&mut self, message: ToEngine<BLOCK>) {
+    fn cloud(&mut self, mut message: ToEngine<BLOCK>) {
         self.engine
-            .on_cloud(NOW, READINGS, &mut self.flash, message);
+            .on_cloud(NOW, READINGS, &mut self.flash, &mut message);
     }
 
     fn center(&mut self, message: ToCloud) {
@@ -196,7 +196,7 @@ impl Module {
                 Output::Command(command) => {
                     let buffer = self.bridge.read_buffer();
                     self.engine
-                        .command(NOW, READINGS, &mut self.flash, command, buffer)
+                        .command(NOW, READINGS, &mut self.flash, &command, buffer)
                 }
                 Output::Versions => {
                     for (name, version) in self.engine.versions() {

@@ -12,6 +12,8 @@ set(SOTA_RUST_FLAGS)
 if(CONFIG_CPU_CORTEX_M)
   # sha2's own switch: rounds in a loop, not unrolled.
   list(APPEND SOTA_RUST_FLAGS --cfg "sha2_backend_soft=\"compact\"")
+  # Somewhat more may be inlined than opt-level z lets: calls of small functions take more bytes than what they do.
+  list(APPEND SOTA_RUST_FLAGS -C llvm-args=-inline-threshold=12)
 endif()
 if(NOT CONFIG_SOTA_AT)
   list(APPEND SOTA_RUST_FLAGS --cfg sota_no_at)
@@ -55,5 +57,6 @@ add_custom_target(sota_rustapp ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/always-ru
 add_library(sota_rust STATIC IMPORTED GLOBAL)
 set_target_properties(sota_rust PROPERTIES IMPORTED_LOCATION ${library})
 add_dependencies(sota_rust sota_rustapp)
-zephyr_library_link_libraries(sota_rust)
+# libgcc before it: the image's own 64-bit divisions, which the kernel needs, and not Rust's beside them.
+zephyr_library_link_libraries($<$<BOOL:${CONFIG_CPU_CORTEX_M}>:gcc> sota_rust)
 zephyr_library_add_dependencies(sota_rustapp)

@@ -147,11 +147,11 @@ impl Checked {
     }
 
     /// A message of cloud.
-    pub fn tell(&mut self, message: ToEngine<BLOCK>) {
+    pub fn tell(&mut self, mut message: ToEngine<BLOCK>) {
         self.story("<-", &message);
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .on_cloud(now, readings, &mut self.flash, message);
+            .on_cloud(now, readings, &mut self.flash, &mut message);
         self.look();
     }
 
@@ -169,7 +169,7 @@ impl Checked {
     fn quietly(&mut self, command: Command, out: &mut [u8]) -> Reply {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .command(now, readings, &mut self.flash, command, out)
+            .command(now, readings, &mut self.flash, &command, out)
     }
 
     /// Timers and slow work, until nothing is wanted now.

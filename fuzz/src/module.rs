@@ -70,13 +70,13 @@ impl Module {
     fn step(&mut self) {
         let now = self.engine.now;
         self.engine.poll();
-        for message in self
+        for mut message in self
             .held
             .take()
             .into_iter()
             .chain(std::mem::take(&mut self.engine.to_cloud))
         {
-            if let Err(message) = self.cloud.on_engine(now, message) {
+            if !self.cloud.on_engine(now, &mut message) {
                 // Reports that wait while the server is away; a port would leave them in the mailbox.
                 self.held = Some(message);
             }

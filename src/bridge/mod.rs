@@ -318,6 +318,11 @@ impl Bridge {
         self.settings = settings;
     }
 
+    /// As [`set_settings`](Self::set_settings), in their place.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
     /// Whether a command changed the settings since the last call: the port then stores
     /// [`Bridge::settings`] and gives them to the cloud.
     pub fn settings_changed(&mut self) -> bool {

@@ -1,5 +1,6 @@
 //! What `AT+QIOTCFG` and `AT+QIOTREG` set. The port keeps it in its own storage.
 
+use crate::text::put;
 use heapless::String;
 
 /// Greatest length of a product key, product secret, device key or device secret, in bytes.
@@ -53,6 +54,17 @@ impl Settings {
             lifetime_s: 86_400,
             connect: ConnectMode::Idle,
         }
+    }
+
+    /// Takes what `other` has, in place: a clone would stand on the stack first.
+    pub fn copy(&mut self, other: &Settings) {
+        let _ = put(&mut self.product_key, &other.product_key);
+        let _ = put(&mut self.product_secret, &other.product_secret);
+        let _ = put(&mut self.device_key, &other.device_key);
+        let _ = put(&mut self.device_secret, &other.device_secret);
+        let _ = put(&mut self.server, &other.server);
+        self.lifetime_s = other.lifetime_s;
+        self.connect = other.connect;
     }
 }
 

@@ -90,20 +90,20 @@ fn kind(instance: u8) -> ComponentType {
 }
 
 /// Reads a Write to an instance of the Plan object. An offer and download information in one Write, or
-/// a value of the wrong type or length, is 4.00.
+/// a value of the wrong type or length, is 4.00. Whether it is an offer; else it is download information.
 #[inline(never)]
 pub(super) fn decode_plan(
     component: Option<&ComponentView>,
     instance: u8,
     records: Records<'_>,
-) -> Result<Ask, Code> {
-    let mut offer = Offer {
-        component: component.map(|c| c.name.clone()).unwrap_or_default(),
-        kind: kind(instance),
-        components: 1,
-        ..Offer::default()
-    };
-    let mut info = DownloadInfo::default();
+    offer: &mut Offer,
+    info: &mut DownloadInfo,
+) -> Result<bool, Code> {
+    if let Some(component) = component {
+        let _ = put(&mut offer.component, &component.name);
+    }
+    offer.kind = kind(instance);
+    offer.components = 1;
     let (mut is_offer, mut is_info) = (false, false);
     for record in records {
         let (path, value) = record.map_err(|_| Code::BAD_REQUEST)?;
@@ -113,12 +113,11 @@ pub(super) fn decode_plan(
             resource::PACKAGE_LENGTH..=resource::PACKAGE_URI => is_info = true,
             _ => is_offer = true,
         }
-        set(&mut offer, &mut info, id, &value).ok_or(Code::BAD_REQUEST)?;
+        set(offer, info, id, &value).ok_or(Code::BAD_REQUEST)?;
     }
-    match (is_offer, is_info) {
-        (true, false) => Ok(Ask::Offer(offer)),
-        (false, true) => Ok(Ask::Info(instance, info)),
-        _ => Err(Code::BAD_REQUEST),
+    match is_offer == is_info {
+        true => Err(Code::BAD_REQUEST),
+        false => Ok(is_offer),
     }
 }
 
@@ -127,7 +126,7 @@ fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>
     match id {
         resource::PLAN => {
             text(value, &mut offer.plan)?;
-            info.plan = offer.plan.clone();
+            text(value, &mut info.plan)?;
         }
         resource::COMPONENT => text(value, &mut offer.component)?,
         resource::COMPONENT_TYPE => {

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::machine::Cloud;
-use crate::message::{Millis, State, ToCloud};
+use crate::message::{Millis, State};
 use sota_coap::after;
 
 /// A good-bye that is not answered holds the next server no longer than this, in ms.
@@ -39,17 +39,23 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         !self.is_leaving() || now >= until
     }
 
+    /// What the engine wants last: a port that makes a new machine, and not [`reconfigure`](Self::reconfigure), tells it
+    /// by [`connect`](Self::connect), behind what [`Engine::show`](crate::engine::Engine::show) gives.
+    pub fn wants_connection(&self) -> bool {
+        self.change.connect
+    }
+
     /// Goes on with other settings as a new machine; what the engine shows and wants stays, and the readings.
     #[inline(never)]
     pub fn reconfigure(&mut self, now: Millis, config: Config, random: u32) {
-        let view = core::mem::take(&mut self.device.view);
+        let mut view = core::mem::take(&mut self.device.view);
         let (readings, connect) = (self.device.readings, self.change.connect);
         *self = Cloud::new(config, random);
         self.on_readings(readings);
-        self.on_view(view);
+        self.on_view(&mut view);
         if connect {
-            // Only a report can come back.
-            let _ = self.on_engine(now, ToCloud::Connect(true));
+            self.now = now;
+            self.connect(true);
         }
     }
 }

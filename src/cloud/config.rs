@@ -6,6 +6,7 @@ use sota_lwm2m::objects::plan::DEFAULT_OBJECT_ID;
 use super::uri::{COAP_PORT, Uri};
 use crate::bridge::Settings;
 use crate::message::Reason;
+use crate::text::put;
 
 /// Greatest length of the server's host name, in bytes.
 pub const HOST_LEN: usize = 64;
@@ -55,29 +56,37 @@ impl Config {
     /// These with server, endpoint and lifetime of `settings`. An empty device key is the one of `defaults`.
     ///
     /// # Errors
-    /// What of the settings cannot be used: [`Reason::NoServerAddress`] the server's address,
-    /// [`Reason::NoProductInfo`] the keys, which are empty or together too long.
+    /// As [`take`](Self::take).
     pub fn with(&self, settings: &Settings, defaults: &Settings) -> Result<Config, Reason> {
+        let mut config = self.clone();
+        config.take(settings, &defaults.device_key)?;
+        Ok(config)
+    }
+
+    /// Takes server, endpoint and lifetime of `settings`. An empty device key is `device_key`.
+    ///
+    /// # Errors
+    /// What of the settings cannot be used: [`Reason::NoServerAddress`] the server's address,
+    /// [`Reason::NoProductInfo`] the keys, which are empty or together too long. Some may have been taken then.
+    pub fn take(&mut self, settings: &Settings, device_key: &str) -> Result<(), Reason> {
         let uri = Uri::parse(&settings.server).map_err(|_| Reason::NoServerAddress)?;
         let key = match settings.device_key.as_str() {
-            "" => defaults.device_key.as_str(),
+            "" => device_key,
             key => key,
         };
         if settings.product_key.is_empty() || key.is_empty() {
             return Err(Reason::NoProductInfo);
         }
-        let mut config = self.clone();
-        config.host = uri.host.try_into().map_err(|_| Reason::NoServerAddress)?;
-        config.port = uri.port;
-        config.endpoint.clear();
+        put(&mut self.host, uri.host).ok_or(Reason::NoServerAddress)?;
+        self.port = uri.port;
+        self.endpoint.clear();
         for part in [settings.product_key.as_str(), ":", key] {
-            config
-                .endpoint
+            self.endpoint
                 .push_str(part)
                 .map_err(|_| Reason::NoProductInfo)?;
         }
-        config.lifetime_s = settings.lifetime_s;
-        Ok(config)
+        self.lifetime_s = settings.lifetime_s;
+        Ok(())
     }
 }
 

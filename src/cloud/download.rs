@@ -26,6 +26,7 @@ use sota_mutants::{Mutant, active};
 
 use super::uri::Uri;
 use crate::message::{Etag, Millis};
+use crate::text::put;
 
 /// `to` of a fetch whose end is not known yet: a server that tells no Size2.
 const OPEN: u32 = u32::MAX;
@@ -103,16 +104,16 @@ impl Download {
     /// Begins to fetch `from..to` in blocks of at most `szx`; a fetch under way is forgotten.
     pub fn fetch(
         &mut self,
-        uri: String<URI_LEN>,
+        uri: &String<URI_LEN>,
         from: u32,
         to: u32,
         etag: Etag,
         szx: Szx,
     ) -> Result<(), Reason> {
         self.stop();
-        Uri::parse(&uri)?;
+        Uri::parse(uri)?;
         // The server that answered with smaller blocks will do so again.
-        let same = uri == self.uri;
+        let same = *uri == self.uri;
         let szx = if same { self.blocks.szx() } else { szx };
         self.open = to == OPEN;
         let end = Some(to).filter(|_| !self.open);
@@ -122,7 +123,7 @@ impl Download {
             return Err(Reason::LengthMismatch);
         }
         if !same {
-            self.uri = uri;
+            let _ = put(&mut self.uri, uri);
             self.resolved = false;
             self.echo.clear();
         }

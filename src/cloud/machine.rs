@@ -61,6 +61,8 @@ pub struct Cloud<const BLOCK: usize> {
     /// The engine is to hear of the first answer, or of the length that the last block showed.
     pub(super) started: bool,
     pub(super) room: bool,
+    /// The port is to hear that a report was given up.
+    pub(super) dropped_report: bool,
     asked: bool,
     ticket: u8,
     pub(super) link: Option<bool>,
@@ -100,6 +102,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     const SZX: Szx = Szx::from_bytes(BLOCK).expect("a block has 16, 32 .. 1024 bytes");
 
     /// A machine that is not connected. `random` is unpredictable: the first message id comes from it.
+    // Apart, so that it is made in the place where it goes.
+    #[inline(never)]
     pub fn new(config: Config, random: u32) -> Self {
         let params = match config.link {
             Link::Rfc7252 => Params::RFC7252,
@@ -128,6 +132,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             link: None,
             refused: false,
             started: false,
+            dropped_report: false,
             block: BlockSlot::default(),
             failed: None,
             last_error: None,
@@ -171,6 +176,11 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         now
     }
 
+    /// The server refused a report twice, so it was given up: for the port's log; told once.
+    pub fn take_dropped_report(&mut self) -> bool {
+        core::mem::take(&mut self.dropped_report)
+    }
+
     /// In queue mode the radio must listen until then; `None`: always (no queue mode, something is in
     /// flight, or a download goes on).
     pub fn awake_until(&self) -> Option<Millis> {
@@ -205,6 +215,19 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    /// Registers, or leaves: as [`ToCloud::Connect`].
+    #[inline(never)]
+    pub fn connect(&mut self, on: bool) {
+        self.change.connect = on;
+        // In a good-bye the machine that takes the other settings connects.
+        match on {
+            _ if self.change.until.is_some() => {}
+            true if self.config.host.is_empty() => self.lost(Some(Reason::NoServerAddress)),
+            true => self.registration.connect(),
+            false => self.disconnect(),
+        }
+    }
+
     pub(super) fn disconnect(&mut self) {
         if let Some(change) = self.registration.disconnect() {
             self.changed(change);
@@ -216,36 +239,21 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         self.reports.has_room()
     }
 
-    /// A message of the engine. It comes back when it cannot be taken now (a report while too many wait
-    /// for their acknowledgement): keep it and try again after the next step.
-    #[allow(clippy::result_large_err)] // it goes back to where it came from: there is no heap to box into
+    /// A message of the engine, whose content it may take out. False when it cannot be taken now (a report while too
+    /// many wait for their acknowledgement): keep it and try again after the next step.
     #[inline(never)]
-    pub fn on_engine(&mut self, now: Millis, message: ToCloud) -> Result<(), ToCloud> {
+    pub fn on_engine(&mut self, now: Millis, message: &mut ToCloud) -> bool {
         self.now = now;
         match message {
-            ToCloud::Connect(on) => {
-                self.change.connect = on;
-                // In a good-bye the machine that takes the other settings connects.
-                match on {
-                    _ if self.change.until.is_some() => {}
-                    true if self.config.host.is_empty() => {
-                        self.lost(Some(Reason::NoServerAddress));
-                    }
-                    true => self.registration.connect(),
-                    false => self.disconnect(),
-                }
-            }
+            ToCloud::Connect(on) => self.connect(*on),
             ToCloud::View(view) => self.on_view(view),
             ToCloud::Request { sha256 } => {
                 let report = Report::Versions {
-                    request: Some(sha256),
+                    request: Some(*sha256),
                 };
                 // Asked again before the first was acknowledged: one is enough.
-                if !self.reports.iter().any(|waiting| *waiting == report)
-                    && self.reports.push(report).is_err()
-                {
-                    return Err(ToCloud::Request { sha256 });
-                }
+                return self.reports.iter().any(|waiting| *waiting == report)
+                    || self.reports.push(report).is_ok();
             }
             ToCloud::Report {
                 instance,
@@ -253,20 +261,14 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 reason,
             } => {
                 let report = Report::State {
-                    instance,
-                    state,
-                    reason,
+                    instance: *instance,
+                    state: *state,
+                    reason: *reason,
                     plan: self.device.plan_count(),
                 };
-                if self.reports.push(report).is_err() {
-                    return Err(ToCloud::Report {
-                        instance,
-                        state,
-                        reason,
-                    });
-                }
+                return self.reports.push(report).is_ok();
             }
-            ToCloud::Verdict { ticket, result } => self.on_verdict(ticket, result),
+            ToCloud::Verdict { ticket, result } => self.on_verdict(*ticket, *result),
             ToCloud::Fetch {
                 uri,
                 from,
@@ -274,7 +276,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 etag,
             } => {
                 self.stop_fetch();
-                if let Err(reason) = self.download.fetch(uri, from, to, etag, Self::SZX) {
+                if let Err(reason) = self.download.fetch(uri, *from, *to, *etag, Self::SZX) {
                     self.failed = Some(reason);
                     self.last_error = Some(reason);
                 }
@@ -284,11 +286,11 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 self.stop_fetch();
             }
         }
-        Ok(())
+        true
     }
 
     #[inline(never)]
-    pub(super) fn on_view(&mut self, view: crate::message::View) {
+    pub(super) fn on_view(&mut self, view: &mut crate::message::View) {
         let links = view.components.len().max(1) != self.device.components();
         let versions = view
             .components

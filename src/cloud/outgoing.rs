@@ -10,7 +10,7 @@ use super::config::Peer;
 use super::incoming::Pending;
 use super::machine::{Address, Cloud, Get};
 use super::own::{Own, What, Writer, write_get};
-use crate::message::{Millis, Reason, earliest};
+use crate::message::{Millis, Reason};
 
 impl<const BLOCK: usize> Cloud<BLOCK> {
     /// Lets time pass. `random` is unpredictable and new each time: tokens and jitter come from it. `room`:
@@ -197,7 +197,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             }
             What::Send(_) => match self.reports.ended(self.now, byte, random) {
                 Sent::UpdateFirst => self.registration.update_now(),
-                Sent::Refused => log::warn!("the server refused a report twice; it is dropped"),
+                Sent::Refused => self.dropped_report = true,
                 Sent::Acknowledged | Sent::Later => {}
             },
             What::Notify { token, .. } => {
@@ -322,43 +322,56 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     }
 
     /// When [`poll`](Self::poll) must be called if nothing else happens.
-    #[inline(never)]
     pub fn deadline(&self) -> Option<Millis> {
+        let at = self.next_step();
+        (at != NEVER).then_some(at)
+    }
+
+    #[inline(never)]
+    fn next_step(&self) -> Millis {
         let sends = self.own.as_ref().is_some_and(|own| own.send)
             || self.get.as_ref().is_some_and(|get| get.send);
         if sends || self.answer.is_some() || self.short.is_some() {
-            return Some(0);
+            return 0;
         }
         let own = match &self.own {
-            Some(own) => own.exchange.deadline(),
-            None if self.source_busy() => None,
-            None => self.choice_deadline(),
+            Some(own) => or_never(own.exchange.deadline()),
+            None if self.source_busy() => NEVER,
+            None => self.next_choice(),
         };
         let get = match &self.get {
-            Some(get) => get.exchange.deadline(),
+            Some(get) => or_never(get.exchange.deadline()),
             // What is waited for ends with another input, not with time.
-            None if !self.may_ask() => None,
-            None if self.download.is_ready() => Some(0),
+            None if !self.may_ask() => NEVER,
+            None if self.download.is_ready() => 0,
             // The look-up of the server's own address is under way or comes with the next step.
-            None if self.address == Address::Asked && self.source() == Peer::Server => None,
-            None => self.download.deadline(),
+            None if self.address == Address::Asked && self.source() == Peer::Server => NEVER,
+            None => or_never(self.download.deadline()),
         };
-        let pending = self.pending.as_ref().and_then(Pending::deadline);
-        earliest(&[own, get, pending, self.change.until])
+        let pending = or_never(self.pending.as_ref().and_then(Pending::deadline));
+        own.min(get).min(pending).min(or_never(self.change.until))
     }
 
-    fn choice_deadline(&self) -> Option<Millis> {
+    fn next_choice(&self) -> Millis {
         if self.separate_response().is_some() {
-            return Some(0);
+            return 0;
         }
         let registration = match self.address {
-            Address::Asked => None,
-            _ => self.registration.deadline(),
+            Address::Asked => NEVER,
+            _ => or_never(self.registration.deadline()),
         };
         if !self.registration.is_registered() {
             return registration;
         }
-        let (reports, observations) = (self.reports.deadline(), self.observations.deadline());
-        earliest(&[registration, reports, observations])
+        registration
+            .min(or_never(self.reports.deadline()))
+            .min(or_never(self.observations.deadline()))
     }
+}
+
+/// No time: among deadlines it is the last, and the code for two of them is half of that for two `Option`s.
+const NEVER: Millis = Millis::MAX;
+
+fn or_never(deadline: Option<Millis>) -> Millis {
+    deadline.unwrap_or(NEVER)
 }

@@ -9,7 +9,7 @@ use sota_lwm2m::{ContentFormat, Encoder, Error, Path, Value};
 
 use super::config::{Config, ENDPOINT_LEN};
 use super::download::Download;
-use super::objects::{Device, words};
+use super::objects::Device;
 use super::uri::decode;
 use crate::message::{Reason, State};
 use crate::text::decimal;
@@ -182,7 +182,7 @@ impl Writer<'_> {
                         resource::FAILURE_NUMBER,
                         Value::Integer(reason.number().into()),
                     )?;
-                    put(resource::FAILURE_TEXT, Value::String(words(reason)))?;
+                    put(resource::FAILURE_TEXT, Value::String(reason.name()))?;
                 }
                 // The offers of a set have one name: the component tells them apart.
                 self.component(&mut encoder, instance)?;

@@ -12,7 +12,7 @@
 
 use embedded_storage::nor_flash::NorFlash;
 
-use super::{digest::crc32, staging};
+use super::{digest::crc32, record::Writer, staging};
 use crate::message::Reason;
 
 /// Format of what is in flash; a journal of another format is not read.
@@ -28,6 +28,10 @@ const SHORT: u8 = 0x5A;
 const UNPREPARED: u32 = u32::MAX;
 /// Greatest payload of a record, in bytes.
 pub(super) const PAYLOAD_MAX: usize = 640;
+/// Bytes of a long record before its payload: tag, key, length and CRC.
+pub(super) const HEAD: usize = 8;
+/// Greatest record, filled up to the write size.
+pub(super) const RECORD_MAX: usize = HEAD + PAYLOAD_MAX + staging::ALIGN_MAX;
 
 /// What a record is about; a later record takes the place of an earlier one with the same key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -231,12 +235,12 @@ impl Journal {
         self.live.get(usize::from(key.0)).is_some_and(|at| *at != 0)
     }
 
-    /// Copies the payload of the last record of `key`.
+    /// Copies the payload of the last record of `key`; `None` when there is none or `out` is too small.
     pub(super) fn read<'a, N: NorFlash>(
         &self,
         flash: &mut N,
         key: Key,
-        out: &'a mut [u8; PAYLOAD_MAX],
+        out: &'a mut [u8],
     ) -> Option<&'a [u8]> {
         let at = *self.live.get(usize::from(key.0)).filter(|at| **at != 0)?;
         let (_, len) = self.parse(flash, at).ok()??;
@@ -250,26 +254,36 @@ impl Journal {
         Some(out)
     }
 
-    /// Writes a record; an empty payload deletes the key.
+    /// Writes a record; one without a payload deletes the key.
+    #[inline(never)]
     pub(super) fn append<N: NorFlash>(
         &mut self,
         flash: &mut N,
         key: Key,
-        payload: &[u8],
+        record: &mut Writer,
     ) -> Result<(), Reason> {
-        let mut record = [0xFF; PAYLOAD_MAX + 8 + staging::ALIGN_MAX];
-        let len = payload.len() as u16;
-        record[0] = LONG;
-        record[1] = key.0;
-        record[2..4].copy_from_slice(&len.to_le_bytes());
-        let crc = crc32(crc32(0, &record[1..4]), payload);
-        record[4..8].copy_from_slice(&crc.to_le_bytes());
-        record
-            .get_mut(8..8 + payload.len())
-            .ok_or(Reason::JournalTooSmall)?
-            .copy_from_slice(payload);
-        let size = (8 + u32::from(len)).next_multiple_of(slot::<N>());
-        self.put(flash, key, &record[..size as usize], payload.is_empty())
+        let (head, payload) = record
+            .0
+            .split_first_chunk_mut::<HEAD>()
+            .filter(|(_, payload)| payload.len() <= PAYLOAD_MAX)
+            .ok_or(Reason::JournalTooSmall)?;
+        let empty = payload.is_empty();
+        let [low, high] = (payload.len() as u16).to_le_bytes();
+        let crc = crc32(crc32(0, &[key.0, low, high]), payload).to_le_bytes();
+        *head = [LONG, key.0, low, high, crc[0], crc[1], crc[2], crc[3]];
+        while !(record.0.len() as u32).is_multiple_of(slot::<N>()) {
+            record.u8(0xFF);
+        }
+        self.put(flash, key, &record.0, empty)
+    }
+
+    /// Writes a record of at most one byte.
+    #[inline(never)]
+    fn note<N: NorFlash>(&mut self, flash: &mut N, key: Key, payload: &[u8]) -> Result<(), Reason> {
+        let mut record = Writer::default();
+        record.begin();
+        record.bytes(payload);
+        self.append(flash, key, &mut record)
     }
 
     /// Writes how many bytes of the package are durable.
@@ -286,7 +300,7 @@ impl Journal {
     /// Deletes `key` if it is there.
     pub(super) fn delete<N: NorFlash>(&mut self, flash: &mut N, key: Key) -> Result<(), Reason> {
         if self.has(key) {
-            self.append(flash, key, &[])?;
+            self.note(flash, key, &[])?;
         }
         Ok(())
     }
@@ -379,7 +393,7 @@ impl Journal {
         self.prepared += staging::page::<N>();
         // Without room for the record the sector is erased once more after a restart.
         if !self.wants_prepare() && self.end + 16.max(slot::<N>()) <= self.limit() {
-            self.append(flash, Key::READY, &[1])?;
+            self.note(flash, Key::READY, &[1])?;
         }
         Ok(())
     }

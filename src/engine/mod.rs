@@ -28,16 +28,15 @@ mod tests;
 mod transfer;
 mod versions;
 
-use embedded_storage::nor_flash::NorFlash;
 use heapless::{String, Vec};
 
 pub use self::config::Config;
 pub use self::versions::LIST_LEN;
 use self::{
     digest::Digests,
-    journal::{Found, Journal, Key, PAYLOAD_MAX},
+    journal::{Found, Journal, Key},
     queue::{Fetch, Queue, Tag},
-    record::{Flow, bit},
+    record::{Flow, Writer, bit},
     state::Timers,
     transfer::Work,
     versions::Versions,
@@ -49,6 +48,7 @@ use crate::{
         View,
     },
     platform::{Flash, Readings},
+    text::put,
 };
 
 /// The engine. `BLOCK` is the greatest block in bytes, a power of two from 16 to 1024.
@@ -85,7 +85,8 @@ pub struct Engine<const BLOCK: usize> {
     digests: Digests,
     versions: Versions,
     /// Offers by instance. `source` is what the component ran when the plan came if the plan named none.
-    slots: [Option<Offer>; COMPONENTS],
+    /// All are there from [`Engine::open`] on: an array would be made on the stack and moved here.
+    slots: Vec<Option<Offer>, COMPONENTS>,
 }
 
 /// The module's RAM is counted; a larger engine has to be a decision.
@@ -102,12 +103,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// An engine that knows nothing yet: [`open`](Self::open) comes before everything else. Apart, so that a port can have
     /// the engine in its place, and not on the stack, when the journal is read.
+    #[inline(never)]
     pub fn new(config: Config, now: Millis) -> Self {
         Engine {
             config,
             journal: None,
             versions: Versions::default(),
-            slots: [const { None }; COMPONENTS],
+            slots: Vec::new(),
             any_source: 0,
             flow: Flow::default(),
             settled: false,
@@ -134,6 +136,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     #[inline(never)]
     pub fn open<F: Flash>(&mut self, flash: &mut F) {
         self.queue.view = true;
+        while self.slots.push(None).is_ok() {}
         match Journal::open(flash.journal()) {
             Ok((journal, found)) => {
                 self.journal = Some(journal);
@@ -146,48 +149,48 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.restart(flash);
     }
 
-    /// A message of cloud. Blocks only while [`can_take_block`](Self::can_take_block).
+    /// A message of cloud, whose content it may take out. Blocks only while [`can_take_block`](Self::can_take_block).
     pub fn on_cloud<F: Flash>(
         &mut self,
         now: Millis,
         readings: Readings,
         flash: &mut F,
-        message: ToEngine<BLOCK>,
+        message: &mut ToEngine<BLOCK>,
     ) {
         self.now = now;
         match message {
-            ToEngine::Link(up) => self.on_link(up),
+            ToEngine::Link(up) => self.on_link(*up),
             ToEngine::Refused => self.queue.event(Tag::Access(10431)),
             ToEngine::Offer {
                 ticket,
                 door,
                 offer,
             } => {
-                let verdict = self.offer(readings, flash, door, offer);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.offer(readings, flash, *door, offer);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::DownloadInfo {
                 ticket,
                 instance,
                 info,
             } => {
-                let verdict = self.download_info(readings, flash, instance, info);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.download_info(readings, flash, *instance, info);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::Cancel { ticket, instance } => {
-                let verdict = self.cancel(flash, instance);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.cancel(flash, *instance);
+                self.queue.verdict(*ticket, verdict);
             }
             ToEngine::Install { ticket, instance } => {
-                let verdict = self.install(flash, instance);
-                self.queue.verdict(ticket, verdict);
+                let verdict = self.install(flash, *instance);
+                self.queue.verdict(*ticket, verdict);
             }
-            ToEngine::FetchStarted { total, etag } => self.fetch_started(flash, total, etag),
-            ToEngine::Block { offset, data } => self.block(flash, offset, &data),
+            ToEngine::FetchStarted { total, etag } => self.fetch_started(flash, *total, *etag),
+            ToEngine::Block { offset, data } => self.block(flash, *offset, data),
             ToEngine::FetchFailed(reason) => {
                 if self.queue.fetch == Fetch::Asked {
                     self.queue.fetch = Fetch::Idle;
-                    self.download_error(flash, reason);
+                    self.download_error(flash, *reason);
                 }
             }
         }
@@ -214,33 +217,33 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         now: Millis,
         readings: Readings,
         flash: &mut F,
-        command: Command,
+        command: &Command,
         out: &mut [u8],
     ) -> Reply {
         self.now = now;
         let done = match command {
             Command::Connect(on) => {
-                self.connect = on;
-                self.queue.connect = Some(on);
+                self.connect = *on;
+                self.queue.connect = Some(*on);
                 Ok(())
             }
-            Command::SetMcuVersion(name, version) => self.set_version(flash, &name, &version),
+            Command::SetMcuVersion(name, version) => self.set_version(flash, name, version),
             Command::Request(mode) => match mode {
                 0 | 1 => {
                     self.announce_plan();
-                    self.queue.request = Some(mode == 1);
+                    self.queue.request = Some(*mode == 1);
                     Ok(())
                 }
                 _ => Err(Reason::AtBadParameter),
             },
-            Command::Action(action) => self.action(readings, flash, action),
+            Command::Action(action) => self.action(readings, flash, *action),
             Command::Read { start, len } => {
-                return match self.read(flash, start, len, out) {
+                return match self.read(flash, *start, *len, out) {
                     Ok(n) => Reply::Read(n),
                     Err(reason) => Reply::Refused(reason),
                 };
             }
-            Command::Rewind(offset) => self.rewind(readings, flash, offset),
+            Command::Rewind(offset) => self.rewind(readings, flash, *offset),
             Command::Announce => {
                 self.announce_plan();
                 self.announce();
@@ -272,7 +275,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The next event for the host.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
-            let tag = self.queue.events.pop_front()?;
+            let tag = queue::take(&mut self.queue.events, 0)?;
             if let Some(event) = self.event(tag) {
                 return Some(event);
             }
@@ -332,13 +335,18 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         })
     }
 
+    /// Shows once more what the objects show: for a machine of cloud that is new.
+    pub fn show(&mut self) {
+        self.queue.view = true;
+    }
+
     /// The next message for cloud; it must be kept until cloud's mailbox takes it.
     #[inline(never)]
     pub fn next_to_cloud(&mut self) -> Option<ToCloud> {
         if let Some(on) = self.queue.connect.take() {
             return Some(ToCloud::Connect(on));
         }
-        if let Some((ticket, result)) = self.queue.verdicts.pop_front() {
+        if let Some((ticket, result)) = queue::take(&mut self.queue.verdicts, 0) {
             return Some(ToCloud::Verdict { ticket, result });
         }
         if core::mem::take(&mut self.queue.view) {
@@ -347,7 +355,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if core::mem::take(&mut self.queue.stop) {
             return Some(ToCloud::StopFetch);
         }
-        if let Some(report) = self.queue.reports.pop_front() {
+        if let Some(report) = queue::take(&mut self.queue.reports, 0) {
             if self.queue.reports.is_empty() {
                 self.settle();
             }
@@ -382,46 +390,41 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// What the server's objects show.
     #[inline(never)]
     pub fn view(&self) -> View {
-        let mut components = Vec::new();
+        let mut view = View::default();
         for instance in 0..COMPONENTS as u8 {
+            let _ = view.components.push(ComponentView::default());
+            let Some(component) = view.components.last_mut() else {
+                break;
+            };
             let (name, version) = self.component(instance);
-            let _ = components.push(ComponentView {
-                name: name.clone(),
-                version: version.clone(),
-                last: self
-                    .versions
-                    .last
-                    .get(usize::from(instance))
-                    .copied()
-                    .flatten(),
-            });
+            let _ = put(&mut component.name, name);
+            let _ = put(&mut component.version, version);
+            let last = self.versions.last.get(usize::from(instance));
+            component.last = last.copied().flatten();
         }
         // Places behind the last MCU are no components.
-        while components.len() > 1 && components.last().is_some_and(|c| c.name.is_empty()) {
-            components.pop();
+        while view.components.len() > 1 && view.components.last().is_some_and(|c| c.name.is_empty())
+        {
+            view.components.pop();
         }
-        let shown = self
+        let first_live = || (0..COMPONENTS as u8).find(|i| self.is_live(*i));
+        view.active = self.flow.active.or_else(first_live);
+        if let Some(offer) = view.active.and_then(|i| self.slot(i)) {
+            let _ = put(&mut view.plan, &offer.plan);
+            let _ = put(&mut view.target, &offer.target);
+        }
+        view.door = self.door();
+        view.state = self.state();
+        view.answer = self.flow.answer;
+        view.reason = self
             .flow
-            .active
-            .or_else(|| (0..COMPONENTS as u8).find(|i| self.is_live(*i)));
-        let offer = shown.and_then(|i| self.slot(i));
-        View {
-            components,
-            active: shown,
-            door: self.door(),
-            plan: offer.map(|o| o.plan.clone()).unwrap_or_default(),
-            target: offer.map(|o| o.target.clone()).unwrap_or_default(),
-            state: self.state(),
-            answer: self.flow.answer,
-            reason: self
-                .flow
-                .reason
-                .or(self.suspended)
-                .or((self.flow.state == State::Refused).then_some(Reason::RefusedByHost)),
-            verified: self.verified(),
-            progress: self.flow.progress,
-            length: self.info.length,
-        }
+            .reason
+            .or(self.suspended)
+            .or((self.flow.state == State::Refused).then_some(Reason::RefusedByHost));
+        view.verified = self.verified();
+        view.progress = self.flow.progress;
+        view.length = self.info.length;
+        view
     }
 
     /// Whether a block would be written now. Back-pressure: while false, no request is sent.
@@ -557,15 +560,49 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             .unwrap_or((&self.config.own_component, &self.config.own_version))
     }
 
-    /// Appends a record to the journal.
-    fn append<N: NorFlash>(
+    /// Appends the engine's record of this key to the journal.
+    // Here is the only buffer for a record of the greatest size: the stack has it once.
+    #[inline(never)]
+    fn append<F: Flash>(&mut self, flash: &mut F, key: Key) -> Result<(), Reason> {
+        let mut w = Writer::default();
+        w.begin();
+        match key {
+            Key::VERSIONS => self.versions.encode(&mut w),
+            Key::FLOW => self.flow.encode(&mut w),
+            Key::INFO => record::encode_download(&mut w, &self.info, &self.etag),
+            Key::RESCUE => {
+                if let Work::Restore(rescue) = &self.work {
+                    rescue.encode(&mut w);
+                }
+            }
+            _ => record::encode_piece(
+                &mut w,
+                self.flow.progress,
+                self.flow.info_tag,
+                &self.digests,
+            ),
+        }
+        self.write(flash, key, &mut w)
+    }
+
+    /// Appends the record of an offer.
+    #[inline(never)]
+    fn append_offer<F: Flash>(
         &mut self,
-        flash: &mut N,
-        key: Key,
-        payload: &[u8],
+        flash: &mut F,
+        instance: u8,
+        offer: &Offer,
+        any_source: bool,
     ) -> Result<(), Reason> {
+        let mut w = Writer::default();
+        w.begin();
+        record::encode_offer(&mut w, offer, any_source);
+        self.write(flash, Key::offer(instance), &mut w)
+    }
+
+    fn write<F: Flash>(&mut self, flash: &mut F, key: Key, w: &mut Writer) -> Result<(), Reason> {
         match self.journal.as_mut() {
-            Some(journal) => journal.append(flash, key, payload),
+            Some(journal) => journal.append(flash.journal(), key, w),
             None => Err(self.last_error.unwrap_or(Reason::JournalTooSmall)),
         }
     }
@@ -575,7 +612,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         &self,
         flash: &mut F,
         key: Key,
-        buffer: &'a mut [u8; PAYLOAD_MAX],
+        buffer: &'a mut [u8],
     ) -> Option<&'a [u8]> {
         self.journal.as_ref()?.read(flash.journal(), key, buffer)
     }

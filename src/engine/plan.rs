@@ -28,7 +28,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         readings: Readings,
         flash: &mut F,
         door: Door,
-        mut offer: Offer,
+        offer: &mut Offer,
     ) -> Result<(), Reason> {
         // How many come together is the set's, and no part of what an offer that comes again is compared with.
         let set = core::mem::take(&mut offer.components);
@@ -53,7 +53,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 _ => self.component(instance).1.clone(),
             };
         }
-        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&offer) {
+        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&*offer) {
             // The server did not hear how that ended: the next try has another name.
             if let Some(end) = self.end(instance) {
                 self.queue.report(end);
@@ -65,17 +65,17 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             state
                 if state >= State::PlanReceived
                     && self.is_live(instance)
-                    && self.slot(instance) == Some(&offer) =>
+                    && self.slot(instance) == Some(&*offer) =>
             {
                 return Ok(());
             }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
-            State::PlanReceived if self.is_of_set(&offer) => {}
+            State::PlanReceived if self.is_of_set(offer) => {}
             State::None | State::PlanReceived => {
                 if any_source {
                     offer.source = self.component(instance).1.clone();
                 }
-                self.slots = [const { None }; COMPONENTS];
+                self.slots.iter_mut().for_each(|slot| *slot = None);
                 self.flow = Flow {
                     standard: door == Door::Standard,
                     ..Flow::default()
@@ -87,10 +87,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             }
             _ => return Err(Reason::UpgradeBusy),
         }
-        let payload = record::encode_offer(&offer, any_source);
-        self.append(flash.journal(), Key::offer(instance), &payload.0)?;
+        self.append_offer(flash, instance, offer, any_source)?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-            *place = Some(offer);
+            *place = Some(core::mem::take(offer));
         }
         self.note_source(instance, any_source);
         let before = self.flow.clone();
@@ -210,8 +209,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 *last = Some(Err(Reason::RefusedByHost));
             }
         }
-        let versions = self.versions.encode();
-        self.append(flash.journal(), Key::VERSIONS, &versions.0)?;
+        self.append(flash, Key::VERSIONS)?;
         self.enter(flash, State::Refused);
         self.expect(State::Refused)?;
         self.answered();
@@ -264,8 +262,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             && !self.info.uri.is_empty()
             && let Some(instance) = self.slot_of_plan()
         {
-            let info = self.info.clone();
-            self.begin_download(readings, flash, instance, info)?;
+            self.begin_download(readings, flash, instance, None)?;
         }
         Ok(())
     }
@@ -315,7 +312,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         readings: Readings,
         flash: &mut F,
         instance: u8,
-        info: DownloadInfo,
+        info: &DownloadInfo,
     ) -> Result<(), Reason> {
         if info.uri.is_empty() {
             return Err(Reason::BadPackageUri);
@@ -340,10 +337,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         match self.flow.state {
             State::PlanReceived if self.flow.standard => {
-                self.flow.info_tag = record::tag(&info);
-                self.info = info;
-                let payload = record::encode_download(&self.info, &self.etag);
-                self.append(flash.journal(), Key::INFO, &payload.0)?;
+                self.flow.info_tag = record::tag(info);
+                self.info = info.clone();
+                self.append(flash, Key::INFO)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
                     let _ = self.confirm(readings, flash);
@@ -351,10 +347,10 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 Ok(())
             }
             State::Confirmed | State::DownloadError => {
-                self.begin_download(readings, flash, instance, info)
+                self.begin_download(readings, flash, instance, Some(info))
             }
             State::DownloadStarts | State::Downloading | State::Downloaded
-                if record::tag(&info) == self.flow.info_tag =>
+                if record::tag(info) == self.flow.info_tag =>
             {
                 Ok(())
             }
@@ -362,19 +358,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// `info`: `None` for the one that waited for the host's answer.
     fn begin_download<F: Flash>(
         &mut self,
         readings: Readings,
         flash: &mut F,
         instance: u8,
-        info: DownloadInfo,
+        info: Option<&DownloadInfo>,
     ) -> Result<(), Reason> {
         let again = self.flow.state == State::DownloadError && self.is_active(instance);
-        let tag = record::tag(&info);
+        let tag = record::tag(info.unwrap_or(&self.info));
         self.flow.active = Some(instance);
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
             self.forget_progress();
-            self.info = info;
+            if let Some(info) = info {
+                self.info = info.clone();
+            }
             self.flow.info_tag = tag;
             self.flow.piece_size = self.piece_size(flash);
         }
@@ -386,11 +385,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.finish(flash, instance, Err(reason));
             return Err(reason);
         }
-        let payload = record::encode_download(&self.info, &self.etag);
-        self.append(flash.journal(), Key::INFO, &payload.0)?;
-        if let Some(journal) = self.journal.as_mut() {
-            journal.delete(flash.journal(), Key::RESCUE)?;
-        }
+        self.append(flash, Key::INFO)?;
+        self.delete_rescue(flash)?;
         self.start_piece(readings, flash)
     }
 
@@ -536,8 +532,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         if self.versions.set(name, version)? {
             self.queue.view = true;
-            let payload = self.versions.encode();
-            self.append(flash.journal(), Key::VERSIONS, &payload.0)?;
+            self.append(flash, Key::VERSIONS)?;
         }
         let instance = (1..COMPONENTS as u8)
             .find(|i| self.is_live(*i) && self.slot(*i).is_some_and(|s| s.component == *name));
@@ -600,7 +595,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if at == 0 {
             return Some(digest::Digests::default());
         }
-        let mut buffer = [0; super::PAYLOAD_MAX];
+        let mut buffer = [0; record::PIECE_LEN];
         let number = at.checked_div(self.flow.piece_size)?;
         let payload = self.load(flash, Key::piece(number), &mut buffer)?;
         let (end, tag, state) = record::decode_piece(payload)?;

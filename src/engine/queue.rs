@@ -6,7 +6,7 @@
 //! down), an intermediate entry that a later one of the same component makes old gives way, never a
 //! final one.
 
-use heapless::Deque;
+use heapless::Vec;
 
 use crate::message::{Reason, State, Ticket};
 
@@ -75,9 +75,10 @@ pub(super) struct Queue {
     pub(super) view: bool,
     pub(super) stop: bool,
     pub(super) fetch: Fetch,
-    pub(super) events: Deque<Tag, EVENTS>,
-    pub(super) reports: Deque<Report, REPORTS>,
-    pub(super) verdicts: Deque<(Ticket, Result<(), Reason>), 8>,
+    // Moved up when the first is taken: for these few and small that is less code than a ring.
+    pub(super) events: Vec<Tag, EVENTS>,
+    pub(super) reports: Vec<Report, REPORTS>,
+    pub(super) verdicts: Vec<(Ticket, Result<(), Reason>), 8>,
 }
 
 impl Queue {
@@ -91,29 +92,29 @@ impl Queue {
                 .iter()
                 .position(|t| matches!(t, Tag::Downloading | Tag::Updating | Tag::Access(_)))
                 .unwrap_or(0);
-            remove(&mut self.events, gone);
+            take(&mut self.events, gone);
         }
-        let _ = self.events.push_back(tag);
+        let _ = self.events.push(tag);
     }
 
     pub(super) fn report(&mut self, report: Report) {
         self.view = true;
-        if self.reports.back() == Some(&report) {
+        if self.reports.last() == Some(&report) {
             return;
         }
         if self.reports.is_full() {
             let gone = self.reports.iter().position(|r| !r.is_final()).unwrap_or(0);
-            remove(&mut self.reports, gone);
+            take(&mut self.reports, gone);
         }
-        let _ = self.reports.push_back(report);
+        let _ = self.reports.push(report);
     }
 
     pub(super) fn verdict(&mut self, ticket: Ticket, result: Result<(), Reason>) {
         if self.verdicts.is_full() {
             // More requests at once than cloud keeps open: the oldest has timed out at the server.
-            self.verdicts.pop_front();
+            take(&mut self.verdicts, 0);
         }
-        let _ = self.verdicts.push_back((ticket, result));
+        let _ = self.verdicts.push((ticket, result));
     }
 
     /// Whether the engine should not go further before something is fetched.
@@ -122,14 +123,10 @@ impl Queue {
     }
 }
 
-fn remove<T, const N: usize>(queue: &mut Deque<T, N>, at: usize) {
-    for i in 0..queue.len() {
-        if let Some(item) = queue.pop_front()
-            && i != at
-        {
-            let _ = queue.push_back(item);
-        }
-    }
+/// Takes one out; `None` when there are not so many.
+#[inline(never)]
+pub(super) fn take<T, const N: usize>(queue: &mut Vec<T, N>, at: usize) -> Option<T> {
+    (at < queue.len()).then(|| queue.remove(at))
 }
 
 #[cfg(test)]
@@ -156,8 +153,8 @@ mod tests {
                 reason: None,
             });
         }
-        assert_eq!(queue.reports.front().unwrap().instance, 1);
-        assert_eq!(queue.reports.back().unwrap().state, State::Downloaded);
+        assert_eq!(queue.reports.first().unwrap().instance, 1);
+        assert_eq!(queue.reports.last().unwrap().state, State::Downloaded);
         assert_eq!(queue.reports.len(), REPORTS);
     }
 

@@ -5,18 +5,23 @@
 use heapless::{Vec, string::StringView};
 
 use super::{
-    digest::{SAVED, crc32},
-    journal::PAYLOAD_MAX,
+    digest::{Digests, SAVED, crc32},
+    journal::{HEAD, RECORD_MAX},
     queue::reason_from,
 };
 use crate::message::{ComponentType, DownloadInfo, Etag, Millis, Offer, Reason, State};
 use crate::text::put;
 
-/// Builds a payload.
+/// Builds a record.
 #[derive(Default)]
-pub(super) struct Writer(pub(super) Vec<u8, PAYLOAD_MAX>);
+pub(super) struct Writer(pub(super) Vec<u8, RECORD_MAX>);
 
 impl Writer {
+    /// Room for the head, before the payload. Apart from the making: a writer that a function gave would be moved.
+    #[inline(never)]
+    pub(super) fn begin(&mut self) {
+        self.bytes(&[0; HEAD]);
+    }
     #[inline(never)]
     pub(super) fn u8(&mut self, value: u8) {
         // Never full: the greatest record is smaller, `greatest_records_fit` proves it.
@@ -114,8 +119,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn encode(&self) -> Writer {
-        let mut w = Writer::default();
+    pub(super) fn encode(&self, w: &mut Writer) {
         w.u8(self.state.number());
         w.u16(self.reason.map_or(0, Reason::number));
         w.u8(self.live);
@@ -136,7 +140,6 @@ impl Flow {
         ] {
             w.u32(word);
         }
-        w
     }
 
     #[inline(never)]
@@ -187,8 +190,7 @@ pub(super) fn left_ms(now: Millis, then: Option<Millis>) -> u32 {
 
 /// One component's offer, and whether the plan named no source version. How many are offered together is in
 /// [`Flow::set`].
-pub(super) fn encode_offer(offer: &Offer, any_source: bool) -> Writer {
-    let mut w = Writer::default();
+pub(super) fn encode_offer(w: &mut Writer, offer: &Offer, any_source: bool) {
     w.text(&offer.plan);
     w.text(&offer.component);
     w.u8(offer.kind as u8 | u8::from(any_source) << 1);
@@ -197,13 +199,12 @@ pub(super) fn encode_offer(offer: &Offer, any_source: bool) -> Writer {
     w.u8(offer.battery_limit_percent);
     w.u16(offer.min_signal_dbm as u16);
     w.u32(offer.use_space);
-    w
 }
 
+/// Into `offer`; gives whether the plan named no source version. With `None` the offer is what was read so far.
 #[inline(never)]
-pub(super) fn decode_offer(payload: &[u8]) -> Option<(Offer, bool)> {
+pub(super) fn decode_offer(payload: &[u8], offer: &mut Offer) -> Option<bool> {
     let mut r = Reader(payload);
-    let mut offer = Offer::default();
     r.text(&mut offer.plan)?;
     r.text(&mut offer.component)?;
     let bits = r.u8()?;
@@ -217,11 +218,11 @@ pub(super) fn decode_offer(payload: &[u8]) -> Option<(Offer, bool)> {
     offer.battery_limit_percent = r.u8()?;
     offer.min_signal_dbm = r.u16()? as i16;
     offer.use_space = r.u32()?;
-    Some((offer, bits & 2 != 0))
+    Some(bits & 2 != 0)
 }
 
-fn encode_info(info: &DownloadInfo) -> Writer {
-    let mut w = Writer::default();
+#[inline(never)]
+fn encode_info(w: &mut Writer, info: &DownloadInfo) {
     w.text(&info.plan);
     w.u32(info.length);
     w.option(info.md5.as_ref().map(<[u8; 16]>::as_slice));
@@ -233,13 +234,14 @@ fn encode_info(info: &DownloadInfo) -> Writer {
     );
     w.option(info.sha256.as_ref().map(<[u8; 32]>::as_slice));
     w.text(&info.uri);
-    w
 }
 
 /// Names a download information in the other records; never 0. A length that was found out later
 /// does not change it.
+#[inline(never)]
 pub(super) fn tag(info: &DownloadInfo) -> u32 {
-    let mut named = encode_info(info);
+    let mut named = Writer::default();
+    encode_info(&mut named, info);
     let at = 1 + info.plan.len();
     if info.md5.is_none() && info.crc32.is_none() && info.sha256.is_none() {
         for byte in named.0.iter_mut().skip(at).take(4) {
@@ -250,17 +252,16 @@ pub(super) fn tag(info: &DownloadInfo) -> u32 {
 }
 
 /// Download information with its ETag.
-pub(super) fn encode_download(info: &DownloadInfo, etag: &Etag) -> Writer {
-    let mut w = encode_info(info);
+pub(super) fn encode_download(w: &mut Writer, info: &DownloadInfo, etag: &Etag) {
+    encode_info(w, info);
     w.u8(etag.as_bytes().len() as u8);
     w.bytes(etag.as_bytes());
-    w
 }
 
+/// Into `info`; gives the ETag. With `None` the download information is what was read so far.
 #[inline(never)]
-pub(super) fn decode_download(payload: &[u8]) -> Option<(DownloadInfo, Etag)> {
+pub(super) fn decode_download(payload: &[u8], info: &mut DownloadInfo) -> Option<Etag> {
     let mut r = Reader(payload);
-    let mut info = DownloadInfo::default();
     r.text(&mut info.plan)?;
     info.length = r.u32()?;
     info.md5 = r.option()?;
@@ -268,16 +269,18 @@ pub(super) fn decode_download(payload: &[u8]) -> Option<(DownloadInfo, Etag)> {
     info.sha256 = r.option()?;
     r.text(&mut info.uri)?;
     let n = usize::from(r.u8()?);
-    Some((info, Etag::new(r.bytes(n)?)?))
+    Etag::new(r.bytes(n)?)
 }
 
+/// Bytes of a record about a piece's end.
+pub(super) const PIECE_LEN: usize = 8 + SAVED;
+
 /// A piece's end: where, of which package, and the digests' state there.
-pub(super) fn encode_piece(end: u32, info_tag: u32, digests: &[u8; SAVED]) -> Writer {
-    let mut w = Writer::default();
+#[inline(never)]
+pub(super) fn encode_piece(w: &mut Writer, end: u32, info_tag: u32, digests: &Digests) {
     w.u32(end);
     w.u32(info_tag);
-    w.bytes(digests);
-    w
+    w.bytes(&digests.save());
 }
 
 pub(super) fn decode_piece(payload: &[u8]) -> Option<(u32, u32, &[u8])> {
@@ -295,12 +298,13 @@ pub(super) struct Rescue {
 }
 
 impl Rescue {
-    pub(super) fn encode(&self) -> Writer {
-        let mut w = Writer::default();
+    /// Bytes of its record.
+    pub(super) const LEN: usize = 16;
+
+    pub(super) fn encode(&self, w: &mut Writer) {
         for word in [self.page, self.len, self.info_tag, self.progress] {
             w.u32(word);
         }
-        w
     }
 
     pub(super) fn decode(payload: &[u8]) -> Option<Rescue> {
@@ -317,6 +321,7 @@ impl Rescue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::journal::PAYLOAD_MAX;
     use heapless::String;
 
     fn long<const N: usize>() -> String<N> {
@@ -336,9 +341,12 @@ mod tests {
             uri: long(),
         };
         let etag = Etag::new(&[9; 8]).unwrap();
-        let payload = encode_download(&info, &etag).0;
-        assert!(payload.len() < PAYLOAD_MAX);
-        assert_eq!(decode_download(&payload), Some((info, etag)));
+        let mut w = Writer::default();
+        encode_download(&mut w, &info, &etag);
+        assert!(w.0.len() < PAYLOAD_MAX);
+        let mut read = DownloadInfo::default();
+        assert_eq!(decode_download(&w.0, &mut read), Some(etag));
+        assert_eq!(read, info);
 
         let offer = Offer {
             plan: long(),
@@ -351,8 +359,11 @@ mod tests {
             use_space: u32::MAX,
             components: 0,
         };
-        let payload = encode_offer(&offer, true).0;
-        assert_eq!(decode_offer(&payload), Some((offer, true)));
+        let mut w = Writer::default();
+        encode_offer(&mut w, &offer, true);
+        let mut read = Offer::default();
+        assert_eq!(decode_offer(&w.0, &mut read), Some(true));
+        assert_eq!(read, offer);
 
         let flow = Flow {
             state: State::Updating,
@@ -371,7 +382,9 @@ mod tests {
             remaining_ms: 5,
             grace_ms: Some(6),
         };
-        assert_eq!(Flow::decode(&flow.encode().0), Some(flow));
+        let mut w = Writer::default();
+        flow.encode(&mut w);
+        assert_eq!(Flow::decode(&w.0), Some(flow));
         assert_eq!(Flow::decode(&[1, 2]), None);
     }
 }

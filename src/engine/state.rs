@@ -28,7 +28,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    message::{COMPONENTS, ComponentType, Door, Millis, Reason, State},
+    message::{COMPONENTS, ComponentType, Door, DownloadInfo, Etag, Millis, Reason, State},
     platform::{Flash, Readings},
 };
 
@@ -110,8 +110,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             self.flow.remaining_ms = left_ms(self.now, self.timers.state.at());
             self.flow.grace_ms = self.timers.grace.at().map(|at| left_ms(self.now, Some(at)));
         }
-        let payload = self.flow.encode();
-        self.append(flash.journal(), Key::FLOW, &payload.0)
+        self.append(flash, Key::FLOW)
     }
 
     /// Goes to a state: journal first, then what others see.
@@ -265,9 +264,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.over(other, Err(Reason::OtherComponentFailed));
             }
         }
-        let versions = self.versions.encode();
         let saved = self
-            .append(flash.journal(), Key::VERSIONS, &versions.0)
+            .append(flash, Key::VERSIONS)
             .and_then(|()| self.save(flash));
         if let Err(reason) = saved {
             // The result is told all the same; after a restart the upgrade may go on once more.
@@ -406,57 +404,66 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// Reads what survived and goes on as the table at the top says.
-    #[inline(never)]
     pub(super) fn restart<F: Flash>(&mut self, flash: &mut F) {
+        // Two functions: what the first needs of the stack is free again when the second writes the journal.
+        if let Some(etag) = self.recall(flash) {
+            self.go_on(flash, etag);
+        }
+    }
+
+    /// Reads what survived; `None` when there is no upgrade, else the ETag if there is download information.
+    #[inline(never)]
+    fn recall<F: Flash>(&mut self, flash: &mut F) -> Option<Option<Etag>> {
         let mut buffer = [0; PAYLOAD_MAX];
-        if let Some(versions) = self
-            .load(flash, Key::VERSIONS, &mut buffer)
-            .and_then(Versions::decode)
+        if let Some(bytes) = self.load(flash, Key::VERSIONS, &mut buffer)
+            && self.versions.decode(bytes).is_none()
         {
-            self.versions = versions;
+            self.versions = Versions::default();
         }
         let flow = self
             .load(flash, Key::FLOW, &mut buffer)
             .and_then(Flow::decode);
-        let Some(flow) = flow.filter(|flow| flow.state != State::None) else {
-            return;
-        };
-        self.flow = flow;
+        self.flow = flow.filter(|flow| flow.state != State::None)?;
         self.last_error = self.last_error.or(self.flow.reason);
         for instance in 0..COMPONENTS as u8 {
-            let slot = self
-                .load(flash, Key::offer(instance), &mut buffer)
-                .and_then(record::decode_offer);
-            if self.is_live(instance) || self.is_active(instance) {
-                if slot.is_none() {
-                    self.flow.live &= !(1 << instance);
-                }
-                if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-                    let any_source = slot.as_ref().is_some_and(|(_, any)| *any);
-                    *place = slot.map(|(offer, _)| offer);
-                    self.note_source(instance, any_source);
-                }
+            if !self.is_live(instance) && !self.is_active(instance) {
+                continue;
             }
+            let bytes = self.load(flash, Key::offer(instance), &mut buffer);
+            let Some(place) = self.slots.get_mut(usize::from(instance)) else {
+                continue;
+            };
+            let any_source =
+                bytes.and_then(|bytes| record::decode_offer(bytes, place.get_or_insert_default()));
+            if any_source.is_none() {
+                *place = None;
+                self.flow.live &= !bit(instance);
+            }
+            self.note_source(instance, any_source == Some(true));
         }
         if self.flow.active.is_some() && self.active_slot().is_none()
             || self.flow.active.is_none()
                 && (self.flow.live == 0 || self.flow.state > State::Refused)
         {
             self.flow = Flow::default();
-            return;
+            return None;
         }
-        let info = self
-            .load(flash, Key::INFO, &mut buffer)
-            .and_then(record::decode_download);
-        let known = info.is_some_and(|(info, etag)| {
-            let known = record::tag(&info) == self.flow.info_tag;
-            if known {
-                (self.info, self.etag) = (info, etag);
-            }
-            known
-        });
+        let info = self.load(flash, Key::INFO, &mut buffer);
+        Some(info.and_then(|bytes| record::decode_download(bytes, &mut self.info)))
+    }
+
+    /// Goes on with the upgrade that survived.
+    #[inline(never)]
+    fn go_on<F: Flash>(&mut self, flash: &mut F, etag: Option<Etag>) {
+        // Download information of another package may have come, and power gone before it was taken.
+        let etag = etag.filter(|_| record::tag(&self.info) == self.flow.info_tag);
+        let known = etag.is_some();
+        match etag {
+            Some(etag) => self.etag = etag,
+            None => self.info = DownloadInfo::default(),
+        }
         if let Some(progress) = self
-            .load(flash, Key::PROGRESS, &mut buffer)
+            .load(flash, Key::PROGRESS, &mut [0; 4])
             .and_then(|bytes| record::Reader(bytes).u32())
             .filter(|p| (self.flow.progress..=self.piece_end()).contains(p))
         {

@@ -13,14 +13,7 @@
 
 use sota_mutants::{Mutant, active};
 
-use super::{
-    Engine, Fetch,
-    journal::Key,
-    queue::Tag,
-    record::{self, Rescue},
-    staging,
-    state::Timer,
-};
+use super::{Engine, Fetch, journal::Key, queue::Tag, record::Rescue, staging, state::Timer};
 use crate::{
     message::{ComponentType, Etag, Reason, State, ToCloud},
     platform::{Flash, Readings},
@@ -171,8 +164,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             if let Err(reason) = self.fits(flash) {
                 return self.download_error(flash, reason);
             }
-            let payload = record::encode_download(&self.info, &self.etag);
-            if let Err(reason) = self.append(flash.journal(), Key::INFO, &payload.0) {
+            if let Err(reason) = self.append(flash, Key::INFO) {
                 return self.give_up(flash, reason);
             }
             self.announce_start();
@@ -299,7 +291,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match self.work {
             Work::None => {}
             Work::Check => {
-                let mut buffer = [0; super::PAYLOAD_MAX];
+                let mut buffer = [0; Rescue::LEN];
                 let rescue = self
                     .load(flash, Key::RESCUE, &mut buffer)
                     .and_then(Rescue::decode)
@@ -329,19 +321,27 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     info_tag: self.flow.info_tag,
                     progress: self.flow.progress,
                 };
-                self.append(flash.journal(), Key::RESCUE, &rescue.encode().0)?;
+                // A record that cannot be written is the end of the upgrade.
                 self.work = Work::Restore(rescue);
+                self.append(flash, Key::RESCUE)?;
             }
             Work::Restore(rescue) => {
                 let scratch = staging::usable(flash.staging());
                 staging::erase(flash.staging(), rescue.page)?;
                 staging::copy(flash.staging(), scratch, rescue.page, rescue.len)?;
-                self.append(flash.journal(), Key::RESCUE, &[])?;
+                self.delete_rescue(flash)?;
                 self.page_is_good(rescue.page + page);
             }
             Work::Hash { at } => self.hash_step(flash, at)?,
         }
         Ok(())
+    }
+
+    pub(super) fn delete_rescue<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+        match self.journal.as_mut() {
+            Some(journal) => journal.delete(flash.journal(), Key::RESCUE),
+            None => Ok(()),
+        }
     }
 
     fn page_is_good(&mut self, erased_to: u32) {
@@ -408,9 +408,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 return Ok(());
             }
         } else {
-            let payload = record::encode_piece(end, self.flow.info_tag, &self.digests.save());
             let number = end.checked_div(self.flow.piece_size).unwrap_or(0);
-            self.append(flash.journal(), Key::piece(number), &payload.0)?;
+            self.append(flash, Key::piece(number))?;
         }
         self.flow.failures = 0;
         self.enter(flash, State::Downloaded);

@@ -7,6 +7,7 @@ use heapless::String;
 
 use super::record::{Reader, Writer};
 use crate::message::{COMPONENTS, ComponentName, Reason, Version};
+use crate::text::put;
 
 /// MCU components.
 pub(super) const MCUS: usize = COMPONENTS - 1;
@@ -63,22 +64,18 @@ impl Versions {
         let Some(entry) = self.entries.get_mut(place) else {
             return Err(Reason::ComponentTableFull);
         };
-        let new = if version.is_empty() {
-            Entry::default()
+        let name = if version.is_empty() {
+            ""
         } else {
-            Entry {
-                name: name.clone(),
-                version: version.clone(),
-            }
+            name.as_str()
         };
-        let changed = *entry != new;
-        if changed
-            && entry.name != new.name
-            && let Some(last) = self.last.get_mut(place + 1)
-        {
+        let renamed = entry.name != name;
+        let changed = renamed || entry.version != *version;
+        if renamed && let Some(last) = self.last.get_mut(place + 1) {
             *last = None;
         }
-        *entry = new;
+        let _ = put(&mut entry.name, name);
+        let _ = put(&mut entry.version, version);
         Ok(changed)
     }
 
@@ -116,8 +113,7 @@ impl Versions {
         list
     }
 
-    pub(super) fn encode(&self) -> Writer {
-        let mut w = Writer::default();
+    pub(super) fn encode(&self, w: &mut Writer) {
         for last in &self.last {
             w.u16(match last {
                 None => u16::MAX,
@@ -129,25 +125,24 @@ impl Versions {
             w.text(&entry.name);
             w.text(&entry.version);
         }
-        w
     }
 
+    /// Into a table that knows nothing. With `None` it is what was read so far.
     #[inline(never)]
-    pub(super) fn decode(payload: &[u8]) -> Option<Versions> {
+    pub(super) fn decode(&mut self, payload: &[u8]) -> Option<()> {
         let mut r = Reader(payload);
-        let mut versions = Versions::default();
-        for last in &mut versions.last {
+        for last in &mut self.last {
             *last = match r.u16()? {
                 u16::MAX => None,
                 0 => Some(Ok(())),
                 number => Reason::from_number(number).map(Err),
             };
         }
-        for entry in &mut versions.entries {
+        for entry in &mut self.entries {
             r.text(&mut entry.name)?;
             r.text(&mut entry.version)?;
         }
-        Some(versions)
+        Some(())
     }
 }
 
@@ -177,7 +172,10 @@ mod tests {
             assert_eq!(v.set(&name(bad), &version("1")), Err(Reason::NameTooLong));
         }
         assert_eq!(v.set(&name("x"), &version("1:2")), Err(Reason::NameTooLong));
-        assert_eq!(Versions::decode(&v.encode().0), Some(v));
+        let (mut w, mut read) = (Writer::default(), Versions::default());
+        v.encode(&mut w);
+        assert_eq!(read.decode(&w.0), Some(()));
+        assert_eq!(read, v);
     }
 
     #[test]

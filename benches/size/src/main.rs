@@ -67,8 +67,8 @@ fn cloud_step(cloud: &mut Cloud<BLOCK>, datagram: &mut [u8; BLOCK + OVERHEAD]) {
         take(received);
         cloud.on_datagram(now, from, received);
     }
-    if let Some(message) = TO_CLOUD.try_recv() {
-        let _ = cloud.on_engine(now, message);
+    if let Some(mut message) = TO_CLOUD.try_recv() {
+        cloud.on_engine(now, &mut message);
     }
     cloud.on_readings(readings());
     cloud.poll(now, word(), TO_ENGINE.has_room());
@@ -99,9 +99,9 @@ fn cloud_step(cloud: &mut Cloud<BLOCK>, datagram: &mut [u8; BLOCK + OVERHEAD]) {
 fn engine_step(engine: &mut Engine<BLOCK>, flash: &mut Partitions) {
     let now = now();
     if engine.can_take_block()
-        && let Some(message) = TO_ENGINE.try_recv()
+        && let Some(mut message) = TO_ENGINE.try_recv()
     {
-        engine.on_cloud(now, readings(), flash, message);
+        engine.on_cloud(now, readings(), flash, &mut message);
     }
     engine.poll(now, readings(), flash);
     if TO_CLOUD.has_room()
@@ -127,7 +127,7 @@ fn bridge_step(bridge: &mut Bridge, engine: &mut Engine<BLOCK>, flash: &mut Part
     bridge.on_bytes(&bytes);
     match bridge.poll() {
         Some(Output::Command(command)) => {
-            let reply = engine.command(now(), readings(), flash, command, bridge.read_buffer());
+            let reply = engine.command(now(), readings(), flash, &command, bridge.read_buffer());
             bridge.reply(reply);
         }
         Some(Output::Versions) => {

@@ -63,7 +63,7 @@ fn told(
 
 fn fetch(d: &mut Download, from: u32, to: u32, etag: &[u8], szx: Szx) -> Result<(), Reason> {
     let uri = "coap://h/p".try_into().unwrap();
-    d.fetch(uri, from, to, Etag::new(etag).unwrap(), szx)
+    d.fetch(&uri, from, to, Etag::new(etag).unwrap(), szx)
 }
 
 fn machine(from: u32, to: u32) -> Download {

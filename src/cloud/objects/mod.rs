@@ -90,12 +90,12 @@ impl Device {
 
     /// The engine's new snapshot.
     #[inline(never)]
-    pub(super) fn set_view(&mut self, view: View) {
+    pub(super) fn set_view(&mut self, view: &mut View) {
         if view.plan != self.view.plan {
             self.plan_count = self.plan_count.wrapping_add(1);
             let _ = put(&mut self.plan_before, &self.view.plan);
         }
-        self.view = view;
+        core::mem::swap(&mut self.view, view);
     }
 
     /// Which plan a report made now belongs to: offers of one set have one name.
@@ -228,12 +228,6 @@ impl Device {
             false => self.last(instance).and_then(Result::err),
         }
     }
-}
-
-/// A reason in words, as long as resource 16 may be.
-pub(super) fn words(reason: Reason) -> &'static str {
-    let text = reason.meaning();
-    text.get(..text.len().min(PLAN_LEN)).unwrap_or("")
 }
 
 /// The results of /5 and of /9 that tell a reason: the second table of docs/lwm2m.md, which a test compares.

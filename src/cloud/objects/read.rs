@@ -3,7 +3,7 @@
 use sota_lwm2m::objects::plan::resource as plan;
 use sota_lwm2m::{Encoder, Error, Path, Value};
 
-use super::{ADVANCED_FIRMWARE, CONNECTIVITY, DEVICE, Device, FIRMWARE, SERVER, SOFTWARE, words};
+use super::{ADVANCED_FIRMWARE, CONNECTIVITY, DEVICE, Device, FIRMWARE, SERVER, SOFTWARE};
 
 impl Device {
     /// Writes one resource; `false`: it has no value now.
@@ -99,7 +99,7 @@ impl Device {
                 None => 0,
             }),
             Some(plan::FAILURE_TEXT) => match self.failure(instance) {
-                Some(reason) => Value::String(words(reason)),
+                Some(reason) => Value::String(reason.name()),
                 None => return Ok(false),
             },
             _ if !active => return Ok(false),

@@ -9,7 +9,7 @@ use sota_lwm2m::{Path, Records};
 use super::{ADVANCED_FIRMWARE, DEVICE, Device, FIRMWARE, SERVER, SOFTWARE};
 use crate::cloud::ask::{Ask, decode_plan};
 use crate::cloud::uri::Uri;
-use crate::message::State;
+use crate::message::{DownloadInfo, Offer, State};
 
 impl Device {
     /// A Write, whose records were looked at.
@@ -25,11 +25,24 @@ impl Device {
             Some(id) if id == self.plan_object => {
                 let instance = u8::try_from(path.instance_id().unwrap_or(u16::MAX))
                     .map_err(|_| Code::NOT_FOUND)?;
-                let ask = decode_plan(self.component(instance), instance, records)?;
-                self.ask(ask)
+                self.write_plan(instance, records)
             }
             _ => Err(Code::METHOD_NOT_ALLOWED),
         }
+    }
+
+    /// An offer or download information.
+    #[inline(never)] // what is read stands on the stack once, and goes straight to its place
+    fn write_plan(&mut self, instance: u8, records: Records<'_>) -> Result<Effect, Code> {
+        let (mut offer, mut info) = (Offer::default(), DownloadInfo::default());
+        let component = self.component(instance);
+        let is_offer = decode_plan(component, instance, records, &mut offer, &mut info)?;
+        self.may_ask()?;
+        self.ask = Some(match is_offer {
+            true => Ask::Offer(offer),
+            false => Ask::Info(instance, info),
+        });
+        Ok(Effect::Deferred)
     }
 
     /// An Execute; no resource here takes arguments.
@@ -60,11 +73,17 @@ impl Device {
         Ok(Effect::Done)
     }
 
+    /// One request at a time waits for the engine.
+    fn may_ask(&self) -> Result<(), Code> {
+        match self.waiting || self.ask.is_some() {
+            true => Err(Code::SERVICE_UNAVAILABLE),
+            false => Ok(()),
+        }
+    }
+
     #[inline(never)]
     fn ask(&mut self, ask: Ask) -> Result<Effect, Code> {
-        if self.waiting || self.ask.is_some() {
-            return Err(Code::SERVICE_UNAVAILABLE);
-        }
+        self.may_ask()?;
         self.ask = Some(ask);
         Ok(Effect::Deferred)
     }

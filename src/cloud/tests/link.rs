@@ -208,9 +208,11 @@ fn reports_wait_for_the_registration_and_then_push_back() {
         reason: None,
     };
     for _ in 0..16 {
-        w.cloud.on_engine(w.now, report()).unwrap();
+        assert!(w.cloud.on_engine(w.now, &mut report()));
     }
-    assert_eq!(w.cloud.on_engine(w.now, report()), Err(report()));
+    let mut refused = report();
+    assert!(!w.cloud.on_engine(w.now, &mut refused));
+    assert_eq!(refused, report(), "it can be tried again");
     let register = w.next();
     w.answer(&register, Code::CREATED, |b| {
         b.option(option::LOCATION_PATH, b"rd");
@@ -218,7 +220,7 @@ fn reports_wait_for_the_registration_and_then_push_back() {
     let send = w.next();
     assert_eq!(value_of(&send, 14).as_deref(), Some("1"));
     w.answer(&send, Code::CHANGED, |_| {});
-    assert_eq!(w.cloud.on_engine(w.now, report()), Ok(()));
+    assert!(w.cloud.on_engine(w.now, &mut refused));
 }
 
 /// A download goes on while the server refuses the device: its engine must not wait for the queue.
@@ -233,7 +235,7 @@ fn reports_of_a_refused_device_hold_nobody_up() {
     for _ in 0..16 {
         w.tell(report(1));
     }
-    assert_eq!(w.cloud.on_engine(w.now, report(2)), Err(report(2)));
+    assert!(!w.cloud.on_engine(w.now, &mut report(2)));
     let register = w.next();
     w.answer(&register, Code::FORBIDDEN, |_| {});
     for _ in 0..15 {

@@ -89,8 +89,8 @@ impl World {
         world
     }
 
-    fn tell(&mut self, message: ToCloud) {
-        self.cloud.on_engine(self.now, message).unwrap();
+    fn tell(&mut self, mut message: ToCloud) {
+        assert!(self.cloud.on_engine(self.now, &mut message));
         self.step();
     }
 

@@ -24,7 +24,7 @@ fn live(mut flash: Parts) {
         now = engine.deadline().unwrap_or(now + 1000).max(now);
     }
     let set = Command::SetMcuVersion("A".try_into().unwrap(), "1".try_into().unwrap());
-    let reply = engine.command(now, Readings::default(), &mut flash, set, &mut []);
+    let reply = engine.command(now, Readings::default(), &mut flash, &set, &mut []);
     assert_eq!(reply, Reply::Ok);
 }
 
@@ -51,7 +51,7 @@ fn partitions_that_are_too_small() {
     let mut engine: Engine<256> = Engine::start(Config::default(), 0, &mut flash);
     assert_eq!(engine.last_error(), Some(Reason::JournalTooSmall));
     let set = Command::SetMcuVersion("A".try_into().unwrap(), "1".try_into().unwrap());
-    let reply = engine.command(0, Readings::default(), &mut flash, set, &mut []);
+    let reply = engine.command(0, Readings::default(), &mut flash, &set, &mut []);
     assert_eq!(reply, Reply::Refused(Reason::JournalTooSmall));
     let mut w: World = World::new(Config::default(), 1024, 3000);
     w.offer().unwrap();
@@ -140,6 +140,7 @@ proptest! {
             (1u8..13, proptest::collection::vec(any::<u8>(), 1..60)), 1..20),
     ) {
         use crate::engine::journal::{Journal, Key};
+        use crate::engine::record::Writer;
         use crate::platform::Flash;
         let mut flash: Parts = Parts::new(4096, 8192);
         let (mut journal, _) = Journal::open(flash.journal()).unwrap();
@@ -148,7 +149,10 @@ proptest! {
             if key == Key::PROGRESS {
                 journal.progress(flash.journal(), u32::from(payload[0]) * 64).unwrap();
             } else {
-                journal.append(flash.journal(), key, &payload).unwrap();
+                let mut record = Writer::default();
+        record.begin();
+                record.bytes(&payload);
+                journal.append(flash.journal(), key, &mut record).unwrap();
             }
         }
         live(flash);

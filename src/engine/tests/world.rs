@@ -137,16 +137,16 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
         world
     }
 
-    pub(super) fn tell(&mut self, message: ToEngine<BLOCK>) {
+    pub(super) fn tell(&mut self, mut message: ToEngine<BLOCK>) {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .on_cloud(now, readings, &mut self.flash, message);
+            .on_cloud(now, readings, &mut self.flash, &mut message);
     }
 
     pub(super) fn ask(&mut self, command: Command) -> Reply {
         let (now, readings) = (self.now, self.readings);
         self.engine
-            .command(now, readings, &mut self.flash, command, &mut [])
+            .command(now, readings, &mut self.flash, &command, &mut [])
     }
 
     pub(super) fn action(&mut self, action: u8) -> Reply {
@@ -165,7 +165,7 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
             len: out.len() as u32,
         };
         self.engine
-            .command(now, readings, &mut self.flash, command, out)
+            .command(now, readings, &mut self.flash, &command, out)
     }
 
     pub(super) fn offer(&mut self) -> Result<(), Reason> {

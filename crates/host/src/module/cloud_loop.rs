@@ -75,9 +75,7 @@ impl<const B: usize> CloudLoop<B> {
         let end = now + FAREWELL_MS;
         let mut leave = Some(ToCloud::Connect(false));
         while self.cloud.is_registered() && self.common.clock.now() < end {
-            if let Some(message) = leave.take() {
-                leave = self.cloud.on_engine(now, message).err();
-            }
+            leave.take_if(|message| self.cloud.on_engine(now, message));
             // The engine's thread may have ended: what is for it is dropped.
             while self.cloud.next_to_engine().is_some() {}
             self.step();
@@ -120,14 +118,14 @@ impl<const B: usize> CloudLoop<B> {
 
     fn hear_engine(&mut self, now: u64) {
         loop {
-            let Some(message) = self.from_engine.take().or_else(|| {
+            let Some(mut message) = self.from_engine.take().or_else(|| {
                 let message = self.common.boxes.to_cloud.try_recv()?;
                 self.common.boxes.engine.wake();
                 Some(message)
             }) else {
                 return;
             };
-            if let Err(message) = self.cloud.on_engine(now, message) {
+            if !self.cloud.on_engine(now, &mut message) {
                 self.from_engine = Some(message);
                 return;
             }

@@ -75,13 +75,13 @@ impl<const B: usize> EngineLoop<B> {
     fn hear_cloud(&mut self) {
         loop {
             self.room.set(false);
-            let Some(message) = self.common.boxes.to_engine.try_recv() else {
+            let Some(mut message) = self.common.boxes.to_engine.try_recv() else {
                 return;
             };
             self.common.boxes.cloud.wake();
             let now = self.common.clock.now();
             self.engine
-                .on_cloud(now, self.readings, &mut self.flash, message);
+                .on_cloud(now, self.readings, &mut self.flash, &mut message);
             self.engine.poll(now, self.readings, &mut self.flash);
             self.send();
             self.calls();
@@ -102,7 +102,7 @@ impl<const B: usize> EngineLoop<B> {
                         now,
                         self.readings,
                         &mut self.flash,
-                        command,
+                        &command,
                         &mut bytes[..wanted],
                     );
                     let _ = answer.send((reply, bytes));

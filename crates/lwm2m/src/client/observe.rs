@@ -72,8 +72,10 @@ impl<const N: usize> Observations<N> {
 
     /// The server cancels by token or path (GET with Observe 1), or a Reset named a notification.
     pub fn cancel(&mut self, token: Token, path: Option<Path>) {
-        self.entries
-            .retain(|o| o.token != token && Some(o.path) != path);
+        let of = |o: &Observation| o.token == token || Some(o.path) == path;
+        while let Some(at) = self.entries.iter().position(of) {
+            self.entries.remove(at);
+        }
     }
 
     /// A new registration: the observations of the one before are gone.

@@ -19,7 +19,7 @@
 //! items stay and are tried with a growing pause, up to an hour. As long as that goes on a full queue
 //! loses its oldest item instead of holding up those who tell, because such a server may never take one.
 
-use heapless::Deque;
+use heapless::Vec;
 use sota_coap::after;
 
 use super::registration::back_off;
@@ -40,7 +40,8 @@ enum Phase {
 /// At most `N` items of what is to be told.
 #[derive(Clone, Debug)]
 pub struct SendQueue<T, const N: usize> {
-    items: Deque<T, N>,
+    // Moved up when the first is gone: for a few small ones that is less code than a ring.
+    items: Vec<T, N>,
     phase: Phase,
     failures: u8,
     refused_once: bool,
@@ -62,7 +63,7 @@ pub enum Sent {
 impl<T, const N: usize> Default for SendQueue<T, N> {
     fn default() -> Self {
         SendQueue {
-            items: Deque::new(),
+            items: Vec::new(),
             phase: Phase::Ready,
             failures: 0,
             refused_once: false,
@@ -75,9 +76,16 @@ impl<T, const N: usize> SendQueue<T, N> {
     /// makes room.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         if self.items.is_full() && self.makes_room() {
-            self.items.pop_front();
+            self.drop_first();
         }
-        self.items.push_back(item)
+        self.items.push(item)
+    }
+
+    #[inline(never)]
+    fn drop_first(&mut self) {
+        if !self.items.is_empty() {
+            self.items.remove(0);
+        }
     }
 
     /// The oldest item goes where there is no room. Never the one on the air: its answer takes it away.
@@ -102,7 +110,7 @@ impl<T, const N: usize> SendQueue<T, N> {
 
     /// The first item, whatever the phase.
     pub fn front(&self) -> Option<&T> {
-        self.items.front()
+        self.items.first()
     }
 
     /// The item to send at `now`; call [`started`](Self::started) when it went out.
@@ -112,7 +120,7 @@ impl<T, const N: usize> SendQueue<T, N> {
             _ => {}
         }
         match self.phase {
-            Phase::Ready => self.items.front(),
+            Phase::Ready => self.items.first(),
             _ => None,
         }
     }
@@ -126,14 +134,14 @@ impl<T, const N: usize> SendQueue<T, N> {
     pub fn ended(&mut self, now: u64, code: Option<u8>, random: u32) -> Sent {
         match code.map(|code| code >> 5) {
             Some(2) => {
-                self.items.pop_front();
+                self.drop_first();
                 self.phase = Phase::Ready;
                 self.failures = 0;
                 self.refused_once = false;
                 Sent::Acknowledged
             }
             Some(4) if self.refused_once && !matches!(code, Some(NOT_FOUND | NOT_ALLOWED)) => {
-                self.items.pop_front();
+                self.drop_first();
                 self.phase = Phase::Ready;
                 self.refused_once = false;
                 Sent::Refused

@@ -21,7 +21,7 @@
 //! | 13 | State | R | integer | [`State`] 0..12 |
 //! | 14 | Host Answer | R | integer | 0 refused, 1 confirmed; absent before the host answered |
 //! | 15 | Failure Number | R | integer | `docs/errors.md`, 0 = none |
-//! | 16 | Failure Text | R | string | the reason in words, at most 64 bytes |
+//! | 16 | Failure Text | R | string | the reason's name (`docs/errors.md`), at most 64 bytes |
 //! | 17 | Cancel | E | | |
 //! | 18 | Request | R | integer | sent when the host asks for a plan: 0 without, 1 with SHA-256 wanted |
 //! | 19 | Current Version | R | string | version this component runs, at most 64 bytes |

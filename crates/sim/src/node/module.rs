@@ -313,12 +313,12 @@ impl ModuleNode {
 
     fn cloud_turn(&mut self, ms: u64, r: &mut Running) -> bool {
         let mut moved = false;
-        while let Some(message) = r.held_in_cloud.take().or_else(|| {
+        while let Some(mut message) = r.held_in_cloud.take().or_else(|| {
             let message = r.to_cloud.try_recv()?;
             self.mail.taken += 1;
             Some(message)
         }) {
-            if let Err(message) = r.cloud.on_engine(ms, message) {
+            if !r.cloud.on_engine(ms, &mut message) {
                 r.held_in_cloud = Some(message);
                 break;
             }
@@ -379,11 +379,11 @@ impl ModuleNode {
 
     fn engine_turn(&mut self, ms: u64, r: &mut Running) -> bool {
         let mut moved = false;
-        while let Some(message) = r.to_engine.try_recv() {
+        while let Some(mut message) = r.to_engine.try_recv() {
             self.mail.taken += 1;
             r.room = false;
             r.engine
-                .on_cloud(ms, self.readings, &mut self.flash, message);
+                .on_cloud(ms, self.readings, &mut self.flash, &mut message);
             r.engine.poll(ms, self.readings, &mut self.flash);
             self.engine_sends(r);
             moved = true;
@@ -473,7 +473,7 @@ impl ModuleNode {
                         ms,
                         self.readings,
                         &mut self.flash,
-                        command.clone(),
+                        &command,
                         bytes.get_mut(..wanted).unwrap_or_default(),
                     );
                     if self.power.is_off() {
@@ -535,7 +535,7 @@ impl ModuleNode {
         Some(
             running
                 .engine
-                .command(ms, self.readings, &mut self.flash, command, &mut []),
+                .command(ms, self.readings, &mut self.flash, &command, &mut []),
         )
     }
 }

@@ -4,61 +4,61 @@
 #![allow(unsafe_code)] // the C border
 
 use crate::bridge_loop::BridgeLoop;
-use crate::cloud_loop::CloudLoop;
+use crate::calls::Status;
 use crate::engine_loop::EngineLoop;
+use crate::flash::Partitions;
+#[cfg(feature = "log")]
+use crate::logger;
 use crate::sys::{self, Who};
-use crate::{boxes, calls, config, logger, product};
+use crate::{BLOCK, boxes, calls, cloud_loop, config, product};
 use core::ffi::c_char;
+use sota::bridge::{Bridge, Settings};
+use sota::cloud::OVERHEAD;
+use sota::engine::Engine;
 use sota::event::Payload;
 use sota::message::{Command, Reason, Reply};
-use static_cell::StaticCell;
-
-// Filled by their threads, so zero before: a static with an initial value would have it in flash a second time.
-static ENGINE: StaticCell<EngineLoop> = StaticCell::new();
-static CLOUD: StaticCell<CloudLoop> = StaticCell::new();
-static BRIDGE: StaticCell<BridgeLoop> = StaticCell::new();
-
-// Apart from the loops: the stack that making a machine takes (it is made there and then moved) is free when it runs.
-#[inline(never)]
-fn engine() -> &'static mut EngineLoop {
-    ENGINE.init_with(EngineLoop::new)
-}
-
-#[inline(never)]
-fn cloud() -> &'static mut CloudLoop {
-    CLOUD.init_with(CloudLoop::new)
-}
-
-#[inline(never)]
-fn bridge() -> &'static mut BridgeLoop {
-    BRIDGE.init_with(BridgeLoop::new)
-}
+use sota::platform::Readings;
+use static_cell::ConstStaticCell;
 
 /// Before everything else; the shim then loads the settings and starts the threads.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_init() {
+    #[cfg(feature = "log")]
     logger::start(config::log_level());
-    let defaults = config::defaults();
-    config::with_settings(|settings| *settings = defaults);
+    config::start();
     boxes::start();
 }
+
+// Each machine lives on the stack of its thread, where it is made in its place. In a static it would be made on the
+// stack and moved: the stack would need it a second time.
 
 /// Entry of the thread `engine`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_engine() {
-    engine().run()
+    // The slot's size is known when staging is open.
+    let flash = Partitions::open();
+    EngineLoop {
+        engine: &mut Engine::new(config::engine(), sys::now()),
+        flash,
+        readings: Readings::default(),
+    }
+    .run()
 }
 
 /// Entry of the thread `cloud`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_cloud() {
-    cloud().run()
+    static DATAGRAM: ConstStaticCell<[u8; BLOCK + OVERHEAD]> =
+        ConstStaticCell::new([0; BLOCK + OVERHEAD]);
+    cloud_loop::run(DATAGRAM.take())
 }
 
 /// Entry of the thread `bridge`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_bridge() {
-    bridge().run()
+    let mut bridge = Bridge::new(Settings::new());
+    config::settings(bridge.settings_mut());
+    BridgeLoop::new(&mut bridge).run()
 }
 
 /// A kept setting; `key` as in `setting_keys` of the shim.
@@ -81,10 +81,10 @@ unsafe extern "C" fn sota_rs_setting_loaded(key: u8, value: *const u8, len: u32)
 unsafe extern "C" fn sota_rs_setting_text(key: u8, to: *mut u8, len: u32) -> i32 {
     // SAFETY: the caller's promise.
     let to = unsafe { slice_mut(to, len) };
-    config::with_settings(|settings| {
+    let found = config::with_settings(|settings| {
         config::text_of(settings, key.into()).and_then(|text| copy(text, to))
-    })
-    .map_or(-1, |n| n as i32)
+    });
+    found.map_or(-1, |n| n as i32)
 }
 
 /// Lifetime in seconds.
@@ -121,7 +121,7 @@ extern "C" fn sota_rs_connect(on: bool) -> i32 {
 /// The network came up or went down.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_network(up: bool) {
-    log::info!("network {}", if up { "up" } else { "down" });
+    sys::log(3, if up { "network up" } else { "network down" });
     if up {
         boxes::network_is_up();
     }
@@ -129,7 +129,7 @@ extern "C" fn sota_rs_network(up: bool) {
 
 pub(crate) fn connect(on: bool) -> Reply {
     match use_settings(on) {
-        Ok(()) => calls::command(Command::Connect(on)),
+        Ok(()) => calls::command(&Command::Connect(on), &mut []),
         Err(reason) => Reply::Refused(reason),
     }
 }
@@ -137,7 +137,9 @@ pub(crate) fn connect(on: bool) -> Reply {
 /// Gives the present settings to the cloud's thread before it connects.
 pub(crate) fn use_settings(on: bool) -> Result<(), Reason> {
     if on {
-        boxes::use_config(config::wanted()?);
+        let mut wanted = sota::cloud::Config::default();
+        config::wanted(&mut wanted)?;
+        boxes::use_config(&wanted);
     }
     Ok(())
 }
@@ -149,6 +151,11 @@ fn number(reply: Reply) -> i32 {
     }
 }
 
+/// The number of what a command is answered with.
+fn told(command: &Command) -> i32 {
+    number(calls::command(command, &mut []))
+}
+
 /// SetMcuVersion.
 ///
 /// # Safety
@@ -158,7 +165,7 @@ unsafe extern "C" fn sota_rs_set_version(name: *const c_char, version: *const c_
     // SAFETY: the caller's promise.
     let (name, version) = unsafe { (sys::text(name), sys::text(version)) };
     match (name.try_into(), version.try_into()) {
-        (Ok(name), Ok(version)) => number(calls::command(Command::SetMcuVersion(name, version))),
+        (Ok(name), Ok(version)) => told(&Command::SetMcuVersion(name, version)),
         _ => Reason::NameTooLong.number().into(),
     }
 }
@@ -166,31 +173,31 @@ unsafe extern "C" fn sota_rs_set_version(name: *const c_char, version: *const c_
 /// OtaRequest.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_request(mode: u32) -> i32 {
-    number(calls::command(Command::Request(mode)))
+    told(&Command::Request(mode))
 }
 
 /// OtaAction.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_action(action: u8) -> i32 {
-    number(calls::command(Command::Action(action)))
+    told(&Command::Action(action))
 }
 
 /// Fetch again from the piece boundary at or below.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_rewind(offset: u32) -> i32 {
-    number(calls::command(Command::Rewind(offset)))
+    told(&Command::Rewind(offset))
 }
 
 /// 10701 and 10703 again.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_announce() -> i32 {
-    number(calls::command(Command::Announce))
+    told(&Command::Announce)
 }
 
 /// The host gives the upgrade up.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_cancel() -> i32 {
-    number(calls::command(Command::Cancel))
+    told(&Command::Cancel)
 }
 
 /// DataRead: bytes read, or the negative number of a reason.
@@ -208,35 +215,14 @@ unsafe extern "C" fn sota_rs_read(start: u32, to: *mut u8, len: u32) -> i32 {
     }
 }
 
-/// `struct sota_status` of `sota/sota.h`.
-#[repr(C)]
-struct CStatus {
-    state: u8,
-    connected: bool,
-    last_error: u16,
-    progress: u32,
-    length: u32,
-    piece_start: u32,
-    piece_length: u32,
-}
-
 /// False: the component does not run.
 ///
 /// # Safety
 /// `to` can be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sota_rs_status(to: *mut CStatus) -> bool {
+unsafe extern "C" fn sota_rs_status(to: *mut Status) -> bool {
     let Some(status) = calls::status() else {
         return false;
-    };
-    let status = CStatus {
-        state: status.state.number(),
-        connected: status.linked,
-        last_error: status.last_error.map_or(0, Reason::number),
-        progress: status.progress,
-        length: status.length,
-        piece_start: status.piece_start,
-        piece_length: status.piece_length,
     };
     // SAFETY: the caller's promise.
     unsafe { to.write(status) };
@@ -251,9 +237,17 @@ unsafe extern "C" fn sota_rs_status(to: *mut CStatus) -> bool {
 unsafe extern "C" fn sota_rs_component(place: u8, name: *mut u8, version: *mut u8) -> bool {
     // SAFETY: the caller's promise.
     let (to_name, to_version) = unsafe { (slice_mut(name, 33), slice_mut(version, 65)) };
-    calls::component(place).is_some_and(|(name, version)| {
-        copy(&name, to_name).is_some() && copy(&version, to_version).is_some()
-    })
+    let mut found = false;
+    calls::ask(&mut |engine| {
+        found = engine
+            .engine
+            .versions()
+            .nth(place.into())
+            .is_some_and(|(name, version)| {
+                copy(name, to_name).is_some() && copy(version, to_version).is_some()
+            });
+    });
+    found
 }
 
 /// `struct sota_rs_event` of the shim.

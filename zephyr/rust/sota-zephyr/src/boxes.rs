@@ -2,9 +2,10 @@
 
 use crate::BLOCK;
 use crate::sys::{self, Who};
-use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use critical_section::Mutex;
+use heapless::Vec;
 use sota::cloud::Config;
 use sota::mailbox::{Mailbox, Wake};
 use sota::message::{Event, Reason, ToCloud, ToEngine};
@@ -23,17 +24,21 @@ pub(crate) static TO_BRIDGE: Mailbox<Event, 1> = Mailbox::new();
 /// Events for the application's callback.
 pub(crate) static TO_APP: Mailbox<Event, 1> = Mailbox::new();
 /// What the cloud's thread runs with, or is to go on with while the flag is set.
-static CONFIG: Mutex<RefCell<(Option<Config>, bool)>> = Mutex::new(RefCell::new((None, false)));
+// A list of one: empty it is zero, and takes no flash.
+static CONFIG: Mutex<RefCell<(Vec<Config, 1>, bool)>> =
+    Mutex::new(RefCell::new((Vec::new(), false)));
 /// The engine takes a block now: the back-pressure towards the network.
 static ROOM: AtomicBool = AtomicBool::new(false);
 /// The bridge's settings are older than the present ones.
 static SETTINGS: AtomicBool = AtomicBool::new(false);
+/// The cloud's machine is new and wants what the engine shows.
+static VIEW: AtomicBool = AtomicBool::new(false);
 /// The network came up since the cloud's thread looked.
 static NETWORK: AtomicBool = AtomicBool::new(false);
 /// A callback is set.
 static APP: AtomicBool = AtomicBool::new(false);
-/// The engine's last error, for `AT+SOTAERR?`.
-static LAST_ERROR: Mutex<Cell<Option<Reason>>> = Mutex::new(Cell::new(None));
+/// The number of the engine's last error, for `AT+SOTAERR?`; 0: none.
+static LAST_ERROR: AtomicU16 = AtomicU16::new(0);
 
 /// Before the threads run.
 pub(crate) fn start() {
@@ -55,12 +60,14 @@ pub(crate) fn has_room() -> bool {
 }
 
 /// The cloud's thread goes on with these, if they are others.
-pub(crate) fn use_config(config: Config) {
+pub(crate) fn use_config(config: &Config) {
     let new = critical_section::with(|cs| {
         let mut slot = CONFIG.borrow_ref_mut(cs);
-        let new = slot.0.as_ref() != Some(&config);
+        let new = slot.0.first() != Some(config);
         if new {
-            *slot = (Some(config), true);
+            slot.0.clear();
+            let _ = slot.0.push(config.clone());
+            slot.1 = true;
         }
         new
     });
@@ -73,10 +80,15 @@ pub(crate) fn has_new_config() -> bool {
     critical_section::with(|cs| CONFIG.borrow_ref(cs).1)
 }
 
-pub(crate) fn take_new_config() -> Option<Config> {
+/// Into `to`; false: they are not new.
+pub(crate) fn take_new_config(to: &mut Config) -> bool {
     critical_section::with(|cs| {
         let mut slot = CONFIG.borrow_ref_mut(cs);
-        core::mem::take(&mut slot.1).then(|| slot.0.clone())?
+        let new = core::mem::take(&mut slot.1);
+        if let Some(config) = slot.0.first().filter(|_| new) {
+            to.clone_from(config);
+        }
+        new
     })
 }
 
@@ -89,6 +101,16 @@ pub(crate) fn settings_changed() {
 /// Whether they were changed since the last question.
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
+}
+
+/// The engine shows once more what there is.
+pub(crate) fn want_view() {
+    VIEW.store(true, Ordering::SeqCst);
+    sys::wake(Who::Engine);
+}
+
+pub(crate) fn take_view_wanted() -> bool {
+    VIEW.swap(false, Ordering::SeqCst)
 }
 
 pub(crate) fn network_is_up() {
@@ -109,9 +131,9 @@ pub(crate) fn app_listens() -> bool {
 }
 
 pub(crate) fn set_last_error(reason: Option<Reason>) {
-    critical_section::with(|cs| LAST_ERROR.borrow(cs).set(reason));
+    LAST_ERROR.store(reason.map_or(0, Reason::number), Ordering::SeqCst);
 }
 
 pub(crate) fn last_error() -> Option<Reason> {
-    critical_section::with(|cs| LAST_ERROR.borrow(cs).get())
+    Reason::from_number(LAST_ERROR.load(Ordering::SeqCst))
 }

@@ -4,13 +4,13 @@ use crate::boxes::{self, TO_BRIDGE};
 use crate::sys::{self, Who};
 use crate::{api, calls, config};
 use sota::bridge::{Bridge, Output};
-use sota::message::{COMPONENTS, Command, Reason, Reply};
+use sota::message::{Command, Reason, Reply};
 
 /// Bytes taken from the UART's buffer at once, and given to it.
 const CHUNK: usize = 64;
 
-pub(crate) struct BridgeLoop {
-    bridge: Bridge,
+pub(crate) struct BridgeLoop<'a> {
+    bridge: &'a mut Bridge,
     /// Received, not yet taken by the machine.
     received: ([u8; CHUNK], usize, usize),
     /// Taken from the machine, not yet by the UART.
@@ -23,10 +23,10 @@ fn rest(chunk: &([u8; CHUNK], usize, usize)) -> &[u8] {
     chunk.0.get(chunk.1..chunk.2).unwrap_or_default()
 }
 
-impl BridgeLoop {
-    pub(crate) fn new() -> Self {
+impl<'a> BridgeLoop<'a> {
+    pub(crate) fn new(bridge: &'a mut Bridge) -> Self {
         BridgeLoop {
-            bridge: Bridge::new(config::settings()),
+            bridge,
             received: ([0; CHUNK], 0, 0),
             out: ([0; CHUNK], 0, 0),
             told: None,
@@ -48,7 +48,7 @@ impl BridgeLoop {
         }
         self.told = error;
         if boxes::take_settings_changed() {
-            self.bridge.set_settings(config::settings());
+            config::settings(self.bridge.settings_mut());
         }
         if rest(&self.received).is_empty() {
             self.received.1 = 0;
@@ -63,8 +63,8 @@ impl BridgeLoop {
         }
         moved |= self.events();
         // Before the OK goes out: what was acknowledged outlives a power cut.
-        if self.bridge.settings_changed() && !config::keep(self.bridge.settings().clone()) {
-            log::warn!("the settings could not be kept");
+        if self.bridge.settings_changed() && !config::keep(self.bridge.settings()) {
+            sys::warn("the settings could not be kept");
         }
         self.send() || moved
     }
@@ -86,13 +86,13 @@ impl BridgeLoop {
                 calls::read(start, self.bridge.read_buffer())
             }
             Output::Command(Command::Connect(on)) => api::connect(on),
-            Output::Command(command) => calls::command(command),
+            Output::Command(command) => calls::command(&command, &mut []),
             Output::Versions => {
-                for place in 0..COMPONENTS as u8 {
-                    if let Some((name, version)) = calls::component(place) {
-                        self.bridge.version(&name, &version);
+                calls::ask(&mut |engine| {
+                    for (name, version) in engine.engine.versions() {
+                        self.bridge.version(name, version);
                     }
-                }
+                });
                 Reply::Ok
             }
         };

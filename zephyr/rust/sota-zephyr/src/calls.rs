@@ -1,30 +1,21 @@
 //! How any thread asks the engine: one question at a time, answered between two of its steps.
 //!
-//! The asker waits until the engine answered: the engine's longest step is one page erase. Never from an
-//! interrupt, and never from the engine's own thread, which would wait for itself.
+//! A question is a closure of the asker, run on the engine's thread while the asker waits: at most one page erase.
+//! Never from an interrupt, and never from the engine's own thread, which would wait for itself.
 
+use crate::engine_loop::EngineLoop;
 use crate::sys::{self, Who};
-use core::cell::RefCell;
-use critical_section::Mutex;
-use heapless::Vec;
-use sota::message::{Command, ComponentName, Reason, Reply, State, Version};
+use sota::message::{Command, Reason, Reply, State};
 
-/// Bytes of a read that go over at once; a longer one is several questions.
-const CHUNK: usize = 128;
-
-pub(crate) enum Ask {
-    Command(Command),
-    Status,
-    /// The MCU component in this place of the list.
-    Component(u8),
-}
-
-/// The upgrade at a glance.
-#[derive(Clone, Copy, Default)]
+/// The upgrade at a glance: `struct sota_status` of `sota/sota.h`.
+#[derive(Default)]
+#[repr(C)]
 pub(crate) struct Status {
-    pub(crate) state: State,
-    pub(crate) linked: bool,
-    pub(crate) last_error: Option<Reason>,
+    /// A [`State`].
+    pub(crate) state: u8,
+    pub(crate) connected: bool,
+    /// Number of a [`Reason`], 0: none.
+    pub(crate) last_error: u16,
     /// Bytes that are durable.
     pub(crate) progress: u32,
     /// 0: not known.
@@ -35,84 +26,82 @@ pub(crate) struct Status {
     pub(crate) piece_length: u32,
 }
 
-#[allow(clippy::large_enum_variant)] // one slot: there is no heap to box into
-pub(crate) enum Answer {
-    Reply(Reply, Vec<u8, CHUNK>),
-    Status(Status),
-    Component(Option<(ComponentName, Version)>),
+#[allow(unsafe_code)] // the border between two threads
+mod border {
+    use super::EngineLoop;
+    use core::cell::Cell;
+    use critical_section::Mutex;
+
+    pub(super) type Question<'a> = dyn FnMut(&mut EngineLoop<'_>) + Send + 'a;
+
+    /// A question whose asker waits.
+    #[derive(Clone, Copy)]
+    struct Waiting(*mut Question<'static>);
+    // SAFETY: the question is `Send`, and its asker does not touch it while it waits.
+    unsafe impl Send for Waiting {}
+
+    static ASKED: Mutex<Cell<Option<Waiting>>> = Mutex::new(Cell::new(None));
+
+    /// # Safety
+    /// The caller does nothing with the question, and does not return, before [`answer`] has run it.
+    pub(super) unsafe fn ask(question: &mut Question<'_>) {
+        // SAFETY: only the lifetime changes, and by the caller's promise the question outlives its use.
+        let question: *mut Question<'static> = unsafe { core::mem::transmute(question) };
+        critical_section::with(|cs| ASKED.borrow(cs).set(Some(Waiting(question))));
+    }
+
+    /// Runs the question that waits; whether there was one.
+    pub(super) fn answer(engine: &mut EngineLoop<'_>) -> bool {
+        let Some(Waiting(question)) = critical_section::with(|cs| ASKED.borrow(cs).take()) else {
+            return false;
+        };
+        // SAFETY: it was set by `ask`, whose caller waits; taken out, it runs once.
+        unsafe { (*question)(engine) };
+        true
+    }
 }
 
-static ASK: Mutex<RefCell<Option<Ask>>> = Mutex::new(RefCell::new(None));
-static ANSWER: Mutex<RefCell<Option<Answer>>> = Mutex::new(RefCell::new(None));
-
-/// `None`: the component does not run.
-fn ask(question: Ask) -> Option<Answer> {
-    if !sys::call_begin() {
-        return None;
+/// Asks the engine; false: the component does not run, and nothing was asked.
+#[allow(unsafe_code)] // see `border`
+pub(crate) fn ask(question: &mut border::Question<'_>) -> bool {
+    let begun = sys::call_begin();
+    if begun {
+        // SAFETY: this thread waits until `answer` below has said that it is done.
+        unsafe { border::ask(question) };
+        sys::wake(Who::Engine);
+        sys::call_wait();
+        sys::call_end();
     }
-    critical_section::with(|cs| *ASK.borrow_ref_mut(cs) = Some(question));
-    sys::wake(Who::Engine);
-    sys::call_wait();
-    let answer = critical_section::with(|cs| ANSWER.borrow_ref_mut(cs).take());
-    sys::call_end();
-    answer
+    begun
 }
 
 /// What the engine's thread does between two steps.
-pub(crate) fn answer(mut find: impl FnMut(Ask) -> Answer) {
-    if let Some(question) = critical_section::with(|cs| ASK.borrow_ref_mut(cs).take()) {
-        let found = find(question);
-        critical_section::with(|cs| *ANSWER.borrow_ref_mut(cs) = Some(found));
+pub(crate) fn answer(engine: &mut EngineLoop<'_>) {
+    if border::answer(engine) {
         sys::call_done();
     }
 }
 
-/// A command that gives no bytes.
-pub(crate) fn command(command: Command) -> Reply {
-    match ask(Ask::Command(command)) {
-        Some(Answer::Reply(reply, _)) => reply,
-        _ => Reply::Refused(Reason::AtNotAllowedNow),
-    }
+/// A command; `out` for the bytes of a [`Command::Read`].
+#[inline(never)]
+pub(crate) fn command(command: &Command, out: &mut [u8]) -> Reply {
+    let mut reply = Reply::Refused(Reason::AtNotAllowedNow);
+    ask(&mut |engine| reply = engine.command(command, out));
+    reply
 }
 
 /// [`Command::Read`] into `out`; fewer bytes at the end of the piece.
 pub(crate) fn read(start: u32, out: &mut [u8]) -> Reply {
-    let mut done = 0;
-    for part in out.chunks_mut(CHUNK) {
-        let wanted = part.len();
-        let command = Command::Read {
-            start: start.saturating_add(done as u32),
-            len: wanted as u32,
-        };
-        match ask(Ask::Command(command)) {
-            Some(Answer::Reply(Reply::Read(n), bytes)) if n <= wanted => {
-                let got = bytes.get(..n).unwrap_or_default();
-                part.iter_mut().zip(got).for_each(|(to, from)| *to = *from);
-                done += n;
-                if n < wanted {
-                    break;
-                }
-            }
-            // The piece ended before: what there is counts.
-            _ if done > 0 => break,
-            Some(Answer::Reply(refused @ Reply::Refused(_), _)) => return refused,
-            _ => return Reply::Refused(Reason::AtNotAllowedNow),
-        }
-    }
-    Reply::Read(done)
+    let len = out.len() as u32;
+    command(&Command::Read { start, len }, out)
 }
 
 pub(crate) fn status() -> Option<Status> {
-    match ask(Ask::Status)? {
-        Answer::Status(status) => Some(status),
-        _ => None,
-    }
+    let mut status = Status::default();
+    ask(&mut |engine| status = engine.status()).then_some(status)
 }
 
-/// Name and version of an MCU component by its place; `None` behind the last.
-pub(crate) fn component(place: u8) -> Option<(ComponentName, Version)> {
-    match ask(Ask::Component(place))? {
-        Answer::Component(found) => found,
-        _ => None,
-    }
+/// The state with this number.
+pub(crate) fn state(number: u8) -> State {
+    State::from_number(number).unwrap_or_default()
 }

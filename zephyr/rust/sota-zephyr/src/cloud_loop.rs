@@ -4,35 +4,53 @@ use crate::BLOCK;
 use crate::boxes::{self, TO_CLOUD, TO_ENGINE};
 use crate::sys::{self, Who};
 use sota::cloud::{Cloud, Config, OVERHEAD};
+use sota::message::ToCloud;
 
-pub(crate) struct CloudLoop {
-    cloud: Cloud<BLOCK>,
-    datagram: [u8; BLOCK + OVERHEAD],
+struct CloudLoop<'a> {
+    cloud: &'a mut Cloud<BLOCK>,
+    datagram: &'a mut [u8],
 }
 
-impl CloudLoop {
-    pub(crate) fn new() -> Self {
-        CloudLoop {
-            // Without a server until the first configuration comes.
-            cloud: Cloud::new(Config::default(), sys::random()),
-            datagram: [0; BLOCK + OVERHEAD],
+/// The thread. Other settings are another machine, in the place of the one before.
+pub(crate) fn run(datagram: &mut [u8; BLOCK + OVERHEAD]) -> ! {
+    // Without a server until the first configuration comes.
+    let (mut config, mut connect) = (Config::default(), false);
+    loop {
+        let mut cloud = Cloud::new(config.clone(), sys::random());
+        let mut running = CloudLoop {
+            cloud: &mut cloud,
+            datagram,
+        };
+        if connect {
+            running.resume();
         }
+        running.run(&mut config);
+        connect = cloud.wants_connection();
+    }
+}
+
+impl CloudLoop<'_> {
+    /// A new machine connects when it knows what the engine shows.
+    fn resume(&mut self) {
+        boxes::want_view();
+        while !self.hear_engine(sys::now()) {
+            sys::sleep_net(None);
+        }
+        self.cloud.connect(true);
     }
 
-    pub(crate) fn run(&mut self) -> ! {
-        loop {
+    /// Until there are other settings.
+    fn run(&mut self, config: &mut Config) {
+        while !(boxes::has_new_config()
+            && self.cloud.may_reconfigure(sys::now())
+            && boxes::take_new_config(config))
+        {
             self.step();
         }
     }
 
     fn step(&mut self) {
         let now = sys::now();
-        if boxes::has_new_config()
-            && self.cloud.may_reconfigure(now)
-            && let Some(config) = boxes::take_new_config()
-        {
-            self.cloud.reconfigure(now, config, sys::random());
-        }
         self.hear_engine(now);
         self.receive(now);
         if boxes::take_network_is_up() {
@@ -42,8 +60,11 @@ impl CloudLoop {
         self.cloud.poll(now, sys::random(), boxes::has_room());
         self.look_up(now);
         self.tell_engine();
-        while let Some((peer, n)) = self.cloud.next_datagram(&mut self.datagram) {
+        while let Some((peer, n)) = self.cloud.next_datagram(self.datagram) {
             sys::net_send(peer, self.datagram.get(..n).unwrap_or_default());
+        }
+        if self.cloud.take_dropped_report() {
+            sys::warn("the server refused a report twice; it is dropped");
         }
         if self.cloud.take_reboot() {
             sys::reboot();
@@ -52,18 +73,24 @@ impl CloudLoop {
         sys::sleep_net(self.cloud.deadline());
     }
 
-    fn hear_engine(&mut self, now: u64) {
-        // The machine gives back only a report that it has no room for.
-        while self.cloud.has_report_room()
-            && let Some(message) = TO_CLOUD.try_recv()
-        {
+    /// Whether the engine showed what there is.
+    fn hear_engine(&mut self, now: u64) -> bool {
+        let mut shown = false;
+        // The machine does not take a report that it has no room for.
+        while self.cloud.has_report_room() {
+            let mut message = TO_CLOUD.try_recv();
+            let Some(message) = &mut message else {
+                break;
+            };
             sys::wake(Who::Engine);
-            let _ = self.cloud.on_engine(now, message);
+            shown |= matches!(message, ToCloud::View(_));
+            self.cloud.on_engine(now, message);
         }
+        shown
     }
 
     fn receive(&mut self, now: u64) {
-        while let Some((peer, n)) = sys::net_recv(&mut self.datagram) {
+        while let Some((peer, n)) = sys::net_recv(self.datagram) {
             let datagram = self.datagram.get(..n).unwrap_or_default();
             self.cloud.on_datagram(now, peer, datagram);
             // A block is handed on before the next datagram is looked at.
@@ -81,10 +108,6 @@ impl CloudLoop {
 
     fn tell_engine(&mut self) {
         // This thread is the mailbox's sole sender.
-        while TO_ENGINE.has_room()
-            && let Some(message) = self.cloud.next_to_engine()
-        {
-            let _ = TO_ENGINE.try_send(message);
-        }
+        while TO_ENGINE.has_room() && TO_ENGINE.send_from(&mut self.cloud.next_to_engine()) {}
     }
 }

@@ -1,13 +1,16 @@
 //! What Kconfig and the kept settings give to the machines.
 
+use crate::firmware::Bootloader;
 use crate::sys;
 use core::cell::RefCell;
 use core::ffi::c_char;
 use critical_section::Mutex;
+use heapless::string::StringView;
 use sota::bridge::{ConnectMode, LIFETIME_MAX, Settings};
 use sota::cloud::{self, Link};
 use sota::engine;
 use sota::message::Reason;
+use sota::platform::FirmwareSlot;
 
 /// A decimal number of the build.
 ///
@@ -78,14 +81,19 @@ mod border {
 }
 
 /// Sets a text; false: it is too long, and nothing changed.
-fn put<'a, T: TryFrom<&'a str>>(to: &mut T, from: &'a str) -> bool {
-    T::try_from(from).map(|value| *to = value).is_ok()
+#[inline(never)]
+fn put(to: &mut StringView, from: &str) -> bool {
+    let fits = from.len() <= to.capacity();
+    if fits {
+        to.clear();
+        let _ = to.push_str(from);
+    }
+    fits
 }
 
 /// What counts where nothing was set at run time.
-pub(crate) fn defaults() -> Settings {
+fn defaults(settings: &mut Settings) {
     let k = sys::kconfig();
-    let mut settings = Settings::new();
     put(&mut settings.server, border::text(k.server));
     put(&mut settings.product_key, border::text(k.product_key));
     put(&mut settings.product_secret, border::text(k.product_secret));
@@ -93,7 +101,6 @@ pub(crate) fn defaults() -> Settings {
     put(&mut settings.device_secret, border::text(k.device_secret));
     settings.lifetime_s = k.lifetime_s;
     settings.connect = mode(k.connect_mode).unwrap_or_default();
-    settings
 }
 
 /// The mode with this number.
@@ -123,6 +130,7 @@ pub(crate) fn engine() -> engine::Config {
         failures_max: k.download_retries,
         min_battery_percent: k.min_battery_percent,
         min_rsrp_dbm: k.min_rsrp_dbm,
+        firmware_slot: Bootloader { length: 0 }.slot_size(),
         ..engine::Config::default()
     };
     put(&mut config.own_component, border::text(k.own_component));
@@ -130,40 +138,67 @@ pub(crate) fn engine() -> engine::Config {
     config
 }
 
+#[cfg(feature = "log")]
 pub(crate) fn log_level() -> u8 {
     sys::kconfig().log_level
 }
 
 /// What the settings do not reach.
-fn cloud() -> cloud::Config {
+fn cloud(to: &mut cloud::Config) {
     let k = sys::kconfig();
-    cloud::Config {
-        queue_mode: k.queue_mode,
-        awake_ms: k.awake_s.saturating_mul(1000),
-        nat_idle_ms: k.nat_idle_s.saturating_mul(1000),
-        link: if k.nb_iot { Link::NbIot } else { Link::Rfc7252 },
-        plan_object: k.plan_object,
-        advanced_firmware_update: k.advanced_firmware_update,
-        bearer: k.bearer,
-        ..cloud::Config::default()
-    }
+    to.queue_mode = k.queue_mode;
+    to.awake_ms = k.awake_s.saturating_mul(1000);
+    to.nat_idle_ms = k.nat_idle_s.saturating_mul(1000);
+    to.link = if k.nb_iot { Link::NbIot } else { Link::Rfc7252 };
+    to.plan_object = k.plan_object;
+    to.advanced_firmware_update = k.advanced_firmware_update;
+    to.bearer = k.bearer;
 }
+
+/// Nothing but zeros, so that it takes no flash; [`start`] sets the defaults.
+const NONE: Settings = {
+    let mut none = Settings::new();
+    none.lifetime_s = 0;
+    none
+};
 
 /// The present settings: AT commands, the C API and the shell change them.
-static SETTINGS: Mutex<RefCell<Settings>> = Mutex::new(RefCell::new(Settings::new()));
+static SETTINGS: Mutex<RefCell<Settings>> = Mutex::new(RefCell::new(NONE));
 
-pub(crate) fn settings() -> Settings {
-    critical_section::with(|cs| SETTINGS.borrow_ref(cs).clone())
+/// Before the kept settings are loaded: the defaults count.
+pub(crate) fn start() {
+    with(&mut defaults);
 }
 
-/// Changes the present settings without keeping them.
-pub(crate) fn with_settings<T>(change: impl FnOnce(&mut Settings) -> T) -> T {
-    critical_section::with(|cs| change(&mut SETTINGS.borrow_ref_mut(cs)))
+/// The present settings into `to`.
+pub(crate) fn settings(to: &mut Settings) {
+    with(&mut |settings| to.copy(settings));
 }
 
-/// What the cloud's machine is to run with.
-pub(crate) fn wanted() -> Result<cloud::Config, Reason> {
-    cloud().with(&settings(), &defaults())
+/// Looks at the present settings, or changes them without keeping them.
+#[inline(never)]
+fn with(change: &mut dyn FnMut(&mut Settings)) {
+    critical_section::with(|cs| change(&mut SETTINGS.borrow_ref_mut(cs)));
+}
+
+/// As [`with`], with a result.
+pub(crate) fn with_settings<T: Default>(look: impl FnOnce(&mut Settings) -> T) -> T {
+    let (mut look, mut found) = (Some(look), T::default());
+    with(&mut |settings| {
+        if let Some(look) = look.take() {
+            found = look(settings);
+        }
+    });
+    found
+}
+
+/// What the cloud's machine is to run with, into `to`.
+pub(crate) fn wanted(to: &mut cloud::Config) -> Result<(), Reason> {
+    cloud(to);
+    let mut done = Ok(());
+    let device_key = border::text(sys::kconfig().device_key);
+    with(&mut |settings| done = to.take(settings, device_key));
+    done
 }
 
 /// Names of the settings below `sota/`; `setting_keys` of the shim has the same order.
@@ -195,8 +230,9 @@ pub(crate) fn loaded(key: usize, value: &[u8]) {
 
 /// Sets and keeps one value; false: it cannot be used or not be kept.
 pub(crate) fn set(key: usize, value: &[u8]) -> bool {
-    let mut new = settings();
-    apply(&mut new, key, value) && keep(new)
+    let mut new = NONE;
+    settings(&mut new);
+    apply(&mut new, key, value) && keep(&new)
 }
 
 fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
@@ -225,6 +261,7 @@ fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
 }
 
 /// A setting that is a text.
+#[inline(never)]
 pub(crate) fn text_of(settings: &Settings, key: usize) -> Option<&str> {
     Some(match KEYS.get(key)? {
         Setting::ProductKey => &settings.product_key,
@@ -238,46 +275,29 @@ pub(crate) fn text_of(settings: &Settings, key: usize) -> Option<&str> {
 
 /// Keeps what differs from before, and takes `new` as the present ones. False: the storage failed; they count
 /// until the next start.
-pub(crate) fn keep(new: Settings) -> bool {
-    let old = settings();
+pub(crate) fn keep(new: &Settings) -> bool {
     let mut kept = true;
-    let mut save = |key: Setting, changed: bool, value: &[u8]| {
-        if changed {
+    for key in KEYS {
+        let lifetime = new.lifetime_s.to_le_bytes();
+        let connect = [new.connect as u8];
+        let text = text_of(new, key as usize);
+        let value = match key {
+            Setting::Lifetime => &lifetime,
+            Setting::Connect => connect.as_slice(),
+            _ => text.unwrap_or_default().as_bytes(),
+        };
+        let mut differs = false;
+        with(&mut |old| {
+            differs = match key {
+                Setting::Lifetime => old.lifetime_s != new.lifetime_s,
+                Setting::Connect => old.connect != new.connect,
+                _ => text_of(old, key as usize) != text,
+            };
+        });
+        if differs {
             kept &= sys::setting_save(key as u8, value);
         }
-    };
-    for (key, new, old) in [
-        (Setting::ProductKey, &new.product_key, &old.product_key),
-        (
-            Setting::ProductSecret,
-            &new.product_secret,
-            &old.product_secret,
-        ),
-        (Setting::DeviceKey, &new.device_key, &old.device_key),
-        (
-            Setting::DeviceSecret,
-            &new.device_secret,
-            &old.device_secret,
-        ),
-    ] {
-        save(key, new != old, new.as_bytes());
     }
-    save(
-        Setting::Server,
-        new.server != old.server,
-        new.server.as_bytes(),
-    );
-    let lifetime = new.lifetime_s.to_le_bytes();
-    save(
-        Setting::Lifetime,
-        new.lifetime_s != old.lifetime_s,
-        &lifetime,
-    );
-    save(
-        Setting::Connect,
-        new.connect != old.connect,
-        &[new.connect as u8],
-    );
-    with_settings(|settings| *settings = new);
+    with(&mut |settings| settings.copy(new));
     kept
 }

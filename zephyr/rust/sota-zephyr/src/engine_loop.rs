@@ -2,45 +2,32 @@
 
 use crate::BLOCK;
 use crate::boxes::{self, TO_APP, TO_BRIDGE, TO_CLOUD, TO_ENGINE};
-use crate::calls::{self, Answer, Ask, Status};
+use crate::calls::{self, Status};
 use crate::firmware::Bootloader;
 use crate::flash::Partitions;
 use crate::sys::{self, Who};
-use crate::{api, config};
-use heapless::Vec;
+use crate::{api, config, logger};
 use sota::bridge::ConnectMode;
 use sota::engine::Engine;
-use sota::message::{Command, Event, Reply};
+use sota::message::{Command, Event, Reason, Reply};
 use sota::platform::{FirmwareSlot, Readings};
 
-pub(crate) struct EngineLoop {
-    engine: Engine<BLOCK>,
-    flash: Partitions,
-    readings: Readings,
+pub(crate) struct EngineLoop<'a> {
+    pub(crate) engine: &'a mut Engine<BLOCK>,
+    pub(crate) flash: Partitions,
+    pub(crate) readings: Readings,
 }
 
-impl EngineLoop {
-    pub(crate) fn new() -> Self {
-        // The slot's size is known when staging is open.
-        let flash = Partitions::open();
-        let mut config = config::engine();
-        config.firmware_slot = Bootloader { length: 0 }.slot_size();
-        EngineLoop {
-            engine: Engine::new(config, sys::now()),
-            flash,
-            readings: Readings::default(),
-        }
-    }
-
+impl EngineLoop<'_> {
     pub(crate) fn run(&mut self) -> ! {
         self.engine.open(&mut self.flash);
         if let Some(reason) = self.engine.last_error() {
-            log::warn!("journal: {}", reason.name());
+            logger::warn("journal", reason);
         }
-        if config::settings().connect == ConnectMode::Auto {
+        if config::with_settings(|settings| settings.connect) == ConnectMode::Auto {
             match api::use_settings(true) {
-                Ok(()) => drop(self.command(Command::Connect(true), &mut [])),
-                Err(reason) => log::warn!("not connected: {}", reason.name()),
+                Ok(()) => drop(self.command(&Command::Connect(true), &mut [])),
+                Err(reason) => logger::warn("not connected", reason),
             }
         }
         loop {
@@ -50,14 +37,17 @@ impl EngineLoop {
 
     fn step(&mut self) {
         self.readings = sys::readings();
-        self.calls();
+        if boxes::take_view_wanted() {
+            self.engine.show();
+        }
+        calls::answer(self);
         self.hear_cloud();
         self.engine.poll(sys::now(), self.readings, &mut self.flash);
         self.send();
         if self.engine.boot_wanted() {
             let length = self.engine.progress().1;
             if let Err(reason) = (Bootloader { length }).boot_trial() {
-                log::warn!("no trial boot: {}", reason.name());
+                logger::warn("no trial boot", reason);
             }
             self.engine.boot_failed(sys::now(), &mut self.flash);
             return;
@@ -68,7 +58,7 @@ impl EngineLoop {
             return;
         }
         if self.engine.revert_wanted() {
-            log::warn!("the new image has not registered: restart, the old one comes back");
+            sys::warn("the new image has not registered: restart, the old one comes back");
             sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {
@@ -82,7 +72,8 @@ impl EngineLoop {
     fn hear_cloud(&mut self) {
         loop {
             boxes::set_room(false);
-            let Some(message) = TO_ENGINE.try_recv() else {
+            let mut message = TO_ENGINE.try_recv();
+            let Some(message) = &mut message else {
                 return;
             };
             sys::wake(Who::Cloud);
@@ -90,46 +81,25 @@ impl EngineLoop {
                 .on_cloud(sys::now(), self.readings, &mut self.flash, message);
             self.engine.poll(sys::now(), self.readings, &mut self.flash);
             self.send();
-            self.calls();
+            calls::answer(self);
         }
     }
 
-    fn command(&mut self, command: Command, out: &mut [u8]) -> Reply {
+    pub(crate) fn command(&mut self, command: &Command, out: &mut [u8]) -> Reply {
         self.engine
             .command(sys::now(), self.readings, &mut self.flash, command, out)
     }
 
-    fn calls(&mut self) {
-        calls::answer(|ask| match ask {
-            Ask::Command(command) => {
-                let mut bytes = Vec::new();
-                if let Command::Read { len, .. } = &command {
-                    let len = (*len as usize).min(bytes.capacity());
-                    let _ = bytes.resize(len, 0);
-                }
-                let reply = self.command(command, &mut bytes);
-                Answer::Reply(reply, bytes)
-            }
-            Ask::Status => Answer::Status(self.status()),
-            Ask::Component(place) => {
-                let found = self.engine.versions().nth(place.into());
-                Answer::Component(found.and_then(|(name, version)| {
-                    Some((name.try_into().ok()?, version.try_into().ok()?))
-                }))
-            }
-        });
-    }
-
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let (progress, length) = self.engine.progress();
         let (piece_start, piece_length) = self
             .engine
             .piece()
             .unwrap_or((self.engine.piece_start(), 0));
         Status {
-            state: self.engine.state(),
-            linked: self.engine.is_linked(),
-            last_error: self.engine.last_error(),
+            state: self.engine.state().number(),
+            connected: self.engine.is_linked(),
+            last_error: self.engine.last_error().map_or(0, Reason::number),
             progress,
             length,
             piece_start,
@@ -139,25 +109,33 @@ impl EngineLoop {
 
     /// Only what there is room for is made: each mailbox has this thread as its sole sender.
     fn send(&mut self) {
-        while TO_CLOUD.has_room()
-            && let Some(message) = self.engine.next_to_cloud()
-        {
-            let _ = TO_CLOUD.try_send(message);
-        }
+        self.send_to_cloud();
+        self.send_events();
+    }
+
+    // Two functions: the stack has the messages of one of them at a time.
+    #[inline(never)]
+    fn send_to_cloud(&mut self) {
+        while TO_CLOUD.has_room() && TO_CLOUD.send_from(&mut self.engine.next_to_cloud()) {}
+    }
+
+    #[inline(never)]
+    fn send_events(&mut self) {
         loop {
             let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
             }
-            let Some(event) = self.engine.next_event() else {
+            let mut event = self.engine.next_event();
+            let Some(next) = &event else {
                 return;
             };
-            self.tell(&event);
+            self.tell(next);
             if app {
-                let _ = TO_APP.try_send(event.clone());
+                TO_APP.send_from(&mut event.clone());
             }
             if bridge {
-                let _ = TO_BRIDGE.try_send(event);
+                TO_BRIDGE.send_from(&mut event);
             }
         }
     }

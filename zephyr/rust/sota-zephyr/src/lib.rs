@@ -11,7 +11,7 @@
 //! | `api` | what C calls: thread entries, the functions behind `sota/sota.h` |
 //! | `product` | what a product in Rust calls |
 //! | `sys` | what C gives (`zephyr/shim.h`): every `unsafe` towards it is there |
-//! | `logger` | `log` into one function of the shim |
+//! | `logger` | lines for the log |
 //!
 //! Without an allocator. Everything is in statics that are zero at boot.
 #![no_std]

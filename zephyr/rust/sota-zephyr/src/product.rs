@@ -25,7 +25,7 @@ pub(crate) fn handler() -> Option<Handler> {
 pub fn command(command: Command) -> Reply {
     match command {
         Command::Connect(on) => api::connect(on),
-        other => calls::command(other),
+        other => calls::command(&other, &mut []),
     }
 }
 
@@ -43,5 +43,5 @@ pub fn read(start: u32, out: &mut [u8]) -> Result<usize, Reason> {
 
 /// State, and bytes of the package that are durable and its length (0: not known). `None`: the component does not run.
 pub fn progress() -> Option<(State, u32, u32)> {
-    calls::status().map(|status| (status.state, status.progress, status.length))
+    calls::status().map(|status| (calls::state(status.state), status.progress, status.length))
 }

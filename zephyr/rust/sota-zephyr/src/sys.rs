@@ -200,9 +200,15 @@ pub(crate) fn uart_write(from: &[u8]) -> usize {
     n.min(from.len())
 }
 
+/// One line for the log; `level` 1 error … 4 debug, what Kconfig left out is not said.
 pub(crate) fn log(level: u8, text: &str) {
     // SAFETY: reads `len` bytes of a string of that length.
     unsafe { sota_shim_log(level, text.as_ptr(), text.len() as u32) }
+}
+
+/// One warning for the log.
+pub(crate) fn warn(text: &str) {
+    log(2, text);
 }
 
 /// An event for the log; `reason` 0: none.

@@ -49,7 +49,12 @@ impl Module {
             journal: Ram::sized(16 * 512),
         };
         let mut engine = Engine::start(engine_config(), 0, &mut flash);
-        engine.on_cloud(0, Readings::default(), &mut flash, ToEngine::Link(true));
+        engine.on_cloud(
+            0,
+            Readings::default(),
+            &mut flash,
+            &mut ToEngine::Link(true),
+        );
         Module {
             engine,
             flash,
@@ -68,9 +73,9 @@ impl Module {
         self.cloud(now, ToEngine::Link(true));
     }
 
-    fn cloud(&mut self, now: u64, message: ToEngine<BLOCK>) {
+    fn cloud(&mut self, now: u64, mut message: ToEngine<BLOCK>) {
         self.engine
-            .on_cloud(now, Readings::default(), &mut self.flash, message);
+            .on_cloud(now, Readings::default(), &mut self.flash, &mut message);
     }
 
     fn plan(&self) -> String {
@@ -140,7 +145,7 @@ impl Module {
 impl Behind for Module {
     fn command(&mut self, now: u64, command: Command, buffer: &mut [u8]) -> Reply {
         self.engine
-            .command(now, Readings::default(), &mut self.flash, command, buffer)
+            .command(now, Readings::default(), &mut self.flash, &command, buffer)
     }
     fn step(&mut self, now: u64) -> Option<u64> {
         self.engine.poll(now, Readings::default(), &mut self.flash);

@@ -119,14 +119,14 @@ impl World {
         self.sent.iter().map(|times| u32::from(*times)).sum()
     }
 
-    fn tell(&mut self, message: ToEngine<BLOCK>) {
+    fn tell(&mut self, mut message: ToEngine<BLOCK>) {
         self.engine
-            .on_cloud(now(), readings(), &mut self.flash, message);
+            .on_cloud(now(), readings(), &mut self.flash, &mut message);
     }
 
     fn ask(&mut self, command: Command, out: &mut [u8]) -> Reply {
         self.engine
-            .command(now(), readings(), &mut self.flash, command, out)
+            .command(now(), readings(), &mut self.flash, &command, out)
     }
 
     fn action(&mut self, action: u8) {
