@@ -17,8 +17,8 @@ use super::call::Call;
 use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
-    CancelOutcome, DeviceState, Endpoint, LogLine, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
+    CancelOutcome, DeviceState, Endpoint, FilterId, LogLine, ModelId, Plan, PlanAction,
+    PlanComponent, PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
 };
 use crate::service::{NewPlan, PlanStatus};
 use crate::store::Page;
@@ -57,6 +57,9 @@ struct PlanBody {
     /// Device keys; wins over the whitelist.
     #[serde(default)]
     blacklist: BTreeSet<String>,
+    /// Devices chosen by a saved filter instead of a whitelist.
+    #[serde(default)]
+    audience: Option<AudienceBody>,
     /// IANA time zone; default UTC.
     time_zone: Option<String>,
     /// `2026-11-23T10:00:00` in the time zone, or with an offset; default: now.
@@ -76,6 +79,17 @@ struct PlanBody {
     upgrade_text: String,
 }
 
+/// A saved filter as a plan's devices.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AudienceBody {
+    /// The saved filter.
+    filter: FilterId,
+    /// Devices that come to match later join the plan; otherwise those that match at its activation are its whitelist.
+    #[serde(default)]
+    live: bool,
+}
+
 impl PlanBody {
     fn read(self, now: Time) -> Result<NewPlan, Problem> {
         let time_zone = self.time_zone.unwrap_or_else(|| "UTC".into());
@@ -90,6 +104,7 @@ impl PlanBody {
             model: self.model,
             whitelist: self.whitelist,
             blacklist: self.blacklist,
+            audience: self.audience.map(|a| (a.filter, a.live)),
             time_zone,
             start_at: start_at.unwrap_or(now),
             end_at,

@@ -1,5 +1,7 @@
 //! Project, product, device.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
@@ -180,6 +182,9 @@ pub struct Device {
     pub last_seen_at: Time,
     /// An operator shut it out: it is offered nothing and has no registration.
     pub disabled: bool,
+    /// What people call it, to find it by.
+    #[serde(default)]
+    pub tags: BTreeSet<String>,
     /// Present registration.
     pub registration: Option<Registration>,
     /// Counts its changes; 0 = not stored yet.
@@ -200,6 +205,7 @@ impl Device {
             first_seen_at: now,
             last_seen_at: now,
             disabled: false,
+            tags: BTreeSet::new(),
             registration: None,
             revision: 0,
         }

@@ -10,6 +10,7 @@
 //! | `entity` | project, product, device, registration |
 //! | `model` | model and its components |
 //! | `package` | version package and its files |
+//! | `filter` | filters of devices, tags |
 //! | `plan` | plan, strategy, the plan's state machine |
 //! | `rollout` | groups, thresholds, hours: how a plan reaches its devices |
 //! | `retry` | what follows a failed try |
@@ -23,6 +24,7 @@ mod audit;
 mod counters;
 mod eligibility;
 mod entity;
+mod filter;
 mod model;
 mod package;
 mod plan;
@@ -48,6 +50,9 @@ pub use counters::Counters;
 pub use eligibility::{Candidate, eligibility};
 pub use entity::{
     Device, DeviceFacts, Endpoint, Product, Project, Registration, ReportedComponent,
+};
+pub use filter::{
+    Audience, FILTERS_LIMIT, Filter, SavedFilter, Surroundings, TAGS_LIMIT, check_tag, check_tags,
 };
 pub use model::{Component, ComponentKind, Model};
 pub use package::{FILE_COUNT_LIMIT, FILE_LIMIT_BYTES, FORMATS, Package, PackageFile, PackageType};
@@ -98,6 +103,8 @@ ids! {
     PackageId;
     /// Names a plan.
     PlanId;
+    /// Names a saved filter.
+    FilterId;
     /// Names a webhook.
     WebhookId;
 }

@@ -214,7 +214,7 @@ proptest! {
         }
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: Some(&entry), others: &[], together: true,
-            counters: &[Counters { in_upgrade, ..Counters::default() }], pushed, hour, now,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], models: &[], online: true, pushed, hour, now,
         };
         match eligibility(candidate) {
             Ok(_) if begun => {}

@@ -29,6 +29,8 @@ fn decide(
         others: &[],
         together: true,
         counters: &[],
+        models: &[],
+        online: true,
         pushed: false,
         hour: 0,
         now: 1_000_000,

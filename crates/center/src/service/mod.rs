@@ -6,6 +6,7 @@
 //! | file | from |
 //! |---|---|
 //! | `device` | the device endpoint: register, update, request, report, facts, answers; see [`crate::commands`] |
+//! | `filters` | tags, saved filters, devices found by one |
 //! | `offers` | who is offered what now; what a device is owed |
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
@@ -14,6 +15,7 @@
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
 mod device;
+mod filters;
 mod manage;
 mod offers;
 mod plans;
@@ -31,6 +33,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 pub use device::{Register, Registered, RegistrationUpdate};
+pub use filters::{NewFilter, TagsImported};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
 pub use plans::{NewPlan, PlanStatus, Why};
 pub use rollout::GroupStatus;

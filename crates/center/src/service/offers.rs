@@ -116,6 +116,8 @@ impl Service {
             let steps = self.steps(scope, plan).await?;
             let entry = entries.iter().find(|e| e.plan == plan.id);
             let counters = self.store.group_counters(scope, plan.id).await?;
+            let filter = plan.live_filter()?.unwrap_or_default();
+            let models = self.models_for(scope, &filter).await?;
             let candidate = Candidate {
                 plan,
                 steps: &steps,
@@ -124,6 +126,8 @@ impl Service {
                 others: &entries,
                 together: self.has_plan_object(&device),
                 counters: &counters,
+                models: &models,
+                online: self.online(&device, now),
                 pushed: occasion == Occasion::Push,
                 hour: hour_of_day(plan, now),
                 now,

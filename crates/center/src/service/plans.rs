@@ -10,9 +10,9 @@ use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
 use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    Action, CancelOutcome, Candidate, Counters, Endpoint, Event, ModelId, Plan, PlanAction,
-    PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout,
-    Strategy, Time, eligibility,
+    Action, Audience, CancelOutcome, Candidate, Counters, Endpoint, Event, FilterId, ModelId, Plan,
+    PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress,
+    ProjectId, Rollout, Strategy, Surroundings, Time, eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -31,6 +31,8 @@ pub struct NewPlan {
     pub whitelist: BTreeSet<String>,
     /// Device keys; wins.
     pub blacklist: BTreeSet<String>,
+    /// A saved filter instead of a whitelist, and whether devices that come to match later join.
+    pub audience: Option<(FilterId, bool)>,
     /// IANA time zone.
     pub time_zone: String,
     /// Start.
@@ -107,9 +109,25 @@ impl Service {
         for chosen in &new.components {
             packages.extend(self.store.package(scope, chosen.package).await?);
         }
+        let audience = match new.audience {
+            Some((filter, live)) => {
+                let saved = self.need_filter(scope, filter).await?;
+                if saved.project != new.project {
+                    return Err(Problem::of(CenterError::ProjectMismatch, "audience", ""));
+                }
+                let expression = saved.expression;
+                Some(Audience {
+                    filter,
+                    live,
+                    expression,
+                })
+            }
+            None => None,
+        };
         let plan = Plan {
             project: new.project,
             name: new.name,
+            audience,
             product: new.product,
             product_key: product.product_key.clone(),
             model: new.model,
@@ -161,6 +179,7 @@ impl Service {
             model: new.model,
             whitelist: BTreeSet::new(),
             blacklist: BTreeSet::new(),
+            audience: None,
             time_zone: String::new(),
             start_at: 0,
             end_at: None,
@@ -253,6 +272,7 @@ impl Service {
             match action {
                 PlanAction::Activate => {
                     self.check_again(scope, &next).await?;
+                    self.fix_audience(scope, &mut next, now).await?;
                     next.activated_at = Some(now);
                     next.progress.opened_at = now;
                 }
@@ -277,7 +297,7 @@ impl Service {
             tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
             match action {
                 PlanAction::Activate => {
-                    self.enrol_all(scope, &next).await?;
+                    self.enrol_all(scope, &next, now).await?;
                     self.push(scope, &next.product_key, now).await?;
                 }
                 PlanAction::Resume => self.push(scope, &next.product_key, now).await?,
@@ -305,8 +325,10 @@ impl Service {
     }
 
     /// Every known device of the plan, as not upgraded; those that come later are enrolled by their first request.
-    async fn enrol_all(&self, scope: &Scope, plan: &Plan) -> Result<(), Problem> {
+    async fn enrol_all(&self, scope: &Scope, plan: &Plan, now: Time) -> Result<(), Problem> {
         let steps = self.steps(scope, plan).await?;
+        let filter = plan.live_filter()?.unwrap_or_default();
+        let models = self.models_for(scope, &filter).await?;
         let mut page = Page {
             limit: BATCH,
             ..Page::default()
@@ -323,7 +345,13 @@ impl Service {
             for device in &devices {
                 let key = &device.endpoint;
                 let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
-                if plan.includes(&key.device_key).is_ok() && !there {
+                let around = Surroundings {
+                    models: &models,
+                    online: self.online(device, now),
+                    now,
+                };
+                let included = plan.includes(&key.device_key).is_ok();
+                if included && filter.takes(device, around) && !there {
                     let entry = PlanDevice::enrol(plan, &steps, device, &counters);
                     Counters::of_group(&mut counters, entry.group).moved(None, entry.state);
                     changes.push(Change::PlanDevice(entry));
@@ -441,6 +469,8 @@ impl Service {
         let mut answers = Vec::new();
         for plan in &plans {
             let steps = self.steps(scope, plan).await?;
+            let filter = plan.live_filter()?.unwrap_or_default();
+            let models = self.models_for(scope, &filter).await?;
             let verdict = eligibility(Candidate {
                 plan,
                 steps: &steps,
@@ -449,6 +479,8 @@ impl Service {
                 others: &entries,
                 together: self.has_plan_object(&device),
                 counters: &self.store.group_counters(scope, plan.id).await?,
+                models: &models,
+                online: self.online(&device, now),
                 pushed: true,
                 hour: hour_of_day(plan, now),
                 now,

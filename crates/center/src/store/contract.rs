@@ -14,8 +14,9 @@ use super::webhook_contract::{
 };
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
-    ComponentKind, Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, PackageId,
-    Plan, PlanDevice, PlanId, PlanState, Product, ProductId, ProjectId, Registration,
+    ComponentKind, Counters, Device, DeviceState, Endpoint, FilterId, LogLine, Model, ModelId,
+    PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, ProjectId, Registration,
+    SavedFilter,
 };
 
 const ME: Scope = Scope::OWNER;
@@ -269,6 +270,45 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         store.next_id(&viewer).await,
         Err(StoreError::Forbidden)
     ));
+}
+
+async fn filters_are_kept_and_tags_come_back(store: &dyn Store) {
+    furnish(store).await;
+    let filter = |id: i64, name: &str| SavedFilter {
+        id: FilterId(id),
+        account: 1,
+        project: ProjectId(1),
+        name: name.into(),
+        expression: "tag:berlin".into(),
+        created_at: 5,
+        revision: 0,
+    };
+    let operator = Scope::member(4, [(ProjectId(1), Role::Operator)], false);
+    let viewer = Scope::member(5, [(ProjectId(1), Role::Viewer)], false);
+    let stranger = Scope::member(6, [], true);
+    let made = vec![Change::Filter(filter(21, "north"))];
+    store.commit(&operator, made.clone()).await.expect("made");
+    let again = vec![Change::Filter(filter(22, "north"))];
+    let again = store.commit(&operator, again).await;
+    assert!(matches!(again, Err(StoreError::Taken("name"))));
+    let there = store.filters(&viewer).await.expect("read");
+    assert_eq!(there[0].expression, "tag:berlin");
+    assert!(store.filters(&stranger).await.expect("read").is_empty());
+    let gone = vec![Change::DeleteFilter(FilterId(21), 1)];
+    for scope in [&viewer, &stranger] {
+        let done = store.commit(scope, gone.clone()).await;
+        assert!(matches!(done, Err(StoreError::Forbidden)));
+        let done = store.commit(scope, vec![Change::Filter(filter(23, "x"))]);
+        assert!(matches!(done.await, Err(StoreError::Forbidden)));
+    }
+    store.commit(&operator, gone).await.expect("deleted");
+    assert!(store.filters(&ME).await.expect("read").is_empty());
+    let mut tagged = device("pk", "a");
+    tagged.tags = ["berlin".to_owned()].into();
+    let stored = store.commit(&ME, vec![Change::Device(tagged.clone())]);
+    stored.await.expect("stored");
+    let back = store.device(&ME, &tagged.endpoint).await.expect("read");
+    assert_eq!(back.expect("there").tags, tagged.tags);
 }
 
 async fn devices_are_found_and_paged(store: &dyn Store) {
@@ -598,6 +638,7 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    filters_are_kept_and_tags_come_back
     webhooks_get_what_they_want_with_the_change
     too_many_deliveries_and_old_ones_go
     an_account_goes_with_all_that_speaks_for_it

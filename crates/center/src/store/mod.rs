@@ -35,9 +35,9 @@ use sota_errors::CenterError;
 
 use crate::domain::{
     Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
-    Event, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
-    Webhook, WebhookId,
+    Event, FilterId, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId,
+    PasswordReset, Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId,
+    SavedFilter, Session, Time, Webhook, WebhookId,
 };
 
 /// What a store can answer instead of a value.
@@ -89,6 +89,10 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
+    /// A saved filter.
+    Filter(SavedFilter),
+    /// The saved filter; plans keep its expression.
+    DeleteFilter(FilterId, u64),
     /// By an owner of its project, as the next.
     Webhook(Webhook),
     /// The webhook and its deliveries.
@@ -257,6 +261,8 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(i64, LogLine)>, StoreError>;
 
+    /// Saved filters by id.
+    async fn filters(&self, scope: &Scope) -> Result<Vec<SavedFilter>, StoreError>;
     /// Webhooks of the projects that the caller owns, by id.
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError>;
     /// Deliveries of a webhook, the newest first, only those before this number; for an owner, as the next two.

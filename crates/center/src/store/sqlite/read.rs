@@ -9,8 +9,8 @@ use super::{SqliteStore, failed};
 use crate::domain::{
     Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState,
     Endpoint, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Session, Time, Webhook,
-    WebhookId,
+    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, SavedFilter, Session, Time,
+    Webhook, WebhookId,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -307,6 +307,10 @@ impl Store for SqliteStore {
         let rows = query.bind(limit(most)).fetch_all(&self.readers).await;
         let line = |row: &SqliteRow| Ok((row.try_get(1).map_err(failed)?, value(row)?));
         rows.map_err(failed)?.iter().map(line).collect()
+    }
+
+    async fn filters(&self, scope: &Scope) -> Result<Vec<SavedFilter>, StoreError> {
+        self.many(scoped(scope, select!("filter"))).await
     }
 
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {

@@ -199,6 +199,18 @@ pub(super) async fn apply(
         Change::Device(e) => device(connection, scope, e).await,
         Change::PlanDevice(e) => plan_device(connection, scope, e).await,
         Change::Log(line) => log(connection, scope, line).await,
+        Change::Filter(e) => {
+            let project = e.project;
+            named!(
+                connection,
+                scope,
+                e,
+                "filter",
+                project,
+                "project" = project.0
+            )
+        }
+        Change::DeleteFilter(id, revision) => delete!(connection, scope, "filter", id, revision),
         Change::Webhook(e) => {
             scope.need(e.project, Role::Owner)?;
             let project = e.project;
