@@ -67,7 +67,7 @@ fn devices_of_a_product_and_of_a_plan_are_whole_as_files() {
     assert_eq!(formulas.count(), 4);
     let told = lines.iter().find(|l| l.contains("'=1+1")).expect("there");
     assert!(
-        told.starts_with("many,'=1+1,connected,STM32=1,,-95,,"),
+        told.starts_with("many,'=1+1,connected,STM32=1,,-95,,,"),
         "{told}"
     );
     let path = "/api/v1/devices/export?product_key=many&format=json";

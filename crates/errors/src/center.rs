@@ -139,5 +139,6 @@ crate::catalogue! {
         OutsidePushHours = 1223, "the Center begins no upgrade by itself at this hour", "wait, or let the device ask";
         WaitsForUser = 1224, "the device's user has not confirmed the upgrade", "confirm it with POST /api/v1/plans/{id}/devices/{device_key}/confirm";
         NotInFilter = 1225, "the device does not match the plan's filter", "tag it, or make a plan that includes the device";
+        CellFull = 1226, "as many devices of the device's radio cell as are allowed are loading at once", "nothing: it begins when others are done; fewer load at once where coverage is weak";
     }
 }

@@ -32,6 +32,8 @@ pub struct Candidate<'a> {
     pub models: &'a [Model],
     /// The device is registered.
     pub online: bool,
+    /// Devices of the project that load in the device's radio cell.
+    pub in_cell: u64,
     /// The Center begins by itself: only in the plan's push hours.
     pub pushed: bool,
     /// Hour of the day in the plan's time zone, 0..=23.
@@ -150,6 +152,15 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if !begun && in_upgrade >= limit {
         let detail = format!("{in_upgrade} of {limit}");
         return Err(Problem::new(CenterError::LimitReached, detail));
+    }
+    if let (Some(per_cell), Some(cell)) = (plan.rollout.per_cell, device.cell_id)
+        && !begun
+    {
+        let limit = per_cell.limit(device.rsrp_dbm);
+        if candidate.in_cell >= limit {
+            let detail = format!("cell {cell}: {} of {limit}", candidate.in_cell);
+            return Err(Problem::new(CenterError::CellFull, detail));
+        }
     }
     Ok(set)
 }

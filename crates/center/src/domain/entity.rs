@@ -133,6 +133,8 @@ pub struct DeviceFacts {
     pub battery_percent: Option<u8>,
     /// RSRP in dBm.
     pub rsrp_dbm: Option<i16>,
+    /// Radio cell (/4/0/8).
+    pub cell_id: Option<u64>,
     /// Free space for the module's own firmware, bytes.
     pub free_space_bytes: Option<u64>,
 }
@@ -174,6 +176,9 @@ pub struct Device {
     pub battery_percent: Option<u8>,
     /// RSRP in dBm, if ever reported.
     pub rsrp_dbm: Option<i16>,
+    /// Radio cell, if ever reported.
+    #[serde(default)]
+    pub cell_id: Option<u64>,
     /// Free space for the module's own firmware in bytes, if ever reported.
     pub free_space_bytes: Option<u64>,
     /// First contact.
@@ -201,6 +206,7 @@ impl Device {
             components: Vec::new(),
             battery_percent: None,
             rsrp_dbm: None,
+            cell_id: None,
             free_space_bytes: None,
             first_seen_at: now,
             last_seen_at: now,
@@ -241,6 +247,7 @@ impl Device {
             .map(|b| b.min(100))
             .or(self.battery_percent);
         self.rsrp_dbm = facts.rsrp_dbm.or(self.rsrp_dbm);
+        self.cell_id = facts.cell_id.or(self.cell_id);
         self.free_space_bytes = facts.free_space_bytes.or(self.free_space_bytes);
         before != *self
     }

@@ -58,7 +58,7 @@ pub use model::{Component, ComponentKind, Model};
 pub use package::{FILE_COUNT_LIMIT, FILE_LIMIT_BYTES, FORMATS, Package, PackageFile, PackageType};
 pub use plan::{PLAN_LIST_LIMIT, Plan, PlanAction, PlanComponent, PlanState, Strategy};
 pub use retry::{Retries, RetryPolicy};
-pub use rollout::{Advance, Group, Mode, Progress, PushHours, Rollout, Size};
+pub use rollout::{Advance, Group, Mode, PerCell, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
     CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
     Report, Step, StepPlan, reachable,

@@ -31,6 +31,7 @@ fn decide(
         counters: &[],
         models: &[],
         online: true,
+        in_cell: 0,
         pushed: false,
         hour: 0,
         now: 1_000_000,

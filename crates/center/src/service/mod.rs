@@ -29,7 +29,7 @@ mod tests;
 mod time;
 mod webhooks;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 pub use device::{Register, Registered, RegistrationUpdate};
@@ -48,6 +48,8 @@ use crate::store::{Change, Scope, Store, StoreError};
 
 /// How often a commit that met another's change is tried again.
 const ATTEMPTS: usize = 16;
+/// Cells with devices that wait are looked at this often, in ms.
+const CELLS_INTERVAL: Time = 5_000;
 /// Devices read or changed in one transaction.
 const BATCH: usize = 200;
 
@@ -157,6 +159,9 @@ struct Memory {
     wake: BTreeSet<(Time, Endpoint)>,
     /// Plans with devices that wait until others are done.
     full: BTreeSet<PlanId>,
+    /// Devices that wait until others of their radio cell have loaded.
+    cells: BTreeMap<(ProjectId, u64), BTreeSet<Endpoint>>,
+    next_cells: Time,
     next_push: Time,
     next_flush: Time,
 }

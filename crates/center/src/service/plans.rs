@@ -481,6 +481,7 @@ impl Service {
                 counters: &self.store.group_counters(scope, plan.id).await?,
                 models: &models,
                 online: self.online(&device, now),
+                in_cell: self.in_cell(scope, plan, &device).await?,
                 pushed: true,
                 hour: hour_of_day(plan, now),
                 now,

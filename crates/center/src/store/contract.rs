@@ -14,9 +14,9 @@ use super::webhook_contract::{
 };
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
-    ComponentKind, Counters, Device, DeviceState, Endpoint, FilterId, LogLine, Model, ModelId,
-    PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, ProjectId, Registration,
-    SavedFilter,
+    ComponentKind, ComponentState, Counters, Deadlines, Device, DeviceState, Endpoint, FilterId,
+    LogLine, Model, ModelId, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId,
+    ProjectId, Registration, SavedFilter,
 };
 
 const ME: Scope = Scope::OWNER;
@@ -270,6 +270,35 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         store.next_id(&viewer).await,
         Err(StoreError::Forbidden)
     ));
+}
+
+async fn who_loads_in_a_cell_is_counted(store: &dyn Store) {
+    furnish(store).await;
+    let loading = async |scope: &Scope, cell| {
+        let count = store.loading_in_cell(scope, ProjectId(1), cell).await;
+        count.expect("read")
+    };
+    for (key, cell) in [("a", Some(7)), ("b", Some(7)), ("c", Some(8)), ("d", None)] {
+        let mut entry = enrolled(5, key);
+        entry.cell = cell;
+        entry.open_offer(&[(0, "1")], &Deadlines::default(), 10);
+        let offered = store.commit(&ME, vec![Change::PlanDevice(entry)]).await;
+        offered.expect("offered");
+    }
+    let mut waits = enrolled(5, "e");
+    waits.cell = Some(7);
+    let waits = store.commit(&ME, vec![Change::PlanDevice(waits)]).await;
+    waits.expect("in the plan, offered nothing");
+    assert_eq!((loading(&ME, 7).await, loading(&ME, 8).await), (2, 1));
+    assert_eq!(loading(&Scope::member(6, [], true), 7).await, 0);
+    let read = store
+        .plan_device(&ME, PlanId(5), &Endpoint::new("pk", "a"))
+        .await;
+    let mut entry = read.expect("read").expect("there");
+    entry.steps[0].state = ComponentState::Upgrading;
+    let written = store.commit(&ME, vec![Change::PlanDevice(entry)]).await;
+    written.expect("what is being written loads no more");
+    assert_eq!(loading(&ME, 7).await, 1);
 }
 
 async fn filters_are_kept_and_tags_come_back(store: &dyn Store) {
@@ -638,6 +667,7 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    who_loads_in_a_cell_is_counted
     filters_are_kept_and_tags_come_back
     webhooks_get_what_they_want_with_the_change
     too_many_deliveries_and_old_ones_go

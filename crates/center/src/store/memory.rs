@@ -640,6 +640,23 @@ impl Store for MemoryStore {
         Ok(past)
     }
 
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(0);
+        }
+        let tables = self.tables();
+        let own = tables
+            .plan_devices
+            .values()
+            .filter(|d| d.project == project);
+        Ok(own.filter(|d| d.loading_cell() == Some(cell)).count() as u64)
+    }
+
     async fn group_counters(
         &self,
         scope: &Scope,

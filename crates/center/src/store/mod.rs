@@ -233,6 +233,13 @@ pub trait Store: Send + Sync {
         now: Time,
         limit: usize,
     ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Devices of a project that load in this radio cell, of whatever plan.
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError>;
     /// Devices of a plan by state, for each group of its rollout up to the last that has devices.
     async fn group_counters(
         &self,

@@ -54,6 +54,9 @@ const FIELDS: [&[&str]; 4] = [
         "start_spread_s",
         "push_from",
         "push_to",
+        "cell_downloads",
+        "cell_weak_below_dbm",
+        "cell_weak_downloads",
         "mode",
     ],
     &["upgrade_text"],
@@ -262,6 +265,9 @@ fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, S
         .filter_map(|head| problem.field.strip_prefix(head));
     let field = match inner.next().unwrap_or(&problem.field) {
         "push_hours" => "push_from",
+        "per_cell.downloads" => "cell_downloads",
+        "per_cell.weak_below_dbm" => "cell_weak_below_dbm",
+        "per_cell.weak_downloads" => "cell_weak_downloads",
         field => field,
     };
     if let Some(index) = field.strip_prefix("components[") {

@@ -87,6 +87,9 @@ pub struct PlanDevice {
     /// Index of its group in the plan's rollout.
     #[serde(default)]
     pub group: u16,
+    /// The radio cell in which it was when it was offered the last set, if it had told it.
+    #[serde(default)]
+    pub cell: Option<u64>,
     /// Manual mode: it may begin from then on; absent = its user has not said so.
     #[serde(default)]
     pub appointed_at: Option<Time>,
@@ -142,6 +145,7 @@ impl PlanDevice {
             project: plan.project,
             state: DeviceState::NotUpgraded,
             group: plan.rollout.group_of(plan.id, &device.endpoint, counters),
+            cell: None,
             appointed_at: None,
             steps: steps.iter().map(step).collect(),
             current: 0,
@@ -156,6 +160,13 @@ impl PlanDevice {
             ended_at: None,
             revision: 0,
         }
+    }
+
+    /// The cell whose air it takes, or will take as soon as its host has confirmed: until what it was offered is being
+    /// written.
+    pub fn loading_cell(&self) -> Option<u64> {
+        let loads = |i: usize| self.state_of(i) != Some(ComponentState::Upgrading);
+        self.cell.filter(|_| self.open && self.offered().any(loads))
     }
 
     /// The present step.

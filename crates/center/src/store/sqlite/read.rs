@@ -246,6 +246,23 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(0);
+        }
+        let sql = "SELECT COUNT(*) FROM plan_device WHERE project = ? AND cell = ?";
+        let cell = i64::try_from(cell).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(project.0).bind(cell);
+        let row = query.fetch_one(&self.readers).await.map_err(failed)?;
+        let count: i64 = row.try_get(0).map_err(failed)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     async fn group_counters(
         &self,
         scope: &Scope,
