@@ -17,7 +17,7 @@ use super::call::Call;
 use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
-    CancelOutcome, DeviceState, Endpoint, FilterId, LogLine, ModelId, Plan, PlanAction,
+    CancelMode, CancelOutcome, DeviceState, Endpoint, FilterId, LogLine, ModelId, Plan, PlanAction,
     PlanComponent, PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
 };
 use crate::service::{NewPlan, PlanStatus};
@@ -199,11 +199,26 @@ async fn resume(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Resume).await
 }
 
-/// Ends the plan for good: waiting devices fail, running ones go on.
-#[utoipa::path(post, path = "/api/v1/plans/{id}/terminate", params(("id" = i64, Path)),
+/// How what runs is stopped.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct CancelQuery {
+    /// `Soft`: what runs goes on to its end; `Hard`: devices are asked to give up where that is still safe.
+    cancel: Option<CancelMode>,
+}
+
+/// Ends the plan for good: waiting devices fail. Running ones go on, or with `cancel=Hard` are asked to give up unless
+/// they are being written; that can be said again of a plan that is over.
+#[utoipa::path(post, path = "/api/v1/plans/{id}/terminate", params(("id" = i64, Path), CancelQuery),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn terminate(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
-    act(&api, id, PlanAction::Terminate).await
+async fn terminate(
+    api: Call,
+    Path(id): Path<PlanId>,
+    Query(query): Query<CancelQuery>,
+) -> Answer<Json<PlanStatus>> {
+    let mode = query.cancel.unwrap_or(CancelMode::Soft);
+    let (scope, now) = (api.scope(), api.now());
+    Ok(Json(api.service.terminate(scope, id, mode, now).await?))
 }
 
 /// Opens the next group of the rollout, also one that waits for approval.
@@ -290,21 +305,24 @@ async fn plan_device(
 /// What became of a cancel.
 #[derive(Debug, Serialize, ToSchema)]
 struct Cancelled {
-    /// Cancelled, or Asked: the device stops unless its MCU is already flashing.
+    /// Cancelled; Asked: the device stops unless its MCU is already flashing; Ending: it ends what runs.
     outcome: CancelOutcome,
 }
 
-/// Cancels one device of a plan; 409 CancelTooLate when its MCU is already flashing.
+/// Cancels one device of a plan. `cancel=Hard` (default) asks it to give up; 409 CancelTooLate when its MCU is already
+/// flashing. `Soft` lets it end what runs and offers it nothing more.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/devices/{device_key}/cancel",
-    params(("id" = i64, Path), ("device_key" = String, Path)),
+    params(("id" = i64, Path), ("device_key" = String, Path), CancelQuery),
     responses((status = 200, body = Cancelled), (status = "4XX", body = ErrorBody)))]
 async fn cancel(
     api: Call,
     Path((id, device_key)): Path<(PlanId, String)>,
+    Query(query): Query<CancelQuery>,
 ) -> Answer<Json<Cancelled>> {
+    let mode = query.cancel.unwrap_or(CancelMode::Hard);
     let outcome = api
         .service
-        .cancel(api.scope(), id, &device_key, api.now())
+        .cancel_as(api.scope(), id, &device_key, mode, api.now())
         .await?;
     Ok(Json(Cancelled { outcome }))
 }

@@ -21,6 +21,8 @@
 
 mod access;
 mod audit;
+#[cfg(test)]
+mod cancel_tests;
 mod counters;
 mod eligibility;
 mod entity;
@@ -60,8 +62,8 @@ pub use plan::{PLAN_LIST_LIMIT, Plan, PlanAction, PlanComponent, PlanState, Stra
 pub use retry::{Retries, RetryPolicy};
 pub use rollout::{Advance, Group, Mode, PerCell, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
-    CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
-    Report, Step, StepPlan, reachable,
+    CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
+    PlanDevice, Report, Step, StepPlan, reachable,
 };
 
 pub use webhook::{

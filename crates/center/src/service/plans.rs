@@ -10,9 +10,9 @@ use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
 use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    Action, Audience, CancelOutcome, Candidate, Counters, Endpoint, Event, FilterId, ModelId, Plan,
-    PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress,
-    ProjectId, Rollout, Strategy, Surroundings, Time, eligibility,
+    Action, Audience, CancelMode, CancelOutcome, Candidate, Counters, DeviceState, Endpoint, Event,
+    FilterId, ModelId, Plan, PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem,
+    ProductId, Progress, ProjectId, Rollout, Strategy, Surroundings, Time, eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -374,7 +374,53 @@ impl Service {
         entry.ok_or_else(|| Problem::new(CenterError::NoSuchPlanDevice, endpoint.to_string()))
     }
 
-    /// Cancels one device of a plan. After its MCU began to flash it has no effect, and the error says so.
+    /// Ends a plan for good: waiting devices fail. Hard: also each device that runs is asked to give up; a plan that is
+    /// over already can be asked for that again, as when the Center stopped in the middle of it.
+    pub async fn terminate(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        mode: CancelMode,
+        now: Time,
+    ) -> Result<PlanStatus, Problem> {
+        let over = self.own_plan(scope, id).await?.state.over();
+        if mode == CancelMode::Soft || !over {
+            let action = PlanAction::Terminate;
+            self.plan_action(scope, id, action, now).await?;
+        }
+        if mode == CancelMode::Hard {
+            self.cancel_running(scope, id, now).await?;
+        }
+        self.plan_status(scope, id).await
+    }
+
+    /// Asks every device of the plan that runs to give up where that is safe.
+    async fn cancel_running(&self, scope: &Scope, id: PlanId, now: Time) -> Result<(), Problem> {
+        let mut page = Page {
+            limit: BATCH,
+            state: Some(DeviceState::InUpgrade),
+            ..Page::default()
+        };
+        loop {
+            let running = self.store.plan_devices(scope, id, &page).await?;
+            let Some(last) = running.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            for entry in running.iter().filter(|e| !e.cancel_requested) {
+                let key = &entry.endpoint.device_key;
+                match self.cancel(scope, id, key, now).await {
+                    Ok(_) => {}
+                    // it is being written, or came to its end meanwhile
+                    Err(p) if p.error == CenterError::CancelTooLate => {}
+                    Err(p) if p.error == CenterError::CancelNotRunning => {}
+                    Err(p) => return Err(p),
+                }
+            }
+        }
+    }
+
+    /// Cancels one device of a plan, hard. After its MCU began to flash it has no effect, and the error says so.
     pub async fn cancel(
         &self,
         scope: &Scope,
@@ -382,12 +428,28 @@ impl Service {
         device_key: &str,
         now: Time,
     ) -> Result<CancelOutcome, Problem> {
+        self.cancel_as(scope, plan, device_key, CancelMode::Hard, now)
+            .await
+    }
+
+    /// Cancels one device of a plan, softly or hard.
+    pub async fn cancel_as(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        device_key: &str,
+        mode: CancelMode,
+        now: Time,
+    ) -> Result<CancelOutcome, Problem> {
         let plan = self.own_plan(scope, plan).await?;
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
             let before = entry.state;
-            let outcome = entry.cancel(now)?;
+            let outcome = match mode {
+                CancelMode::Soft => entry.cancel_softly(now)?,
+                CancelMode::Hard => entry.cancel(now)?,
+            };
             let log = line(
                 Some(plan.id),
                 &endpoint,

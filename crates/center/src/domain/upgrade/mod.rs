@@ -41,8 +41,8 @@ use sota_mutants::{Mutant, active};
 use utoipa::ToSchema;
 
 pub use state::{
-    CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, Report, StepPlan,
-    reachable,
+    CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
+    Report, StepPlan, reachable,
 };
 
 use super::{Counters, Device, Endpoint, Plan, PlanId, Problem, ProjectId, Retries, Time};
@@ -109,6 +109,9 @@ pub struct PlanDevice {
     pub not_before: Time,
     /// The Center was asked to cancel and the device has not answered yet.
     pub cancel_requested: bool,
+    /// A person cancelled it softly: the set in force is its last.
+    #[serde(default)]
+    pub last_set: bool,
     /// When the present step counts as failed.
     pub deadline: Option<Time>,
     /// When the device began.
@@ -155,6 +158,7 @@ impl PlanDevice {
             failures: 0,
             not_before: 0,
             cancel_requested: false,
+            last_set: false,
             deadline: None,
             started_at: None,
             ended_at: None,
