@@ -15,6 +15,7 @@ fn address(template: &str) -> String {
         t if t.starts_with("/api/v1/packages") => "4",
         t if t.starts_with("/api/v1/plans") => "5",
         t if t.starts_with("/api/v1/webhooks") => "6",
+        t if t.starts_with("/api/v1/filters") => "7",
         _ => "999",
     };
     let path = template
@@ -44,6 +45,13 @@ fn body(method: &str, template: &str) -> (&'static str, Vec<u8>) {
         ("PUT", "/api/v1/projects/{id}/members/{name}") => json(json!({"role": "Owner"})),
         ("PUT", "/api/v1/account") => json(json!({"name": "renamed", "password": "none"})),
         ("PUT", "/api/v1/account/password") => json(json!({"old": "none", "new": "correct horse"})),
+        ("POST", "/api/v1/products/{id}/tags") => ("text/csv", b"d1,north".to_vec()),
+        ("PUT", "/api/v1/devices/{product_key}/{device_key}/tags") => {
+            json(json!({"tags": ["north"]}))
+        }
+        ("POST", "/api/v1/filters") => {
+            json(json!({"project": 1, "name": "another", "expression": "tag:x"}))
+        }
         ("POST", "/api/v1/projects/{id}/webhooks") => json(webhook("another")),
         ("PUT", "/api/v1/webhooks/{id}") => json(webhook("renamed")),
         ("POST", t) if t.starts_with("/api/v1/webhooks/{id}/") => json(json!({})),

@@ -195,6 +195,30 @@ fn deeds() -> Vec<Deed> {
             json!({"old": "correct horse", "new": "battery staple"}),
         ),
         deed(
+            "PUT /api/v1/devices/{product_key}/{device_key}/tags",
+            "/api/v1/devices/pk/d1/tags",
+            "TagsSet",
+            json!({"tags": ["north"]}),
+        ),
+        deed(
+            "POST /api/v1/products/{id}/tags",
+            "/api/v1/products/2/tags",
+            "TagsImported",
+            Value::Null,
+        ),
+        deed(
+            "POST /api/v1/filters",
+            "/api/v1/filters",
+            "FilterCreated",
+            json!({"project": 1, "name": "n", "expression": "tag:north"}),
+        ),
+        deed(
+            "DELETE /api/v1/filters/{id}",
+            "/api/v1/filters/LAST",
+            "FilterDeleted",
+            Value::Null,
+        ),
+        deed(
             "POST /api/v1/projects/{id}/webhooks",
             "/api/v1/projects/1/webhooks",
             "WebhookCreated",
@@ -241,7 +265,7 @@ fn deeds() -> Vec<Deed> {
 
 fn entries(server: &Server) -> Vec<(i64, String, String)> {
     let mut all = Vec::new();
-    let projects = [None, Some(1), Some(7), Some(8), Some(9), Some(10)];
+    let projects = std::iter::once(None).chain((1..40).map(Some));
     for project in projects {
         let filter = AuditFilter {
             project: project.map(ProjectId),
@@ -353,6 +377,7 @@ fn every_route_that_changes_something_leaves_an_entry() {
         let method = deed.route.split(' ').next().expect("a method");
         let (kind, body) = match deed.route {
             "POST /api/v1/packages" => (FORM, form("another")),
+            "POST /api/v1/products/{id}/tags" => ("text/csv", b"d1,north,south".to_vec()),
             _ if deed.body == Value::Null => ("", Vec::new()),
             _ => ("application/json", deed.body.to_string().into_bytes()),
         };
@@ -462,6 +487,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     assert_eq!(
         actions,
         [
+            "FilterCreated",
             "WebhookCreated",
             "PlanCreated",
             "PackageCreated",
@@ -470,11 +496,11 @@ fn the_log_is_read_by_page_and_as_a_file() {
             "ProjectCreated"
         ]
     );
-    assert_eq!(all[1]["object"], "plan/5");
+    assert_eq!(all[2]["object"], "plan/5");
     let two = get("/api/v1/projects/1/audit?limit=2");
     assert_eq!(two.as_array().map(Vec::len), Some(2));
     let older = get(&format!("/api/v1/projects/1/audit?before={}", two[1]["id"]));
-    assert_eq!(older.as_array().map(Vec::len), Some(4));
+    assert_eq!(older.as_array().map(Vec::len), Some(5));
     let one = get("/api/v1/projects/1/audit?action=ModelCreated&object=model/3&actor=(machine)");
     assert_eq!(one.as_array().map(Vec::len), Some(1));
     let (status, error) = server.json(
@@ -490,7 +516,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     let csv = answer.body_mut().read_to_string().expect("text");
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(lines[0], "id,at,actor,token,action,object,detail");
-    assert_eq!(lines.len(), 7, "{csv}");
+    assert_eq!(lines.len(), 8, "{csv}");
     let (_, page) = read(server.call(
         "GET",
         "/projects/1/audit?action=PlanCreated",
@@ -519,7 +545,7 @@ fn the_log_is_read_by_page_and_as_a_file() {
     let done = server.service.store().commit(&Scope::OWNER, many.collect());
     server.runtime.block_on(done).expect("stored");
     let all = get("/api/v1/projects/1/audit/export?format=json");
-    assert_eq!(all.as_array().map(Vec::len), Some(1209));
+    assert_eq!(all.as_array().map(Vec::len), Some(1210));
     let path = "/api/v1/projects/1/audit/export?action=PlanEnded";
     let csv = read(server.call("GET", path, &viewer, "", b"")).1;
     let csv = csv.as_str().expect("text");

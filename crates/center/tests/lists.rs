@@ -62,12 +62,12 @@ fn devices_of_a_product_and_of_a_plan_are_whole_as_files() {
     told("=1+1", "1");
     let lines = csv(&server, "/api/v1/devices/export?product_key=many", &viewer);
     assert_eq!(lines.len(), keys.len() + 1);
-    assert!(lines[0].starts_with("product_key,device_key,state,versions,rsrp_dbm"));
+    assert!(lines[0].starts_with("product_key,device_key,state,versions,tags,rsrp_dbm"));
     let formulas = lines.iter().filter(|l| l.starts_with("many,'"));
     assert_eq!(formulas.count(), 4);
     let told = lines.iter().find(|l| l.contains("'=1+1")).expect("there");
     assert!(
-        told.starts_with("many,'=1+1,connected,STM32=1,-95,,"),
+        told.starts_with("many,'=1+1,connected,STM32=1,,-95,,,"),
         "{told}"
     );
     let path = "/api/v1/devices/export?product_key=many&format=json";

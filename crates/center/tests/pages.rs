@@ -17,7 +17,9 @@ fn address(template: &str) -> String {
         .replace("{model}", "3")
         .replace("{package}", "4")
         .replace("{plan}", "5")
+        .replace("products/{product}", "products/2")
         .replace("{webhook}", "6")
+        .replace("{filter}", "7")
         .replace("{delivery}", "1")
         .replace("{action}", "suspend")
 }
@@ -42,6 +44,9 @@ fn body(template: &str) -> (&'static str, Vec<u8>) {
         t if t.ends_with("/webhooks") || t.ends_with("/{webhook}") => {
             "name=another&url=http%3A%2F%2F127.0.0.1%3A9&events=PlanState"
         }
+        t if t.contains("/products/{product}/tags") => "csv=d1%2Cnorth",
+        t if t.ends_with("/{device}/tags") => "tags=north",
+        t if t.ends_with("/filters") => "name=another&filter=tag%3Ax",
         t if t.ends_with("/members/remove") => "name=viewer",
         t if t.ends_with("/password-reset") => "name=other",
         "/accounts/remove" => "name=other",
@@ -335,6 +340,11 @@ fn a_person_sets_up_makes_a_plan_and_activates_it() {
     let (status, page, _) = browser.post(wizard, &format!("step=3&go=next&{}", second("-100")));
     assert_eq!(status, 422);
     assert!(page.contains("1067"), "nothing chosen: {page}");
+    // a filter instead of a whitelist: not both
+    let both = format!("step=1&go=next&{first}&audience=99&{rest}");
+    let (status, page, _) = browser.post(wizard, &both);
+    assert_eq!(status, 404);
+    assert!(page.contains("id=\"note-audience\""), "{page}");
     let third = format!("{}&package_STM32=4&upgrade_text=", second("-100"));
     let (_, page, _) = browser.post(wizard, &format!("step=3&go=next&{third}"));
     assert!(

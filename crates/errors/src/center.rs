@@ -109,6 +109,12 @@ crate::catalogue! {
         NoSuchWebhook = 1132, "there is no webhook with this id, or the caller does not own its project", "list the webhooks with GET /api/v1/projects/{id}/webhooks";
         NoSuchDelivery = 1133, "there is no delivery with this id", "list the deliveries with GET /api/v1/webhooks/{id}/deliveries";
         TooManyWebhooks = 1134, "the project has 20 webhooks already", "delete one, or let one receiver tell the others";
+        TagUnfit = 1140, "a tag is not 1 to 32 letters, digits, _ . - (not - first), or a device has more than 32", "correct the tag; in a list each line has a device key and its tags";
+        FilterUnreadable = 1141, "a filter cannot be understood", "terms are tag:x model:x version:x version:component=x state:connected state:away state:disabled seen<7d seen>12h or a part of the device key; - before a term: not";
+        NoSuchFilter = 1142, "there is no saved filter with this id", "list them with GET /api/v1/filters";
+        FilterAndWhitelist = 1143, "a plan has a whitelist or a filter, not both", "leave one of them out";
+        FilterMatchesNothing = 1144, "no device matches the plan's filter now", "correct the filter, or make the plan live";
+        TooManyFilters = 1145, "the project has 200 saved filters already", "delete one that no plan needs";
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";
@@ -134,5 +140,7 @@ crate::catalogue! {
         StartsLater = 1222, "the device's start comes later", "nothing: starts are spread, or the user appointed a time";
         OutsidePushHours = 1223, "the Center begins no upgrade by itself at this hour", "wait, or let the device ask";
         WaitsForUser = 1224, "the device's user has not confirmed the upgrade", "confirm it with POST /api/v1/plans/{id}/devices/{device_key}/confirm";
+        NotInFilter = 1225, "the device does not match the plan's filter", "tag it, or make a plan that includes the device";
+        CellFull = 1226, "as many devices of the device's radio cell as are allowed are loading at once", "nothing: it begins when others are done; fewer load at once where coverage is weak";
     }
 }

@@ -266,6 +266,7 @@ fn try_furnish(
             model,
             whitelist,
             blacklist,
+            audience: None,
             time_zone: "UTC".into(),
             start_at: now,
             end_at,

@@ -1,10 +1,12 @@
 //! Projects, products, models, devices.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use sota_errors::CenterError;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,10 +14,10 @@ use super::call::Call;
 use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
-    Device, Endpoint, LogLine, Model, ModelId, PlanId, Problem, Product, ProductId, Project,
-    ProjectId, Role,
+    Device, Endpoint, Filter, FilterId, LogLine, Model, ModelId, PlanId, Problem, Product,
+    ProductId, Project, ProjectId, Role, SavedFilter,
 };
-use crate::service::{NewModel, NewProduct, NewProject, Why};
+use crate::service::{NewFilter, NewModel, NewProduct, NewProject, TagsImported, Why};
 use crate::store::Page;
 
 /// Greatest page of a list.
@@ -31,6 +33,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(model, delete_model))
         .routes(routes!(devices))
         .routes(routes!(device))
+        .routes(routes!(set_tags))
+        .routes(routes!(import_tags))
+        .routes(routes!(filters, create_filter))
+        .routes(routes!(delete_filter))
         .routes(routes!(disable))
         .routes(routes!(enable))
         .routes(routes!(device_log))
@@ -148,6 +154,9 @@ struct DeviceQuery {
     product_key: String,
     /// Only after this device key.
     after: Option<String>,
+    /// Only what this filter takes: `tag:berlin -version:2_0_0 seen<7d`, see docs/center.md. A page may then hold fewer
+    /// than `limit` although more follow: the header `sota-next` says after which key.
+    filter: Option<String>,
     /// At most this many; default 100, greatest 1000.
     limit: Option<usize>,
 }
@@ -155,19 +164,93 @@ struct DeviceQuery {
 /// Devices of a product in order of their keys.
 #[utoipa::path(get, path = "/api/v1/devices", params(DeviceQuery),
     responses((status = 200, body = [Device]), (status = "4XX", body = ErrorBody)))]
-async fn devices(api: Call, Query(query): Query<DeviceQuery>) -> Answer<Json<Vec<Device>>> {
+async fn devices(
+    api: Call,
+    Query(query): Query<DeviceQuery>,
+) -> Answer<(HeaderMap, Json<Vec<Device>>)> {
     let limit = query.limit.unwrap_or(100).min(PAGE_LIMIT);
     let page = Page {
         after: query.after,
         limit,
         state: None,
     };
-    Ok(Json(
-        api.service
-            .store()
-            .devices(api.scope(), &query.product_key, &page)
-            .await?,
-    ))
+    let filter = Filter::parse(query.filter.as_deref().unwrap_or_default())?;
+    let (scope, key, now) = (api.scope(), &query.product_key, api.now());
+    let found = api.service.find_devices(scope, key, &filter, &page, now);
+    let (devices, next) = found.await?;
+    let mut headers = HeaderMap::new();
+    // device keys are visible ASCII
+    if let Some(Ok(next)) = next.map(|n| HeaderValue::from_str(&n)) {
+        headers.insert("sota-next", next);
+    }
+    Ok((headers, Json(devices)))
+}
+
+/// Tags of a device.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TagsBody {
+    /// All of them; at most 32 of 1 to 32 letters, digits, `_`, `.`, `-`.
+    tags: BTreeSet<String>,
+}
+
+/// Gives a device these tags and no others.
+#[utoipa::path(put, path = "/api/v1/devices/{product_key}/{device_key}/tags",
+    params(("product_key" = String, Path), ("device_key" = String, Path)), request_body = TagsBody,
+    responses((status = 200, body = Device), (status = "4XX", body = ErrorBody)))]
+async fn set_tags(
+    api: Call,
+    Path((product_key, device_key)): Path<(String, String)>,
+    Body(body): Body<TagsBody>,
+) -> Answer<Json<Device>> {
+    let endpoint = Endpoint::new(product_key, device_key);
+    let (scope, now) = (api.scope(), api.now());
+    let tagged = api
+        .service
+        .set_tags(scope, &endpoint, body.tags, now)
+        .await?;
+    Ok(Json(tagged))
+}
+
+/// Gives many devices of a product their tags, from CSV: in each line a device key and then its tags; at most 10000
+/// lines.
+#[utoipa::path(post, path = "/api/v1/products/{id}/tags", params(("id" = i64, Path)),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, body = TagsImported), (status = "4XX", body = ErrorBody)))]
+async fn import_tags(
+    api: Call,
+    Path(id): Path<ProductId>,
+    csv: axum::body::Bytes,
+) -> Answer<Json<TagsImported>> {
+    let (scope, now) = (api.scope(), api.now());
+    Ok(Json(api.service.import_tags(scope, id, &csv, now).await?))
+}
+
+/// Saved filters.
+#[utoipa::path(get, path = "/api/v1/filters", responses((status = 200, body = [SavedFilter])))]
+async fn filters(api: Call) -> Answer<Json<Vec<SavedFilter>>> {
+    Ok(Json(api.service.store().filters(api.scope()).await?))
+}
+
+/// Saves a filter.
+#[utoipa::path(post, path = "/api/v1/filters", request_body = NewFilter,
+    responses((status = 201, body = SavedFilter), (status = "4XX", body = ErrorBody)))]
+async fn create_filter(
+    api: Call,
+    Body(new): Body<NewFilter>,
+) -> Answer<(StatusCode, Json<SavedFilter>)> {
+    let (scope, now) = (api.scope(), api.now());
+    let saved = api.service.create_filter(scope, new, now).await?;
+    Ok((StatusCode::CREATED, Json(saved)))
+}
+
+/// Deletes a saved filter; plans that were activated with it go on with what it said.
+#[utoipa::path(delete, path = "/api/v1/filters/{id}", params(("id" = i64, Path)),
+    responses((status = 204), (status = "4XX", body = ErrorBody)))]
+async fn delete_filter(api: Call, Path(id): Path<FilterId>) -> Answer<StatusCode> {
+    let now = api.now();
+    api.service.delete_filter(api.scope(), id, now).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn need_device(api: &Call, endpoint: &Endpoint) -> Answer<Device> {

@@ -84,6 +84,7 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::NoSuchAccount
         | E::NoSuchToken
         | E::NoSuchWebhook
+        | E::NoSuchFilter
         | E::NoSuchDelivery
         | E::NoSuchResource => StatusCode::NOT_FOUND,
         E::MalformedRequest => StatusCode::BAD_REQUEST,
@@ -107,6 +108,8 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::LastOwner
         | E::FirstAccountStays
         | E::TooManyWebhooks
+        | E::TooManyFilters
+        | E::FilterMatchesNothing
         | E::CancelTooLate
         | E::CancelNotRunning
         | E::RetryNotFailed

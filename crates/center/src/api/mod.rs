@@ -2,7 +2,7 @@
 //!
 //! | address | holds |
 //! |---|---|
-//! | `/api/v1/projects`, `/products`, `/models`, `/devices` | `entities` |
+//! | `/api/v1/projects`, `/products`, `/models`, `/devices`, `/filters` | `entities` |
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
 //! | `/api/v1/projects/{id}/webhooks`, `/api/v1/webhooks` | `webhooks` |

@@ -17,8 +17,8 @@ use super::call::Call;
 use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
-    CancelOutcome, DeviceState, Endpoint, LogLine, ModelId, Plan, PlanAction, PlanComponent,
-    PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
+    CancelMode, CancelOutcome, DeviceState, Endpoint, FilterId, LogLine, ModelId, Plan, PlanAction,
+    PlanComponent, PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
 };
 use crate::service::{NewPlan, PlanStatus};
 use crate::store::Page;
@@ -57,6 +57,9 @@ struct PlanBody {
     /// Device keys; wins over the whitelist.
     #[serde(default)]
     blacklist: BTreeSet<String>,
+    /// Devices chosen by a saved filter instead of a whitelist.
+    #[serde(default)]
+    audience: Option<AudienceBody>,
     /// IANA time zone; default UTC.
     time_zone: Option<String>,
     /// `2026-11-23T10:00:00` in the time zone, or with an offset; default: now.
@@ -76,6 +79,17 @@ struct PlanBody {
     upgrade_text: String,
 }
 
+/// A saved filter as a plan's devices.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AudienceBody {
+    /// The saved filter.
+    filter: FilterId,
+    /// Devices that come to match later join the plan; otherwise those that match at its activation are its whitelist.
+    #[serde(default)]
+    live: bool,
+}
+
 impl PlanBody {
     fn read(self, now: Time) -> Result<NewPlan, Problem> {
         let time_zone = self.time_zone.unwrap_or_else(|| "UTC".into());
@@ -90,6 +104,7 @@ impl PlanBody {
             model: self.model,
             whitelist: self.whitelist,
             blacklist: self.blacklist,
+            audience: self.audience.map(|a| (a.filter, a.live)),
             time_zone,
             start_at: start_at.unwrap_or(now),
             end_at,
@@ -184,11 +199,26 @@ async fn resume(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
     act(&api, id, PlanAction::Resume).await
 }
 
-/// Ends the plan for good: waiting devices fail, running ones go on.
-#[utoipa::path(post, path = "/api/v1/plans/{id}/terminate", params(("id" = i64, Path)),
+/// How what runs is stopped.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct CancelQuery {
+    /// `Soft`: what runs goes on to its end; `Hard`: devices are asked to give up where that is still safe.
+    cancel: Option<CancelMode>,
+}
+
+/// Ends the plan for good: waiting devices fail. Running ones go on, or with `cancel=Hard` are asked to give up unless
+/// they are being written; that can be said again of a plan that is over.
+#[utoipa::path(post, path = "/api/v1/plans/{id}/terminate", params(("id" = i64, Path), CancelQuery),
     responses((status = 200, body = PlanStatus), (status = "4XX", body = ErrorBody)))]
-async fn terminate(api: Call, Path(id): Path<PlanId>) -> Answer<Json<PlanStatus>> {
-    act(&api, id, PlanAction::Terminate).await
+async fn terminate(
+    api: Call,
+    Path(id): Path<PlanId>,
+    Query(query): Query<CancelQuery>,
+) -> Answer<Json<PlanStatus>> {
+    let mode = query.cancel.unwrap_or(CancelMode::Soft);
+    let (scope, now) = (api.scope(), api.now());
+    Ok(Json(api.service.terminate(scope, id, mode, now).await?))
 }
 
 /// Opens the next group of the rollout, also one that waits for approval.
@@ -275,21 +305,24 @@ async fn plan_device(
 /// What became of a cancel.
 #[derive(Debug, Serialize, ToSchema)]
 struct Cancelled {
-    /// Cancelled, or Asked: the device stops unless its MCU is already flashing.
+    /// Cancelled; Asked: the device stops unless its MCU is already flashing; Ending: it ends what runs.
     outcome: CancelOutcome,
 }
 
-/// Cancels one device of a plan; 409 CancelTooLate when its MCU is already flashing.
+/// Cancels one device of a plan. `cancel=Hard` (default) asks it to give up; 409 CancelTooLate when its MCU is already
+/// flashing. `Soft` lets it end what runs and offers it nothing more.
 #[utoipa::path(post, path = "/api/v1/plans/{id}/devices/{device_key}/cancel",
-    params(("id" = i64, Path), ("device_key" = String, Path)),
+    params(("id" = i64, Path), ("device_key" = String, Path), CancelQuery),
     responses((status = 200, body = Cancelled), (status = "4XX", body = ErrorBody)))]
 async fn cancel(
     api: Call,
     Path((id, device_key)): Path<(PlanId, String)>,
+    Query(query): Query<CancelQuery>,
 ) -> Answer<Json<Cancelled>> {
+    let mode = query.cancel.unwrap_or(CancelMode::Hard);
     let outcome = api
         .service
-        .cancel(api.scope(), id, &device_key, api.now())
+        .cancel_as(api.scope(), id, &device_key, mode, api.now())
         .await?;
     Ok(Json(Cancelled { outcome }))
 }

@@ -167,12 +167,15 @@ pub fn told(
     Ok(told)
 }
 
-/// Battery (/3/0/9) and signal (/4/0/2).
+/// Battery (/3/0/9), signal (/4/0/2) and cell (/4/0/8).
 pub fn device_fact(facts: &mut DeviceFacts, path: Path, value: RawValue<'_>) {
     if path == Path::resource(3, 0, 9) {
         facts.battery_percent = value.as_u64().and_then(|n| u8::try_from(n).ok());
     } else if path == Path::resource(4, 0, 2) {
         facts.rsrp_dbm = value.as_i64().and_then(|n| i16::try_from(n).ok());
+    } else if path == Path::resource(4, 0, 8) {
+        // of a 36-bit NR cell identity at most
+        facts.cell_id = value.as_u64().filter(|cell| *cell < 1 << 36);
     }
 }
 

@@ -114,7 +114,8 @@ impl Standard {
         };
         let has = |id| objects.iter().any(|path| path.object_id() == Some(id));
         let (battery, signal) = (Path::resource(3, 0, 9), Path::resource(4, 0, 2));
-        let readings = [(has(3), battery), (has(4), signal)];
+        let cell = Path::resource(4, 0, 8);
+        let readings = [(has(3), battery), (has(4), signal), (has(4), cell)];
         let readings = readings
             .into_iter()
             .filter(|(has, _)| *has)

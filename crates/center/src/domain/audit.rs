@@ -125,6 +125,14 @@ actions! {
     PasswordResetCreated,
     /// A new password was given by a link.
     PasswordReset,
+    /// A device got other tags.
+    TagsSet,
+    /// Devices of a product got other tags from a list.
+    TagsImported,
+    /// A filter was saved.
+    FilterCreated,
+    /// A saved filter was deleted.
+    FilterDeleted,
     /// A webhook was made.
     WebhookCreated,
     /// A webhook got another content or secret.

@@ -4,8 +4,8 @@ use sota_errors::CenterError;
 use sota_mutants::{Mutant, active};
 
 use super::{
-    ComponentKind, ComponentState, Counters, Device, DeviceState, Mode, PackageType, Plan,
-    PlanDevice, PlanState, Problem, StepPlan, Time,
+    ComponentKind, ComponentState, Counters, Device, DeviceState, Mode, Model, PackageType, Plan,
+    PlanDevice, PlanState, Problem, StepPlan, Surroundings, Time,
 };
 
 /// Most components that are offered together: what a device can have.
@@ -28,6 +28,12 @@ pub struct Candidate<'a> {
     pub together: bool,
     /// Devices of this plan by state, by group.
     pub counters: &'a [Counters],
+    /// Models of the project, if the plan has a filter that asks for one.
+    pub models: &'a [Model],
+    /// The device is registered.
+    pub online: bool,
+    /// Devices of the project that load in the device's radio cell.
+    pub in_cell: u64,
     /// The Center begins by itself: only in the plan's push hours.
     pub pushed: bool,
     /// Hour of the day in the plan's time zone, 0..=23.
@@ -74,6 +80,16 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     }
     if !active(Mutant::BlacklistAfterOffer) {
         plan.includes(&device.endpoint.device_key)?;
+    }
+    let around = Surroundings {
+        models: candidate.models,
+        online: candidate.online,
+        now,
+    };
+    if let Some(filter) = plan.live_filter()?
+        && !filter.takes(device, around)
+    {
+        return Err(CenterError::NotInFilter.into());
     }
     if let Some(entry) = entry {
         match entry.state {
@@ -136,6 +152,15 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if !begun && in_upgrade >= limit {
         let detail = format!("{in_upgrade} of {limit}");
         return Err(Problem::new(CenterError::LimitReached, detail));
+    }
+    if let (Some(per_cell), Some(cell)) = (plan.rollout.per_cell, device.cell_id)
+        && !begun
+    {
+        let limit = per_cell.limit(device.rsrp_dbm);
+        if candidate.in_cell >= limit {
+            let detail = format!("cell {cell}: {} of {limit}", candidate.in_cell);
+            return Err(Problem::new(CenterError::CellFull, detail));
+        }
     }
     Ok(set)
 }

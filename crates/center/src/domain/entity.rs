@@ -1,5 +1,7 @@
 //! Project, product, device.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sota_errors::CenterError;
 use utoipa::ToSchema;
@@ -131,6 +133,8 @@ pub struct DeviceFacts {
     pub battery_percent: Option<u8>,
     /// RSRP in dBm.
     pub rsrp_dbm: Option<i16>,
+    /// Radio cell (/4/0/8).
+    pub cell_id: Option<u64>,
     /// Free space for the module's own firmware, bytes.
     pub free_space_bytes: Option<u64>,
 }
@@ -172,6 +176,9 @@ pub struct Device {
     pub battery_percent: Option<u8>,
     /// RSRP in dBm, if ever reported.
     pub rsrp_dbm: Option<i16>,
+    /// Radio cell, if ever reported.
+    #[serde(default)]
+    pub cell_id: Option<u64>,
     /// Free space for the module's own firmware in bytes, if ever reported.
     pub free_space_bytes: Option<u64>,
     /// First contact.
@@ -180,6 +187,9 @@ pub struct Device {
     pub last_seen_at: Time,
     /// An operator shut it out: it is offered nothing and has no registration.
     pub disabled: bool,
+    /// What people call it, to find it by.
+    #[serde(default)]
+    pub tags: BTreeSet<String>,
     /// Present registration.
     pub registration: Option<Registration>,
     /// Counts its changes; 0 = not stored yet.
@@ -196,10 +206,12 @@ impl Device {
             components: Vec::new(),
             battery_percent: None,
             rsrp_dbm: None,
+            cell_id: None,
             free_space_bytes: None,
             first_seen_at: now,
             last_seen_at: now,
             disabled: false,
+            tags: BTreeSet::new(),
             registration: None,
             revision: 0,
         }
@@ -235,6 +247,7 @@ impl Device {
             .map(|b| b.min(100))
             .or(self.battery_percent);
         self.rsrp_dbm = facts.rsrp_dbm.or(self.rsrp_dbm);
+        self.cell_id = facts.cell_id.or(self.cell_id);
         self.free_space_bytes = facts.free_space_bytes.or(self.free_space_bytes);
         before != *self
     }

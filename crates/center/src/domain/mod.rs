@@ -10,6 +10,7 @@
 //! | `entity` | project, product, device, registration |
 //! | `model` | model and its components |
 //! | `package` | version package and its files |
+//! | `filter` | filters of devices, tags |
 //! | `plan` | plan, strategy, the plan's state machine |
 //! | `rollout` | groups, thresholds, hours: how a plan reaches its devices |
 //! | `retry` | what follows a failed try |
@@ -20,9 +21,12 @@
 
 mod access;
 mod audit;
+#[cfg(test)]
+mod cancel_tests;
 mod counters;
 mod eligibility;
 mod entity;
+mod filter;
 mod model;
 mod package;
 mod plan;
@@ -49,14 +53,17 @@ pub use eligibility::{Candidate, eligibility};
 pub use entity::{
     Device, DeviceFacts, Endpoint, Product, Project, Registration, ReportedComponent,
 };
+pub use filter::{
+    Audience, FILTERS_LIMIT, Filter, SavedFilter, Surroundings, TAGS_LIMIT, check_tag, check_tags,
+};
 pub use model::{Component, ComponentKind, Model};
 pub use package::{FILE_COUNT_LIMIT, FILE_LIMIT_BYTES, FORMATS, Package, PackageFile, PackageType};
 pub use plan::{PLAN_LIST_LIMIT, Plan, PlanAction, PlanComponent, PlanState, Strategy};
 pub use retry::{Retries, RetryPolicy};
-pub use rollout::{Advance, Group, Mode, Progress, PushHours, Rollout, Size};
+pub use rollout::{Advance, Group, Mode, PerCell, Progress, PushHours, Rollout, Size};
 pub use upgrade::{
-    CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, PlanDevice,
-    Report, Step, StepPlan, reachable,
+    CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
+    PlanDevice, Report, Step, StepPlan, reachable,
 };
 
 pub use webhook::{
@@ -98,6 +105,8 @@ ids! {
     PackageId;
     /// Names a plan.
     PlanId;
+    /// Names a saved filter.
+    FilterId;
     /// Names a webhook.
     WebhookId;
 }

@@ -16,8 +16,8 @@ use sota_errors::CenterError;
 use utoipa::ToSchema;
 
 use super::{
-    ComponentKind, Endpoint, Mode, Model, ModelId, Package, PackageId, PlanId, Problem, Product,
-    ProductId, Progress, ProjectId, Retries, Rollout, StepPlan, Time, check_name,
+    Audience, ComponentKind, Endpoint, Filter, Mode, Model, ModelId, Package, PackageId, PlanId,
+    Problem, Product, ProductId, Progress, ProjectId, Retries, Rollout, StepPlan, Time, check_name,
 };
 
 /// Greatest number of devices in a whitelist or blacklist, and in upgrade at once.
@@ -125,6 +125,9 @@ pub struct Plan {
     pub whitelist: BTreeSet<String>,
     /// Device keys; wins over the whitelist.
     pub blacklist: BTreeSet<String>,
+    /// Devices chosen by a saved filter instead of a whitelist.
+    #[serde(default)]
+    pub audience: Option<Audience>,
     /// IANA time zone in which its times are shown and were given.
     pub time_zone: String,
     /// Nothing is offered before.
@@ -219,6 +222,9 @@ impl Plan {
         self.rollout.check()?;
         if self.whitelist.len() > PLAN_LIST_LIMIT || self.blacklist.len() > PLAN_LIST_LIMIT {
             return Err(Problem::new(CenterError::ListTooLong, ""));
+        }
+        if self.audience.is_some() && !self.whitelist.is_empty() {
+            return Err(Problem::of(CenterError::FilterAndWhitelist, "audience", ""));
         }
         if self.end_at.is_some_and(|end| end <= self.start_at) {
             return Err(Problem::of(CenterError::PlanTimes, "end", ""));
@@ -334,6 +340,12 @@ impl Plan {
             return Err(CenterError::NotInWhitelist);
         }
         Ok(())
+    }
+
+    /// The filter that decides while the plan runs: a fixed one has become the whitelist.
+    pub fn live_filter(&self) -> Result<Option<Filter>, Problem> {
+        let live = self.audience.as_ref().filter(|a| a.live);
+        live.map(|a| Filter::parse(&a.expression)).transpose()
     }
 
     /// The plan's steps: components in sequence, the files of each in index order. A file that is not its

@@ -110,6 +110,52 @@ impl PushHours {
     }
 }
 
+/// How many devices of one radio cell load at once. A device in weak coverage takes the cell's air many times as long
+/// for the same bytes, so it begins only where few others load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PerCell {
+    /// Most that load at once when another one begins, 1..=1000.
+    pub downloads: u16,
+    /// Coverage is weak below this RSRP, -140..=-31 dBm.
+    #[serde(default = "weak")]
+    pub weak_below_dbm: i16,
+    /// The same limit for a device in weak coverage, 1..=`downloads`.
+    #[serde(default = "one")]
+    pub weak_downloads: u16,
+}
+
+fn weak() -> i16 {
+    -110
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl PerCell {
+    /// The name and the range of a value that is wrong.
+    fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        if !(1..=1000).contains(&self.downloads) {
+            return Some(("downloads", "1 to 1000"));
+        }
+        if !(-140..=-31).contains(&self.weak_below_dbm) {
+            return Some(("weak_below_dbm", "-140 to -31"));
+        }
+        let weak = 1..=self.downloads;
+        (!weak.contains(&self.weak_downloads)).then_some(("weak_downloads", "1 to downloads"))
+    }
+
+    /// How many may load in the cell of a device with this signal when it begins; one that has not told it is taken for
+    /// well covered, because it judges itself again.
+    pub fn limit(&self, rsrp_dbm: Option<i16>) -> u64 {
+        match rsrp_dbm {
+            Some(rsrp) if rsrp < self.weak_below_dbm => self.weak_downloads.into(),
+            _ => self.downloads.into(),
+        }
+    }
+}
+
 /// How a plan reaches its devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -124,6 +170,8 @@ pub struct Rollout {
     pub start_spread_s: u32,
     /// The Center begins upgrades by itself only in these hours; a device that asks is answered at any time.
     pub push_hours: PushHours,
+    /// Most devices of one radio cell that load at once.
+    pub per_cell: Option<PerCell>,
     /// Who decides when a device begins.
     pub mode: Mode,
     /// What follows a failed try.
@@ -138,6 +186,7 @@ impl Default for Rollout {
             at_once: PLAN_LIST_LIMIT as u32,
             start_spread_s: 0,
             push_hours: PushHours::default(),
+            per_cell: None,
             mode: Mode::default(),
             retry: RetryPolicy::default(),
         }
@@ -210,6 +259,9 @@ impl Rollout {
         }
         if self.push_hours.from > 23 || !(1..=24).contains(&self.push_hours.to) {
             return wrong("push_hours", "from 0 to 23, to 1 to 24");
+        }
+        if let Some((name, range)) = self.per_cell.and_then(|cell| cell.wrong()) {
+            return wrong(&format!("per_cell.{name}"), range);
         }
         if let Some((name, range)) = self.retry.wrong() {
             return wrong(&format!("retry.{name}"), range);

@@ -214,7 +214,7 @@ proptest! {
         }
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: Some(&entry), others: &[], together: true,
-            counters: &[Counters { in_upgrade, ..Counters::default() }], pushed, hour, now,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], models: &[], online: true, in_cell: 0, pushed, hour, now,
         };
         match eligibility(candidate) {
             Ok(_) if begun => {}
@@ -230,6 +230,34 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_device_in_weak_coverage_finds_its_cell_full_sooner() {
+    let per_cell = PerCell {
+        downloads: 5,
+        weak_below_dbm: -110,
+        weak_downloads: 2,
+    };
+    for (rsrp, limit) in [(None, 5), (Some(-80), 5), (Some(-110), 5), (Some(-111), 2)] {
+        assert_eq!(per_cell.limit(rsrp), limit, "{rsrp:?}");
+    }
+    let with = |change: fn(&mut PerCell)| {
+        let mut changed = per_cell;
+        change(&mut changed);
+        let rollout = Rollout {
+            per_cell: Some(changed),
+            ..Rollout::default()
+        };
+        rollout.check().map_err(|p| p.field)
+    };
+    assert_eq!(with(|_| {}), Ok(()));
+    let field = |name: &str| Err(format!("rollout.per_cell.{name}"));
+    assert_eq!(with(|c| c.downloads = 0), field("downloads"));
+    assert_eq!(with(|c| c.downloads = 1001), field("downloads"));
+    assert_eq!(with(|c| c.weak_below_dbm = -141), field("weak_below_dbm"));
+    assert_eq!(with(|c| c.weak_downloads = 6), field("weak_downloads"));
+    assert_eq!(with(|c| c.weak_downloads = 0), field("weak_downloads"));
 }
 
 /// A plan of before this file was there reads as one group.

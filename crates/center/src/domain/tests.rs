@@ -80,24 +80,31 @@ proptest! {
         battery in proptest::option::of(0u8..=100), rsrp in proptest::option::of(-140i16..-40),
         version in "[12]", second in "[AB]", together: bool, product in proptest::sample::select(vec!["pk", "other"]),
         in_upgrade in proptest::sample::select(vec![0u64, 9_999, 10_000]), disabled: bool,
+        filter in proptest::sample::select(vec!["none", "fits", "other"]),
     ) {
         let (plan, steps) = two_steps();
-        let plan = Plan { state, whitelist, blacklist, start_at, end_at, ..plan };
+        let audience = (filter != "none").then(|| Audience {
+            filter: FilterId(1),
+            live: true,
+            expression: format!("tag:{filter}"),
+        });
+        let plan = Plan { state, audience, whitelist, blacklist, start_at, end_at, ..plan };
         let mut device = device(product, &key);
         running(&mut device, [&version, &second]);
         device.battery_percent = battery;
         device.rsrp_dbm = rsrp;
         device.disabled = disabled;
+        device.tags = ["fits".to_owned()].into();
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together,
-            counters: &[Counters { in_upgrade, ..Counters::default() }], pushed: false, hour: 0, now,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
         };
         match eligibility(candidate) {
             Ok(set) => {
                 prop_assert!(matches!(state, PlanState::Activated | PlanState::Upgrading));
                 prop_assert!(product == "pk" && !disabled);
                 prop_assert!(start_at <= now && end_at.is_none_or(|end| now < end));
-                prop_assert!(!plan.blacklist.contains(&key));
+                prop_assert!(!plan.blacklist.contains(&key) && filter != "other");
                 prop_assert!(plan.whitelist.is_empty() || plan.whitelist.contains(&key));
                 prop_assert!(battery.is_none_or(|b| b >= 30) && rsrp.is_none_or(|r| r >= -113));
                 prop_assert!(in_upgrade < 10_000);
@@ -163,7 +170,7 @@ proptest! {
                 5 => {
                     let candidate = Candidate {
                         plan: &plan, steps: &steps, device, entry: Some(entry), others: &[],
-                        together, counters: &[counters], pushed: false, hour: 0, now,
+                        together, counters: &[counters], models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
                     };
                     if let Ok(set) = eligibility(candidate) {
                         prop_assert!(!entry.open && !entry.state.over());
@@ -571,6 +578,9 @@ fn every_rule_of_eligibility_has_its_name() {
                 in_upgrade,
                 ..Counters::default()
             }],
+            models: &[],
+            online: true,
+            in_cell: 0,
             pushed: false,
             hour: 0,
             now: 100,

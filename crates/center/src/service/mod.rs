@@ -6,6 +6,7 @@
 //! | file | from |
 //! |---|---|
 //! | `device` | the device endpoint: register, update, request, report, facts, answers; see [`crate::commands`] |
+//! | `filters` | tags, saved filters, devices found by one |
 //! | `offers` | who is offered what now; what a device is owed |
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
@@ -14,6 +15,7 @@
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
 mod device;
+mod filters;
 mod manage;
 mod offers;
 mod plans;
@@ -27,10 +29,11 @@ mod tests;
 mod time;
 mod webhooks;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 pub use device::{Register, Registered, RegistrationUpdate};
+pub use filters::{NewFilter, TagsImported};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
 pub use plans::{NewPlan, PlanStatus, Why};
 pub use rollout::GroupStatus;
@@ -45,6 +48,8 @@ use crate::store::{Change, Scope, Store, StoreError};
 
 /// How often a commit that met another's change is tried again.
 const ATTEMPTS: usize = 16;
+/// Cells with devices that wait are looked at this often, in ms.
+const CELLS_INTERVAL: Time = 5_000;
 /// Devices read or changed in one transaction.
 const BATCH: usize = 200;
 
@@ -154,6 +159,9 @@ struct Memory {
     wake: BTreeSet<(Time, Endpoint)>,
     /// Plans with devices that wait until others are done.
     full: BTreeSet<PlanId>,
+    /// Devices that wait until others of their radio cell have loaded.
+    cells: BTreeMap<(ProjectId, u64), BTreeSet<Endpoint>>,
+    next_cells: Time,
     next_push: Time,
     next_flush: Time,
 }

@@ -116,6 +116,9 @@ impl Service {
             let steps = self.steps(scope, plan).await?;
             let entry = entries.iter().find(|e| e.plan == plan.id);
             let counters = self.store.group_counters(scope, plan.id).await?;
+            let filter = plan.live_filter()?.unwrap_or_default();
+            let models = self.models_for(scope, &filter).await?;
+            let in_cell = self.in_cell(scope, plan, &device).await?;
             let candidate = Candidate {
                 plan,
                 steps: &steps,
@@ -124,6 +127,9 @@ impl Service {
                 others: &entries,
                 together: self.has_plan_object(&device),
                 counters: &counters,
+                models: &models,
+                online: self.online(&device, now),
+                in_cell,
                 pushed: occasion == Occasion::Push,
                 hour: hour_of_day(plan, now),
                 now,
@@ -171,7 +177,7 @@ impl Service {
                     {
                         return Ok(None);
                     }
-                    self.look_again(plan, &entry, &rule);
+                    self.look_again(plan, &entry, &device, &rule);
                     why = rule;
                 }
             }
@@ -180,7 +186,7 @@ impl Service {
     }
 
     /// What time or another device's end changes is looked at again then, and not only at the next push.
-    fn look_again(&self, plan: &Plan, entry: &PlanDevice, rule: &Problem) {
+    fn look_again(&self, plan: &Plan, entry: &PlanDevice, device: &Device, rule: &Problem) {
         match rule.error {
             CenterError::StartsLater => {
                 let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
@@ -191,7 +197,30 @@ impl Service {
             CenterError::LimitReached => {
                 self.memory().full.insert(plan.id);
             }
+            CenterError::CellFull => {
+                if let Some(cell) = device.cell_id {
+                    let mut memory = self.memory();
+                    let waiting = memory.cells.entry((device.project, cell)).or_default();
+                    waiting.insert(entry.endpoint.clone());
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// How many load in the device's cell, if the plan asks for it.
+    pub(super) async fn in_cell(
+        &self,
+        scope: &Scope,
+        plan: &Plan,
+        device: &Device,
+    ) -> Result<u64, Problem> {
+        match (plan.rollout.per_cell, device.cell_id) {
+            (Some(_), Some(cell)) => {
+                let store = &self.store;
+                Ok(store.loading_in_cell(scope, plan.project, cell).await?)
+            }
+            _ => Ok(0),
         }
     }
 
@@ -214,6 +243,7 @@ impl Service {
         let offered = set.iter().filter_map(|i| Some((*i, steps.get(*i)?)));
         let version = |s: &StepPlan| device.version(&s.component, s.kind).unwrap_or_default();
         let with_version: Vec<_> = offered.clone().map(|(i, s)| (i, version(s))).collect();
+        entry.cell = device.cell_id;
         entry.open_offer(&with_version, &self.settings.deadlines, now);
         if let Occasion::Asked { sha256 } = occasion {
             entry.sha256_wanted = sha256;
@@ -304,6 +334,7 @@ fn waits_its_turn(rule: CenterError) -> bool {
             | CenterError::WaitsForUser
             | CenterError::OutsidePushHours
             | CenterError::LimitReached
+            | CenterError::CellFull
     )
 }
 

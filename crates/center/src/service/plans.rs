@@ -10,9 +10,9 @@ use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
 use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    Action, CancelOutcome, Candidate, Counters, Endpoint, Event, ModelId, Plan, PlanAction,
-    PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout,
-    Strategy, Time, eligibility,
+    Action, Audience, CancelMode, CancelOutcome, Candidate, Counters, DeviceState, Endpoint, Event,
+    FilterId, ModelId, Plan, PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem,
+    ProductId, Progress, ProjectId, Rollout, Strategy, Surroundings, Time, eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -31,6 +31,8 @@ pub struct NewPlan {
     pub whitelist: BTreeSet<String>,
     /// Device keys; wins.
     pub blacklist: BTreeSet<String>,
+    /// A saved filter instead of a whitelist, and whether devices that come to match later join.
+    pub audience: Option<(FilterId, bool)>,
     /// IANA time zone.
     pub time_zone: String,
     /// Start.
@@ -107,9 +109,25 @@ impl Service {
         for chosen in &new.components {
             packages.extend(self.store.package(scope, chosen.package).await?);
         }
+        let audience = match new.audience {
+            Some((filter, live)) => {
+                let saved = self.need_filter(scope, filter).await?;
+                if saved.project != new.project {
+                    return Err(Problem::of(CenterError::ProjectMismatch, "audience", ""));
+                }
+                let expression = saved.expression;
+                Some(Audience {
+                    filter,
+                    live,
+                    expression,
+                })
+            }
+            None => None,
+        };
         let plan = Plan {
             project: new.project,
             name: new.name,
+            audience,
             product: new.product,
             product_key: product.product_key.clone(),
             model: new.model,
@@ -161,6 +179,7 @@ impl Service {
             model: new.model,
             whitelist: BTreeSet::new(),
             blacklist: BTreeSet::new(),
+            audience: None,
             time_zone: String::new(),
             start_at: 0,
             end_at: None,
@@ -253,6 +272,7 @@ impl Service {
             match action {
                 PlanAction::Activate => {
                     self.check_again(scope, &next).await?;
+                    self.fix_audience(scope, &mut next, now).await?;
                     next.activated_at = Some(now);
                     next.progress.opened_at = now;
                 }
@@ -277,7 +297,7 @@ impl Service {
             tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
             match action {
                 PlanAction::Activate => {
-                    self.enrol_all(scope, &next).await?;
+                    self.enrol_all(scope, &next, now).await?;
                     self.push(scope, &next.product_key, now).await?;
                 }
                 PlanAction::Resume => self.push(scope, &next.product_key, now).await?,
@@ -305,8 +325,10 @@ impl Service {
     }
 
     /// Every known device of the plan, as not upgraded; those that come later are enrolled by their first request.
-    async fn enrol_all(&self, scope: &Scope, plan: &Plan) -> Result<(), Problem> {
+    async fn enrol_all(&self, scope: &Scope, plan: &Plan, now: Time) -> Result<(), Problem> {
         let steps = self.steps(scope, plan).await?;
+        let filter = plan.live_filter()?.unwrap_or_default();
+        let models = self.models_for(scope, &filter).await?;
         let mut page = Page {
             limit: BATCH,
             ..Page::default()
@@ -323,7 +345,13 @@ impl Service {
             for device in &devices {
                 let key = &device.endpoint;
                 let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
-                if plan.includes(&key.device_key).is_ok() && !there {
+                let around = Surroundings {
+                    models: &models,
+                    online: self.online(device, now),
+                    now,
+                };
+                let included = plan.includes(&key.device_key).is_ok();
+                if included && filter.takes(device, around) && !there {
                     let entry = PlanDevice::enrol(plan, &steps, device, &counters);
                     Counters::of_group(&mut counters, entry.group).moved(None, entry.state);
                     changes.push(Change::PlanDevice(entry));
@@ -346,7 +374,53 @@ impl Service {
         entry.ok_or_else(|| Problem::new(CenterError::NoSuchPlanDevice, endpoint.to_string()))
     }
 
-    /// Cancels one device of a plan. After its MCU began to flash it has no effect, and the error says so.
+    /// Ends a plan for good: waiting devices fail. Hard: also each device that runs is asked to give up; a plan that is
+    /// over already can be asked for that again, as when the Center stopped in the middle of it.
+    pub async fn terminate(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        mode: CancelMode,
+        now: Time,
+    ) -> Result<PlanStatus, Problem> {
+        let over = self.own_plan(scope, id).await?.state.over();
+        if mode == CancelMode::Soft || !over {
+            let action = PlanAction::Terminate;
+            self.plan_action(scope, id, action, now).await?;
+        }
+        if mode == CancelMode::Hard {
+            self.cancel_running(scope, id, now).await?;
+        }
+        self.plan_status(scope, id).await
+    }
+
+    /// Asks every device of the plan that runs to give up where that is safe.
+    async fn cancel_running(&self, scope: &Scope, id: PlanId, now: Time) -> Result<(), Problem> {
+        let mut page = Page {
+            limit: BATCH,
+            state: Some(DeviceState::InUpgrade),
+            ..Page::default()
+        };
+        loop {
+            let running = self.store.plan_devices(scope, id, &page).await?;
+            let Some(last) = running.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.endpoint.device_key.clone());
+            for entry in running.iter().filter(|e| !e.cancel_requested) {
+                let key = &entry.endpoint.device_key;
+                match self.cancel(scope, id, key, now).await {
+                    Ok(_) => {}
+                    // it is being written, or came to its end meanwhile
+                    Err(p) if p.error == CenterError::CancelTooLate => {}
+                    Err(p) if p.error == CenterError::CancelNotRunning => {}
+                    Err(p) => return Err(p),
+                }
+            }
+        }
+    }
+
+    /// Cancels one device of a plan, hard. After its MCU began to flash it has no effect, and the error says so.
     pub async fn cancel(
         &self,
         scope: &Scope,
@@ -354,12 +428,28 @@ impl Service {
         device_key: &str,
         now: Time,
     ) -> Result<CancelOutcome, Problem> {
+        self.cancel_as(scope, plan, device_key, CancelMode::Hard, now)
+            .await
+    }
+
+    /// Cancels one device of a plan, softly or hard.
+    pub async fn cancel_as(
+        &self,
+        scope: &Scope,
+        plan: PlanId,
+        device_key: &str,
+        mode: CancelMode,
+        now: Time,
+    ) -> Result<CancelOutcome, Problem> {
         let plan = self.own_plan(scope, plan).await?;
         let endpoint = Endpoint::new(&plan.product_key, device_key);
         for _ in 0..ATTEMPTS {
             let mut entry = self.need_device_of_plan(scope, plan.id, &endpoint).await?;
             let before = entry.state;
-            let outcome = entry.cancel(now)?;
+            let outcome = match mode {
+                CancelMode::Soft => entry.cancel_softly(now)?,
+                CancelMode::Hard => entry.cancel(now)?,
+            };
             let log = line(
                 Some(plan.id),
                 &endpoint,
@@ -441,6 +531,8 @@ impl Service {
         let mut answers = Vec::new();
         for plan in &plans {
             let steps = self.steps(scope, plan).await?;
+            let filter = plan.live_filter()?.unwrap_or_default();
+            let models = self.models_for(scope, &filter).await?;
             let verdict = eligibility(Candidate {
                 plan,
                 steps: &steps,
@@ -449,6 +541,9 @@ impl Service {
                 others: &entries,
                 together: self.has_plan_object(&device),
                 counters: &self.store.group_counters(scope, plan.id).await?,
+                models: &models,
+                online: self.online(&device, now),
+                in_cell: self.in_cell(scope, plan, &device).await?,
                 pushed: true,
                 hour: hour_of_day(plan, now),
                 now,

@@ -5,7 +5,7 @@ use sota_errors::CenterError;
 use utoipa::ToSchema;
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line};
+use super::{ATTEMPTS, BATCH, CELLS_INTERVAL, Service, audit_device, audit_plan, line};
 use crate::domain::describe;
 use crate::domain::{
     Action, Advance, Counters, DeviceState, Endpoint, Event, Group, Mode, Plan, PlanAction, PlanId,
@@ -133,6 +133,38 @@ impl Service {
                 continue;
             }
             self.begin_waiting(scope, &plan, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins devices whose cell was full, in each cell until it is full again.
+    pub(super) async fn fill_cells(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        let waiting = {
+            let mut memory = self.memory();
+            if memory.next_cells > now {
+                return Ok(());
+            }
+            memory.next_cells = now.saturating_add(CELLS_INTERVAL);
+            core::mem::take(&mut memory.cells)
+        };
+        for (cell, devices) in waiting {
+            let mut devices = devices.into_iter();
+            for endpoint in devices.by_ref() {
+                let device = self.store.device(scope, &endpoint).await?;
+                if !device.is_some_and(|device| self.online(&device, now)) {
+                    continue;
+                }
+                // one for which the cell is full is put back by this, and then those behind it
+                let offered = self.consider(scope, &endpoint, Occasion::Push, now).await;
+                if offered.is_err_and(|rule| rule.error == CenterError::CellFull) {
+                    break;
+                }
+            }
+            let rest: Vec<Endpoint> = devices.collect();
+            if !rest.is_empty() {
+                let mut memory = self.memory();
+                memory.cells.entry(cell).or_default().extend(rest);
+            }
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use sota_lwm2m::objects::plan::State;
 
 use super::*;
 use crate::domain::{
-    CancelOutcome, ComponentKind, ComponentState, Counters, DeviceFacts, DeviceState, PackageId,
-    Plan, PlanAction, PlanComponent, PlanDevice, PlanState, ReportedComponent,
+    CancelMode, CancelOutcome, ComponentKind, ComponentState, Counters, DeviceFacts, DeviceState,
+    PackageId, Plan, PlanAction, PlanComponent, PlanDevice, PlanState, ReportedComponent,
 };
 use crate::store::MemoryStore;
 use crate::store::samples::{model, package, plan, product, project};
@@ -657,4 +657,64 @@ fn a_disabled_device_gets_no_download_information() {
     world.enable("d", 9);
     world.register("d", 10);
     assert_eq!(world.sent(), ["enabled", "cancel 5-1 STM32"]);
+}
+
+#[test]
+fn a_terminated_plan_asks_what_runs_to_give_up_only_when_it_is_told_to() {
+    let world = World::ready("d");
+    for key in ["e", "f"] {
+        world.register(key, 1);
+        world.tell(key, "STM32", "1", 2);
+        world.tell(key, "ESP", "A", 2);
+    }
+    world.act(PlanAction::Activate, 4);
+    for (key, states) in [
+        ("d", &[State::PlanReceived, State::Confirmed][..]),
+        (
+            "e",
+            &[State::PlanReceived, State::Confirmed, State::Updating],
+        ),
+    ] {
+        for state in states {
+            world.report(key, "5-1", *state, 5);
+        }
+    }
+    world.sent();
+    let terminate = |mode, now| {
+        let done = done(world.service.terminate(&ME, PlanId(5), mode, now));
+        done.map(|status| status.plan.state)
+            .map_err(|problem| problem.error)
+    };
+    assert_eq!(terminate(CancelMode::Soft, 6), Ok(PlanState::Terminated));
+    assert!(world.sent().is_empty(), "what runs goes on");
+    assert_eq!(
+        world.entry("f").state,
+        DeviceState::UpgradeFailed,
+        "it waited"
+    );
+    assert_eq!(
+        terminate(CancelMode::Soft, 7),
+        Err(CenterError::PlanTransition)
+    );
+    // of a plan that is over already too; one that is being written is not asked
+    assert_eq!(terminate(CancelMode::Hard, 8), Ok(PlanState::Terminated));
+    assert_eq!(world.sent(), ["cancel 5-1 STM32"]);
+    assert!(world.entry("d").cancel_requested && !world.entry("e").cancel_requested);
+    assert_eq!(terminate(CancelMode::Hard, 9), Ok(PlanState::Terminated));
+    assert!(world.sent().is_empty(), "asked once");
+    // softly, one device: it ends its component and gets no other
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    for state in [State::PlanReceived, State::Confirmed, State::Updating] {
+        world.report("d", "5-1", state, 5);
+    }
+    world.sent();
+    let plan = PlanId(5);
+    let soft = world.service.cancel_as(&ME, plan, "d", CancelMode::Soft, 6);
+    assert_eq!(done(soft), Ok(CancelOutcome::Ending));
+    world.tell("d", "STM32", "2", 7);
+    assert!(world.sent().is_empty(), "no next component");
+    let entry = world.entry("d");
+    assert_eq!(entry.steps[0].state, ComponentState::UpgradeSucceeded);
+    assert_eq!(entry.state, DeviceState::UpgradeFailed);
 }

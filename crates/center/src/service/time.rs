@@ -18,6 +18,7 @@ impl Service {
         self.advance_rollouts(scope, now).await?;
         self.wake_due(scope, now).await?;
         self.fill_places(scope, now).await?;
+        self.fill_cells(scope, now).await?;
         let (push, flush) = {
             let mut memory = self.memory();
             let due = (memory.next_push <= now, memory.next_flush <= now);

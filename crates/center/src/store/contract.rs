@@ -14,8 +14,9 @@ use super::webhook_contract::{
 };
 use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, StoreError};
 use crate::domain::{
-    ComponentKind, Counters, Device, DeviceState, Endpoint, LogLine, Model, ModelId, PackageId,
-    Plan, PlanDevice, PlanId, PlanState, Product, ProductId, ProjectId, Registration,
+    ComponentKind, ComponentState, Counters, Deadlines, Device, DeviceState, Endpoint, FilterId,
+    LogLine, Model, ModelId, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId,
+    ProjectId, Registration, SavedFilter,
 };
 
 const ME: Scope = Scope::OWNER;
@@ -269,6 +270,74 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         store.next_id(&viewer).await,
         Err(StoreError::Forbidden)
     ));
+}
+
+async fn who_loads_in_a_cell_is_counted(store: &dyn Store) {
+    furnish(store).await;
+    let loading = async |scope: &Scope, cell| {
+        let count = store.loading_in_cell(scope, ProjectId(1), cell).await;
+        count.expect("read")
+    };
+    for (key, cell) in [("a", Some(7)), ("b", Some(7)), ("c", Some(8)), ("d", None)] {
+        let mut entry = enrolled(5, key);
+        entry.cell = cell;
+        entry.open_offer(&[(0, "1")], &Deadlines::default(), 10);
+        let offered = store.commit(&ME, vec![Change::PlanDevice(entry)]).await;
+        offered.expect("offered");
+    }
+    let mut waits = enrolled(5, "e");
+    waits.cell = Some(7);
+    let waits = store.commit(&ME, vec![Change::PlanDevice(waits)]).await;
+    waits.expect("in the plan, offered nothing");
+    assert_eq!((loading(&ME, 7).await, loading(&ME, 8).await), (2, 1));
+    assert_eq!(loading(&Scope::member(6, [], true), 7).await, 0);
+    let read = store
+        .plan_device(&ME, PlanId(5), &Endpoint::new("pk", "a"))
+        .await;
+    let mut entry = read.expect("read").expect("there");
+    entry.steps[0].state = ComponentState::Upgrading;
+    let written = store.commit(&ME, vec![Change::PlanDevice(entry)]).await;
+    written.expect("what is being written loads no more");
+    assert_eq!(loading(&ME, 7).await, 1);
+}
+
+async fn filters_are_kept_and_tags_come_back(store: &dyn Store) {
+    furnish(store).await;
+    let filter = |id: i64, name: &str| SavedFilter {
+        id: FilterId(id),
+        account: 1,
+        project: ProjectId(1),
+        name: name.into(),
+        expression: "tag:berlin".into(),
+        created_at: 5,
+        revision: 0,
+    };
+    let operator = Scope::member(4, [(ProjectId(1), Role::Operator)], false);
+    let viewer = Scope::member(5, [(ProjectId(1), Role::Viewer)], false);
+    let stranger = Scope::member(6, [], true);
+    let made = vec![Change::Filter(filter(21, "north"))];
+    store.commit(&operator, made.clone()).await.expect("made");
+    let again = vec![Change::Filter(filter(22, "north"))];
+    let again = store.commit(&operator, again).await;
+    assert!(matches!(again, Err(StoreError::Taken("name"))));
+    let there = store.filters(&viewer).await.expect("read");
+    assert_eq!(there[0].expression, "tag:berlin");
+    assert!(store.filters(&stranger).await.expect("read").is_empty());
+    let gone = vec![Change::DeleteFilter(FilterId(21), 1)];
+    for scope in [&viewer, &stranger] {
+        let done = store.commit(scope, gone.clone()).await;
+        assert!(matches!(done, Err(StoreError::Forbidden)));
+        let done = store.commit(scope, vec![Change::Filter(filter(23, "x"))]);
+        assert!(matches!(done.await, Err(StoreError::Forbidden)));
+    }
+    store.commit(&operator, gone).await.expect("deleted");
+    assert!(store.filters(&ME).await.expect("read").is_empty());
+    let mut tagged = device("pk", "a");
+    tagged.tags = ["berlin".to_owned()].into();
+    let stored = store.commit(&ME, vec![Change::Device(tagged.clone())]);
+    stored.await.expect("stored");
+    let back = store.device(&ME, &tagged.endpoint).await.expect("read");
+    assert_eq!(back.expect("there").tags, tagged.tags);
 }
 
 async fn devices_are_found_and_paged(store: &dyn Store) {
@@ -598,6 +667,8 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    who_loads_in_a_cell_is_counted
+    filters_are_kept_and_tags_come_back
     webhooks_get_what_they_want_with_the_change
     too_many_deliveries_and_old_ones_go
     an_account_goes_with_all_that_speaks_for_it

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, Invitation,
-    KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId, Role, Session,
-    Time, WAITING_LIMIT, Webhook, WebhookId,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, FilterId,
+    Invitation, KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId,
+    PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId,
+    Role, SavedFilter, Session, Time, WAITING_LIMIT, Webhook, WebhookId,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -47,6 +47,7 @@ struct Tables {
     /// With their numbers.
     log: Vec<(i64, LogLine)>,
     audit: Vec<AuditEntry>,
+    filters: BTreeMap<FilterId, SavedFilter>,
     webhooks: BTreeMap<WebhookId, Webhook>,
     /// By their numbers, which are never given again.
     deliveries: BTreeMap<i64, Delivery>,
@@ -189,6 +190,11 @@ impl Tables {
                 let number = self.log.last().map_or(0, |(last, _)| *last) + 1;
                 self.log.push((number, line));
             }
+            Change::Filter(e) => {
+                unique!(self.filters, e, project, name);
+                put!(scope, self.filters, e.id, e, e.project);
+            }
+            Change::DeleteFilter(id, revision) => delete!(scope, self.filters, id, revision),
             Change::Webhook(e) => {
                 scope.need(e.project, Role::Owner)?;
                 unique!(self.webhooks, e, project, name);
@@ -411,7 +417,7 @@ macro_rules! owned {
     )*};
 }
 owned!(Project: id, Product: project, Model: project, Package: project, Plan: project);
-owned!(Device: project, PlanDevice: project);
+owned!(Device: project, PlanDevice: project, SavedFilter: project);
 
 fn seen<'a, E: Owned + 'a>(
     scope: &'a Scope,
@@ -634,6 +640,23 @@ impl Store for MemoryStore {
         Ok(past)
     }
 
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(0);
+        }
+        let tables = self.tables();
+        let own = tables
+            .plan_devices
+            .values()
+            .filter(|d| d.project == project);
+        Ok(own.filter(|d| d.loading_cell() == Some(cell)).count() as u64)
+    }
+
     async fn group_counters(
         &self,
         scope: &Scope,
@@ -687,6 +710,10 @@ impl Store for MemoryStore {
         let lines = tables.log.iter();
         let lines = lines.filter(|(number, l)| l.plan == Some(plan) && *number > after);
         Ok(lines.take(limit).cloned().collect())
+    }
+
+    async fn filters(&self, scope: &Scope) -> Result<Vec<SavedFilter>, StoreError> {
+        all(scope, &self.tables().filters)
     }
 
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {

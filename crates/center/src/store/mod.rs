@@ -36,9 +36,9 @@ use sota_errors::CenterError;
 
 use crate::domain::{
     Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
-    Event, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId, Session, Time,
-    Webhook, WebhookId,
+    Event, FilterId, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId,
+    PasswordReset, Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId,
+    SavedFilter, Session, Time, Webhook, WebhookId,
 };
 
 /// What a store can answer instead of a value.
@@ -90,6 +90,10 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
+    /// A saved filter.
+    Filter(SavedFilter),
+    /// The saved filter; plans keep its expression.
+    DeleteFilter(FilterId, u64),
     /// By an owner of its project, as the next.
     Webhook(Webhook),
     /// The webhook and its deliveries.
@@ -230,6 +234,13 @@ pub trait Store: Send + Sync {
         now: Time,
         limit: usize,
     ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Devices of a project that load in this radio cell, of whatever plan.
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError>;
     /// Devices of a plan by state, for each group of its rollout up to the last that has devices.
     async fn group_counters(
         &self,
@@ -258,6 +269,8 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(i64, LogLine)>, StoreError>;
 
+    /// Saved filters by id.
+    async fn filters(&self, scope: &Scope) -> Result<Vec<SavedFilter>, StoreError>;
     /// Webhooks of the projects that the caller owns, by id.
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError>;
     /// Deliveries of a webhook, the newest first, only those before this number; for an owner, as the next two.

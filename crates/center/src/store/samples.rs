@@ -103,6 +103,7 @@ pub(crate) fn plan(id: i64, project: i64, product_key: &str, package: i64) -> Pl
         model: ModelId(3),
         whitelist: BTreeSet::new(),
         blacklist: BTreeSet::new(),
+        audience: None,
         time_zone: "UTC".into(),
         start_at: 0,
         end_at: None,

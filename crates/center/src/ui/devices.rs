@@ -8,11 +8,15 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::form::{Faults, Fields};
+use super::rollout::keys;
 use super::visit::{Shell, Visit};
 use super::{Page, PageError, Route, get, live, post, render, show, show_as, to};
 use crate::api::{Api, status};
-use crate::domain::{Device, Endpoint, LogLine, PlanDevice, Problem, Product, ProjectId, Role};
-use crate::service::{NewProduct, Why};
+use crate::domain::{
+    Device, Endpoint, Filter, FilterId, LogLine, PlanDevice, Problem, Product, ProductId,
+    ProjectId, Role, SavedFilter,
+};
+use crate::service::{NewFilter, NewProduct, TagsImported, Why};
 use crate::store::{Page as List, Scope};
 use sota_errors::CenterError;
 
@@ -27,6 +31,13 @@ pub(super) fn routes() -> Vec<Route> {
             device_live,
         ),
         post(
+            "/projects/{project}/devices/{product}/{device}/tags",
+            set_tags,
+        ),
+        post("/projects/{project}/products/{product}/tags", import_tags),
+        post("/projects/{project}/filters", save_filter),
+        post("/projects/{project}/filters/{filter}/delete", delete_filter),
+        post(
             "/projects/{project}/devices/{product}/{device}/{action}",
             act,
         ),
@@ -36,12 +47,12 @@ pub(super) fn routes() -> Vec<Route> {
 /// Devices on one page of a list.
 const PAGE: usize = 50;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Asked {
     product: Option<String>,
     after: Option<String>,
-    find: String,
+    filter: String,
 }
 
 #[derive(Template)]
@@ -52,12 +63,54 @@ struct Devices {
     /// The product whose devices are shown.
     chosen: Option<Product>,
     devices: Vec<(Device, bool)>,
-    find: String,
+    filter: String,
+    filters: Vec<SavedFilter>,
+    faults: Faults,
+    fields: Fields,
+    imported: Option<TagsImported>,
     after: bool,
     next: Option<String>,
 }
 
 async fn list(visit: Visit, Path(id): Path<i64>, Query(asked): Query<Asked>) -> Page {
+    list_page(&visit, id, asked, Fields::default(), None, None).await
+}
+
+/// Devices that the filter takes; one whose whole key it is is meant alone.
+async fn filtered(
+    visit: &Visit,
+    scope: &Scope,
+    product: &Product,
+    asked: &Asked,
+) -> Result<(Vec<Device>, Option<String>), Problem> {
+    let typed = asked.filter.trim();
+    let filter = Filter::parse(typed)?;
+    if filter.only_text().is_some() && asked.after.is_none() {
+        let endpoint = Endpoint::new(&product.product_key, typed);
+        if let Some(device) = visit.service.store().device(scope, &endpoint).await? {
+            return Ok((vec![device], None));
+        }
+    }
+    let page = List {
+        after: asked.after.clone(),
+        limit: PAGE,
+        state: None,
+    };
+    let key = &product.product_key;
+    let found = visit
+        .service
+        .find_devices(scope, key, &filter, &page, visit.now());
+    found.await
+}
+
+async fn list_page(
+    visit: &Visit,
+    id: i64,
+    asked: Asked,
+    fields: Fields,
+    problem: Option<Problem>,
+    imported: Option<TagsImported>,
+) -> Page {
     let (scope, shell) = visit.within(id, "devices", "Devices").await?;
     let store = visit.service.store();
     let products = store.products(&scope).await?;
@@ -68,38 +121,87 @@ async fn list(visit: Visit, Path(id): Path<i64>, Query(asked): Query<Asked>) -> 
             .is_none_or(|key| *key == p.product_key)
     };
     let chosen = products.iter().find(wanted).cloned();
-    let find = asked.find.trim().to_owned();
-    let mut devices = Vec::new();
+    let filter = asked.filter.trim().to_owned();
+    let (mut devices, mut next, mut problem) = (Vec::new(), None, problem);
     if let Some(product) = &chosen {
-        if find.is_empty() {
-            let page = List {
-                after: asked.after.clone(),
-                limit: PAGE + 1,
-                state: None,
-            };
-            devices = store.devices(&scope, &product.product_key, &page).await?;
-        } else {
-            let endpoint = Endpoint::new(&product.product_key, &find);
-            devices.extend(store.device(&scope, &endpoint).await?);
+        match filtered(visit, &scope, product, &asked).await {
+            Ok(found) => (devices, next) = found,
+            Err(unread) if unread.error == CenterError::FilterUnreadable => {
+                problem.get_or_insert(unread);
+            }
+            Err(problem) => return Err(problem.into()),
         }
     }
-    let more = devices.len() > PAGE;
-    devices.truncate(PAGE);
-    let last = devices.last().map(|d| d.endpoint.device_key.clone());
     let now = visit.now();
     let with_online = |d: Device| {
         let online = d.online(now);
         (d, online)
     };
-    show(&Devices {
+    let filters = store.filters(&scope).await?;
+    let code = problem.as_ref().map(|p| status(p.error));
+    let page = Devices {
         shell,
         products,
         chosen,
         devices: devices.into_iter().map(with_online).collect(),
-        find,
+        filter,
+        filters,
+        faults: problem.as_ref().map(Faults::of).unwrap_or_default(),
+        fields,
+        imported,
         after: asked.after.is_some(),
-        next: last.filter(|_| more),
-    })
+        next,
+    };
+    show_as(code.unwrap_or_default(), &page)
+}
+
+/// The page with a form that was sent on it.
+fn asked_again(fields: &Fields) -> Asked {
+    let product = Some(fields.get("product").to_owned()).filter(|p| !p.is_empty());
+    Asked {
+        product,
+        after: None,
+        filter: fields.get("filter").to_owned(),
+    }
+}
+
+async fn save_filter(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Page {
+    let scope = visit.operating(id)?;
+    let new = NewFilter {
+        project: ProjectId(id),
+        name: fields.get("name").trim().to_owned(),
+        expression: fields.get("filter").to_owned(),
+    };
+    let asked = asked_again(&fields);
+    let now = visit.now();
+    let saved = visit.service.create_filter(&scope, new, now).await;
+    let (fields, problem) = match saved {
+        Ok(_) => (Fields::default(), None),
+        Err(problem) => (fields, Some(problem)),
+    };
+    list_page(&visit, id, asked, fields, problem, None).await
+}
+
+async fn delete_filter(visit: Visit, Path((id, filter)): Path<(i64, i64)>) -> Page {
+    let scope = visit.operating(id)?;
+    let now = visit.now();
+    let service = &visit.service;
+    service.delete_filter(&scope, FilterId(filter), now).await?;
+    to(format!("/projects/{id}/devices"))
+}
+
+async fn import_tags(visit: Visit, Path((id, product)): Path<(i64, i64)>, fields: Fields) -> Page {
+    let scope = visit.operating(id)?;
+    let asked = asked_again(&fields);
+    let now = visit.now();
+    let csv = fields.get("csv").as_bytes();
+    let done = visit
+        .service
+        .import_tags(&scope, ProductId(product), csv, now);
+    match done.await {
+        Ok(done) => list_page(&visit, id, asked, Fields::default(), None, Some(done)).await,
+        Err(problem) => list_page(&visit, id, asked, fields, Some(problem), None).await,
+    }
 }
 
 #[derive(Template)]
@@ -147,6 +249,9 @@ async fn create_product(visit: Visit, Path(id): Path<i64>, fields: Fields) -> Pa
 struct DevicePage {
     shell: Shell,
     device: Device,
+    /// As typed.
+    tags: String,
+    faults: Faults,
     part: String,
 }
 
@@ -212,16 +317,51 @@ async fn device_part(
     Ok(render(&part)?)
 }
 
-async fn device(visit: Visit, Path((id, product, key)): Path<(i64, String, String)>) -> Page {
-    let (scope, shell) = visit.within(id, "devices", &key).await?;
-    let endpoint = Endpoint::new(product, key);
-    let device = need(&visit, &scope, &endpoint).await?;
-    let part = device_part(&visit, &scope, id, &endpoint).await?;
-    show(&DevicePage {
+async fn device_page(
+    visit: &Visit,
+    id: i64,
+    endpoint: &Endpoint,
+    typed: Option<String>,
+    problem: Option<Problem>,
+) -> Page {
+    let (scope, shell) = visit.within(id, "devices", &endpoint.device_key).await?;
+    let device = need(visit, &scope, endpoint).await?;
+    let stored = || {
+        let tags: Vec<&str> = device.tags.iter().map(String::as_str).collect();
+        tags.join(" ")
+    };
+    let code = problem.as_ref().map(|p| status(p.error));
+    let page = DevicePage {
+        part: device_part(visit, &scope, id, endpoint).await?,
+        tags: typed.unwrap_or_else(stored),
+        faults: problem.as_ref().map(Faults::of).unwrap_or_default(),
         shell,
         device,
-        part,
-    })
+    };
+    show_as(code.unwrap_or_default(), &page)
+}
+
+async fn device(visit: Visit, Path((id, product, key)): Path<(i64, String, String)>) -> Page {
+    device_page(&visit, id, &Endpoint::new(product, key), None, None).await
+}
+
+async fn set_tags(
+    visit: Visit,
+    Path((id, product, key)): Path<(i64, String, String)>,
+    fields: Fields,
+) -> Page {
+    let scope = visit.inside(id)?;
+    scope.need(ProjectId(id), Role::Operator)?;
+    let endpoint = Endpoint::new(&product, &key);
+    let typed = fields.get("tags");
+    let tags = keys(typed);
+    let now = visit.now();
+    match visit.service.set_tags(&scope, &endpoint, tags, now).await {
+        Ok(_) => to(format!("/projects/{id}/devices/{product}/{key}")),
+        Err(problem) => {
+            device_page(&visit, id, &endpoint, Some(typed.to_owned()), Some(problem)).await
+        }
+    }
 }
 
 async fn device_live(

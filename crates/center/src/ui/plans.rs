@@ -10,8 +10,8 @@ use super::visit::{Shell, Visit};
 use super::{Page, PageError, Route, get, live, post, render, show, to};
 use crate::api::Api;
 use crate::domain::{
-    ComponentState, Counters, DeviceState, Endpoint, LogLine, Plan, PlanAction, PlanDevice, PlanId,
-    PlanState, Problem,
+    CancelMode, ComponentState, Counters, DeviceState, Endpoint, LogLine, Plan, PlanAction,
+    PlanDevice, PlanId, PlanState, Problem,
 };
 use crate::service::{GroupStatus, PlanStatus};
 use crate::store::{Page as List, Scope};
@@ -252,7 +252,16 @@ async fn act(visit: Visit, Path((id, plan, action)): Path<(i64, i64, String)>) -
         "activate" => PlanAction::Activate,
         "suspend" => PlanAction::Suspend,
         "resume" => PlanAction::Resume,
-        "terminate" => PlanAction::Terminate,
+        "terminate" | "terminate-hard" => {
+            let mode = match action.as_str() {
+                "terminate" => CancelMode::Soft,
+                _ => CancelMode::Hard,
+            };
+            let now = visit.now();
+            let service = &visit.service;
+            service.terminate(&scope, PlanId(plan), mode, now).await?;
+            return to(format!("/projects/{id}/plans/{plan}"));
+        }
         "next-group" => {
             let now = visit.now();
             let opened = visit.service.open_next_group(&scope, PlanId(plan), now);
@@ -280,6 +289,9 @@ struct PlanDevicePage {
     plan: Plan,
     key: String,
     state: DeviceState,
+    /// It is not over.
+    running: bool,
+    /// And can be asked to give up.
     cancellable: bool,
     part: String,
 }
@@ -328,6 +340,7 @@ async fn device(visit: Visit, Path((id, plan, key)): Path<(i64, i64, String)>) -
     show(&PlanDevicePage {
         part: device_part(&visit, &scope, &plan, &key).await?,
         state: found.state,
+        running: !found.state.over(),
         cancellable: !found.state.over() && !flashing,
         shell,
         plan,
@@ -356,11 +369,14 @@ async fn act_on_device(
     let scope = visit.operating(id)?;
     let now = visit.now();
     match action.as_str() {
-        "cancel" => {
-            visit
-                .service
-                .cancel(&scope, PlanId(plan), &key, now)
-                .await?;
+        "cancel" | "cancel-softly" => {
+            let mode = match action.as_str() {
+                "cancel" => CancelMode::Hard,
+                _ => CancelMode::Soft,
+            };
+            let service = &visit.service;
+            let plan = PlanId(plan);
+            service.cancel_as(&scope, plan, &key, mode, now).await?;
         }
         "retry" => visit.service.retry(&scope, PlanId(plan), &key, now).await?,
         _ => return Err(CenterError::NoSuchResource.into()),

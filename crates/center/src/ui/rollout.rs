@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sota_errors::CenterError;
 
 use super::form::Fields;
-use crate::domain::{Mode, Problem, PushHours, Rollout};
+use crate::domain::{Mode, PerCell, Problem, PushHours, Rollout};
 
 /// Hidden: the rollout as JSON, so that what this page does not show (groups, retries) outlives an edit.
 const ROLLOUT: &str = "rollout";
@@ -18,7 +18,7 @@ pub(super) fn keys(text: &str) -> BTreeSet<String> {
 
 /// The fields of a rollout, filled.
 pub(super) fn rollout_fields(rollout: &Rollout) -> Vec<(String, String)> {
-    let hours = rollout.push_hours;
+    let (hours, cell) = (rollout.push_hours, rollout.per_cell);
     let mode = match rollout.mode {
         Mode::Silent => "Silent",
         Mode::Manual => "Manual",
@@ -32,6 +32,18 @@ pub(super) fn rollout_fields(rollout: &Rollout) -> Vec<(String, String)> {
         ("start_spread_s", rollout.start_spread_s.to_string()),
         ("push_from", hours.from.to_string()),
         ("push_to", hours.to.to_string()),
+        (
+            "cell_downloads",
+            cell.map(|c| c.downloads.to_string()).unwrap_or_default(),
+        ),
+        (
+            "cell_weak_below_dbm",
+            cell.map_or(-110, |c| c.weak_below_dbm).to_string(),
+        ),
+        (
+            "cell_weak_downloads",
+            cell.map_or(1, |c| c.weak_downloads).to_string(),
+        ),
         ("mode", mode.to_owned()),
     ];
     fields.map(|(name, value)| (name.to_owned(), value)).into()
@@ -57,6 +69,14 @@ pub(super) fn rollout(fields: &Fields) -> Result<Rollout, Problem> {
         push_hours: PushHours {
             from: fields.number("push_from")?,
             to: fields.number("push_to")?,
+        },
+        per_cell: match fields.get("cell_downloads").trim() {
+            "" => None,
+            _ => Some(PerCell {
+                downloads: fields.number("cell_downloads")?,
+                weak_below_dbm: fields.number("cell_weak_below_dbm")?,
+                weak_downloads: fields.number("cell_weak_downloads")?,
+            }),
         },
         mode: match fields.get("mode") {
             "Manual" => Mode::Manual,

@@ -16,8 +16,8 @@ use super::{Page, Route, get, post, show_as, to};
 use crate::api::plans::time;
 use crate::api::status;
 use crate::domain::{
-    Component, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent, PlanId,
-    Problem, Product, ProductId, ProjectId, Rollout, Strategy, check_name,
+    Component, FilterId, Model, ModelId, Package, PackageId, Plan, PlanAction, PlanComponent,
+    PlanId, Problem, Product, ProductId, ProjectId, Rollout, SavedFilter, Strategy, check_name,
 };
 use crate::service::NewPlan;
 use crate::store::Scope;
@@ -33,7 +33,15 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// Fields of each step; the others go along hidden. Versions have one field per component, `package_<identifier>`.
 const FIELDS: [&[&str]; 4] = [
-    &["name", "product", "model", "whitelist", "blacklist"],
+    &[
+        "name",
+        "product",
+        "model",
+        "audience",
+        "audience_live",
+        "whitelist",
+        "blacklist",
+    ],
     &[
         "time_zone",
         "start",
@@ -46,6 +54,9 @@ const FIELDS: [&[&str]; 4] = [
         "start_spread_s",
         "push_from",
         "push_to",
+        "cell_downloads",
+        "cell_weak_below_dbm",
+        "cell_weak_downloads",
         "mode",
     ],
     &["upgrade_text"],
@@ -72,6 +83,7 @@ struct Wizard {
     models: Vec<Model>,
     choices: Vec<Choice>,
     zones: Vec<String>,
+    filters: Vec<SavedFilter>,
 }
 
 impl Wizard {
@@ -102,6 +114,13 @@ impl Wizard {
         let chosen = self.fields.get("model");
         let found = self.models.iter().find(|m| m.id.to_string() == chosen);
         found.map(|m| m.name.clone()).unwrap_or_default()
+    }
+
+    /// Name and expression of the chosen filter.
+    fn audience(&self) -> Option<(&str, &str)> {
+        let chosen = self.fields.get("audience");
+        let found = self.filters.iter().find(|f| f.id.to_string() == chosen);
+        found.map(|f| (f.name.as_str(), f.expression.as_str()))
     }
 
     fn devices(&self, list: &str) -> usize {
@@ -143,11 +162,18 @@ fn defaults() -> Fields {
 
 fn typed(plan: &Plan) -> Fields {
     let lines = |list: &BTreeSet<String>| list.iter().cloned().collect::<Vec<_>>().join("\n");
+    let audience = plan.audience.as_ref().map(|a| a.filter.to_string());
+    let live = plan.audience.as_ref().is_some_and(|a| a.live);
     let end = plan.end_at.map(|end| local(end, &plan.time_zone));
     let mut fields = vec![
         ("name".to_owned(), plan.name.clone()),
         ("product".to_owned(), plan.product.to_string()),
         ("model".to_owned(), plan.model.to_string()),
+        ("audience".to_owned(), audience.unwrap_or_default()),
+        (
+            "audience_live".to_owned(),
+            if live { "yes" } else { "" }.to_owned(),
+        ),
         ("whitelist".to_owned(), lines(&plan.whitelist)),
         ("blacklist".to_owned(), lines(&plan.blacklist)),
         ("time_zone".to_owned(), plan.time_zone.clone()),
@@ -208,6 +234,13 @@ fn read(
         name,
         product: ProductId(fields.number("product")?),
         model: ModelId(fields.number("model")?),
+        audience: match fields.get("audience") {
+            "" => None,
+            _ => {
+                let live = fields.is("audience_live", "yes");
+                Some((FilterId(fields.number("audience")?), live))
+            }
+        },
         whitelist: keys(fields.get("whitelist")),
         blacklist: keys(fields.get("blacklist")),
         start_at: at("start")?.unwrap_or(now),
@@ -232,6 +265,9 @@ fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, S
         .filter_map(|head| problem.field.strip_prefix(head));
     let field = match inner.next().unwrap_or(&problem.field) {
         "push_hours" => "push_from",
+        "per_cell.downloads" => "cell_downloads",
+        "per_cell.weak_below_dbm" => "cell_weak_below_dbm",
+        "per_cell.weak_downloads" => "cell_weak_downloads",
         field => field,
     };
     if let Some(index) = field.strip_prefix("components[") {
@@ -297,6 +333,7 @@ async fn page(
     let zones = jiff::tz::db().available().map(|z| z.to_string());
     let wizard = Wizard {
         products: store.products(&scope).await?,
+        filters: store.filters(&scope).await?,
         zones: if step == 2 {
             zones.collect()
         } else {

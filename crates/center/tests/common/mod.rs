@@ -156,7 +156,7 @@ impl Server {
         token
     }
 
-    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), webhook 6 (nobody listens),
+    /// Project 1 with one of everything: product 2, model 3, package 4, plan 5 (saved), webhook 6 (nobody listens), filter 7,
     /// device pk:d1.
     pub(crate) fn furnish(&self) {
         let own = &self.token;
@@ -173,6 +173,8 @@ impl Server {
         assert_eq!(status, 201, "{package}");
         self.made("/api/v1/plans", own, plan("secret-plan"));
         self.made("/api/v1/projects/1/webhooks", own, webhook("secret-hook"));
+        let filter = json!({"project": 1, "name": "secret-filter", "expression": "tag:north"});
+        self.made("/api/v1/filters", own, filter);
         let request = Register {
             endpoint: Endpoint::new("pk", "d1"),
             lifetime_s: 600,

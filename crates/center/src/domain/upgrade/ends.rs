@@ -1,4 +1,14 @@
 //! How a step, a set and a device's part in the plan end.
+//!
+//! A person stops a device softly or hard. The points, by the state of its components:
+//!
+//! | point | component states | soft | hard |
+//! |---|---|---|---|
+//! | before it has the offer | PlanNotReceived | ends at once; an offer on its way is withdrawn | the same; if an offer is on its way the device is asked |
+//! | before it loads | PlanReceived, Confirmed, ReadyToDownload | goes on | asked, and gives up |
+//! | while it loads | Downloading, DownloadFailed, DownloadSucceeded | goes on | asked, and gives up: the old image is untouched |
+//! | while it is written | Upgrading | goes on | goes on: the only way is forward (CancelTooLate when nothing else runs) |
+//! | after this set | the other components, a retry | not offered any more | not offered any more |
 
 use sota_errors::{CenterError, Reason};
 use sota_mutants::{Mutant, active};
@@ -88,8 +98,11 @@ impl PlanDevice {
             return;
         }
         self.cancel_requested = false;
+        let last_set = core::mem::take(&mut self.last_set);
         if self.steps.iter().all(|s| done(s.state)) {
             self.finish(now);
+        } else if last_set {
+            self.stop(CenterError::CancelledByOperator, now);
         }
     }
 
@@ -174,7 +187,8 @@ impl PlanDevice {
             .filter_map(|s| s.failure)
             .any(|number| final_failure(number) || retries.policy.never_after.contains(&number));
         let spent = self.failures > retries.times && !active(Mutant::RetriesNotCounted);
-        let over = beyond_mending || self.cancel_requested || spent;
+        let last_set = core::mem::take(&mut self.last_set);
+        let over = beyond_mending || self.cancel_requested || last_set || spent;
         self.cancel_requested = false;
         self.turn();
         if over {
@@ -299,6 +313,21 @@ impl PlanDevice {
         Ok(CancelOutcome::Asked)
     }
 
+    /// A person has the device end with what runs now: nothing more is offered to it.
+    pub fn cancel_softly(&mut self, now: Time) -> Result<CancelOutcome, Problem> {
+        if self.state.over() {
+            return Err(Problem::new(
+                CenterError::CancelNotRunning,
+                self.state.name(),
+            ));
+        }
+        if self.stop(CenterError::CancelledByOperator, now) {
+            return Ok(CancelOutcome::Cancelled);
+        }
+        self.last_set = true;
+        Ok(CancelOutcome::Ending)
+    }
+
     /// The device answered Cancel of one component; what it cancels, it cancels of the whole set.
     pub fn cancel_answered(&mut self, offer: u32, accepted: bool, now: Time) -> Option<String> {
         if offer != self.offer || !self.open || !self.cancel_requested {
@@ -347,6 +376,7 @@ impl PlanDevice {
         }
         self.state = DeviceState::NotUpgraded;
         self.failures = 0;
+        self.last_set = false;
         self.not_before = 0;
         self.ended_at = None;
         for step in &mut self.steps {

@@ -41,8 +41,8 @@ use sota_mutants::{Mutant, active};
 use utoipa::ToSchema;
 
 pub use state::{
-    CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding, Report, StepPlan,
-    reachable,
+    CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
+    Report, StepPlan, reachable,
 };
 
 use super::{Counters, Device, Endpoint, Plan, PlanId, Problem, ProjectId, Retries, Time};
@@ -87,6 +87,9 @@ pub struct PlanDevice {
     /// Index of its group in the plan's rollout.
     #[serde(default)]
     pub group: u16,
+    /// The radio cell in which it was when it was offered the last set, if it had told it.
+    #[serde(default)]
+    pub cell: Option<u64>,
     /// Manual mode: it may begin from then on; absent = its user has not said so.
     #[serde(default)]
     pub appointed_at: Option<Time>,
@@ -106,6 +109,9 @@ pub struct PlanDevice {
     pub not_before: Time,
     /// The Center was asked to cancel and the device has not answered yet.
     pub cancel_requested: bool,
+    /// A person cancelled it softly: the set in force is its last.
+    #[serde(default)]
+    pub last_set: bool,
     /// When the present step counts as failed.
     pub deadline: Option<Time>,
     /// When the device began.
@@ -142,6 +148,7 @@ impl PlanDevice {
             project: plan.project,
             state: DeviceState::NotUpgraded,
             group: plan.rollout.group_of(plan.id, &device.endpoint, counters),
+            cell: None,
             appointed_at: None,
             steps: steps.iter().map(step).collect(),
             current: 0,
@@ -151,11 +158,19 @@ impl PlanDevice {
             failures: 0,
             not_before: 0,
             cancel_requested: false,
+            last_set: false,
             deadline: None,
             started_at: None,
             ended_at: None,
             revision: 0,
         }
+    }
+
+    /// The cell whose air it takes, or will take as soon as its host has confirmed: until what it was offered is being
+    /// written.
+    pub fn loading_cell(&self) -> Option<u64> {
+        let loads = |i: usize| self.state_of(i) != Some(ComponentState::Upgrading);
+        self.cell.filter(|_| self.open && self.offered().any(loads))
     }
 
     /// The present step.

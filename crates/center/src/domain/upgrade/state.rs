@@ -215,6 +215,15 @@ pub enum Outstanding {
     Resume,
 }
 
+/// How a person stops what runs; the points are in the table of `ends`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum CancelMode {
+    /// Nothing more is offered; what runs goes on to its end.
+    Soft,
+    /// The device is asked to give up what runs, where that is still safe.
+    Hard,
+}
+
 /// What became of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum CancelOutcome {
@@ -222,4 +231,6 @@ pub enum CancelOutcome {
     Cancelled,
     /// The device is asked; it stops unless its MCU is already flashing.
     Asked,
+    /// The device ends what runs; nothing more is offered to it.
+    Ending,
 }

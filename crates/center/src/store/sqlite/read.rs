@@ -9,8 +9,8 @@ use super::{SqliteStore, failed};
 use crate::domain::{
     Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState,
     Endpoint, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Session, Time, Webhook,
-    WebhookId,
+    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, SavedFilter, Session, Time,
+    Webhook, WebhookId,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -246,6 +246,23 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn loading_in_cell(
+        &self,
+        scope: &Scope,
+        project: ProjectId,
+        cell: u64,
+    ) -> Result<u64, StoreError> {
+        if scope.role(project).is_none() {
+            return Ok(0);
+        }
+        let sql = "SELECT COUNT(*) FROM plan_device WHERE project = ? AND cell = ?";
+        let cell = i64::try_from(cell).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql).bind(project.0).bind(cell);
+        let row = query.fetch_one(&self.readers).await.map_err(failed)?;
+        let count: i64 = row.try_get(0).map_err(failed)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     async fn group_counters(
         &self,
         scope: &Scope,
@@ -307,6 +324,10 @@ impl Store for SqliteStore {
         let rows = query.bind(limit(most)).fetch_all(&self.readers).await;
         let line = |row: &SqliteRow| Ok((row.try_get(1).map_err(failed)?, value(row)?));
         rows.map_err(failed)?.iter().map(line).collect()
+    }
+
+    async fn filters(&self, scope: &Scope) -> Result<Vec<SavedFilter>, StoreError> {
+        self.many(scoped(scope, select!("filter"))).await
     }
 
     async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, StoreError> {

@@ -199,6 +199,18 @@ pub(super) async fn apply(
         Change::Device(e) => device(connection, scope, e).await,
         Change::PlanDevice(e) => plan_device(connection, scope, e).await,
         Change::Log(line) => log(connection, scope, line).await,
+        Change::Filter(e) => {
+            let project = e.project;
+            named!(
+                connection,
+                scope,
+                e,
+                "filter",
+                project,
+                "project" = project.0
+            )
+        }
+        Change::DeleteFilter(id, revision) => delete!(connection, scope, "filter", id, revision),
         Change::Webhook(e) => {
             scope.need(e.project, Role::Owner)?;
             let project = e.project;
@@ -286,11 +298,15 @@ async fn plan_device(
     let from: Option<String> = from.map(|row| row.try_get(0)).transpose().map_err(failed)?;
     let (number, group, to, revision) = (e.plan.0, e.group, e.state, e.revision as i64);
     e.revision += 1;
+    let cell = e
+        .loading_cell()
+        .map(|c| i64::try_from(c).unwrap_or(i64::MAX));
     let values = Values::default()
         .with(e.account)?
         .with(e.project.0)?
         .with(to.name())?
         .with(e.deadline)?
+        .with(cell)?
         .with(revision + 1)?
         .with(json(&e)?)?
         .with(number)?
@@ -298,11 +314,11 @@ async fn plan_device(
         .with(e.endpoint.device_key)?;
     one(if revision == 0 {
         let sql = "INSERT INTO plan_device \
-                   (account, project, state, deadline, revision, body, plan, product_key, device_key) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+                   (account, project, state, deadline, cell, revision, body, plan, product_key, device_key) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
         run(connection, sql, values).await?
     } else {
-        let sql = "UPDATE plan_device SET account = ?, project = ?, state = ?, deadline = ?, revision = ?, \
+        let sql = "UPDATE plan_device SET account = ?, project = ?, state = ?, deadline = ?, cell = ?, revision = ?, \
                    body = ? WHERE plan = ? AND product_key = ? AND device_key = ? AND account = ? \
                    AND revision = ?";
         run(connection, sql, values.with(e.account)?.with(revision)?).await?
