@@ -80,7 +80,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     standard: door == Door::Standard,
                     ..Flow::default()
                 };
-                self.info = DownloadInfo::default();
+                self.forget_info();
                 self.etag = Etag::NONE;
                 // What was before is over before its place is taken: a restart in between finds no mixture.
                 self.save(flash)?;
@@ -92,12 +92,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             *place = Some(core::mem::take(offer));
         }
         self.note_source(instance, any_source);
-        let before = self.flow.clone();
+        let before = (self.flow.live, self.flow.set, self.flow.state);
         self.flow.live |= bit(instance);
         self.flow.set = set;
         self.flow.state = State::PlanReceived;
         if let Err(reason) = self.save(flash) {
-            self.flow = before;
+            (self.flow.live, self.flow.set, self.flow.state) = before;
             return Err(reason);
         }
         self.settled = false;

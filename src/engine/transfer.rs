@@ -15,7 +15,7 @@ use sota_mutants::{Mutant, active};
 
 use super::{Engine, Fetch, journal::Key, queue::Tag, record::Rescue, staging, state::Timer};
 use crate::{
-    message::{ComponentType, Etag, Reason, State, ToCloud},
+    message::{ComponentType, DownloadInfo, Etag, Reason, State, ToCloud},
     platform::{Flash, Readings},
 };
 
@@ -102,6 +102,23 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.progress = 0;
         self.etag = Etag::NONE;
         self.flow.info_tag = 0;
+    }
+
+    /// There is no download information.
+    // In place: a default would be made on the stack and moved.
+    #[inline(never)]
+    pub(super) fn forget_info(&mut self) {
+        let DownloadInfo {
+            plan,
+            length,
+            md5,
+            crc32,
+            sha256,
+            uri,
+        } = &mut self.info;
+        plan.clear();
+        (*length, *md5, *crc32, *sha256) = (0, None, None, None);
+        uri.clear();
     }
 
     /// No block is wanted any more.
