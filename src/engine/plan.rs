@@ -338,7 +338,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match self.flow.state {
             State::PlanReceived if self.flow.standard => {
                 self.flow.info_tag = record::tag(info);
-                self.info = info.clone();
+                self.take_info(info);
                 self.append(flash, Key::INFO)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
@@ -372,7 +372,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
             self.forget_progress();
             if let Some(info) = info {
-                self.info = info.clone();
+                self.take_info(info);
             }
             self.flow.info_tag = tag;
             self.flow.piece_size = self.piece_size(flash);
