@@ -3,27 +3,22 @@
 use super::args::{self, Arg, Form};
 use super::settings::{KEY_LEN, LIFETIME_MAX};
 use super::tx::Part::{Number, Quoted, Text};
-use super::{Bridge, ConnectMode, Output, Pending, READ_MAX};
+use super::{Bridge, ConnectMode, Output, Pending, READ_MAX, State};
 use crate::message::{Command, Reason};
 use crate::text::put;
-use heapless::String;
+use heapless::{String, string::StringView};
 
-/// What a line led to.
-pub(super) enum Outcome {
-    /// Its lines are written; `OK` follows.
-    Answered,
-    /// The caller must find out.
-    Ask(Output, Pending),
-}
-
-type Result = core::result::Result<Outcome, Reason>;
-type Run = fn(&mut Bridge, Form) -> Result;
+/// `Ok`: the line's answer is written and `OK` follows, or the caller must find out what stands in [`Asked`].
+type Result = core::result::Result<(), Reason>;
+type Asked = Option<Output>;
+/// In place of a value: what is asked goes straight where the caller wants it.
+type Run = fn(&mut Bridge, &Form, &mut Asked) -> Result;
 
 const BAD: Reason = Reason::AtBadParameter;
 
-/// A string parameter that may hold at most `N` bytes.
-fn text<const N: usize>(arg: &Arg, too_long: Reason) -> core::result::Result<String<N>, Reason> {
-    String::try_from(arg.string()).map_err(|_| too_long)
+/// A name or a version.
+fn text(to: &mut StringView, arg: &Arg) -> Result {
+    put(to, arg.string()).ok_or(Reason::NameTooLong)
 }
 
 /// A key or a secret.
@@ -35,13 +30,9 @@ fn fitting<'a>(arg: &Arg<'a>) -> core::result::Result<&'a str, Reason> {
     }
 }
 
-fn ask(command: Command) -> Result {
-    Ok(Outcome::Ask(Output::Command(command), Pending::Plain))
-}
-
 impl Bridge {
     /// Acts on one line without its CR.
-    pub(super) fn command(&mut self, line: &[u8]) -> Result {
+    pub(super) fn command(&mut self, line: &[u8], out: &mut Asked) -> Result {
         let line = line.trim_ascii();
         let Some((at, rest)) = line.split_at_checked(2) else {
             return Err(Reason::AtUnknownCommand);
@@ -50,14 +41,14 @@ impl Bridge {
             return Err(Reason::AtUnknownCommand);
         }
         match rest {
-            b"" => return Ok(Outcome::Answered),
+            b"" => return Ok(()),
             b"E0" | b"e0" | b"E" | b"e" => {
                 self.echo = false;
-                return Ok(Outcome::Answered);
+                return Ok(());
             }
             b"E1" | b"e1" => {
                 self.echo = true;
-                return Ok(Outcome::Answered);
+                return Ok(());
             }
             _ => {}
         }
@@ -73,7 +64,7 @@ impl Bridge {
                 (core::str::from_utf8(name).unwrap_or_default(), None)
             }
         };
-        const NAMES: [(&str, Run); 11] = [
+        static NAMES: [(&str, Run); 11] = [
             ("+QIOTREG", Bridge::reg),
             ("+QIOTMCUVER", Bridge::mcu_version),
             ("+QIOTOTAREQ", Bridge::ota_request),
@@ -86,15 +77,22 @@ impl Bridge {
             ("+SOTAREWIND", Bridge::rewind),
             ("+SOTAERR", Bridge::last_error),
         ];
-        for (known, run) in NAMES {
+        for (known, run) in &NAMES {
             if known.eq_ignore_ascii_case(name) {
-                return run(self, form.ok_or(BAD)?);
+                return run(self, form.as_ref().ok_or(BAD)?, out);
             }
         }
         Err(Reason::AtUnknownCommand)
     }
 
-    fn reg(&mut self, form: Form) -> Result {
+    /// What is answered with OK or ERROR.
+    fn ask(&mut self, out: &mut Asked, command: Command) -> Result {
+        *out = Some(Output::Command(command));
+        self.state = State::Asked(Pending::Plain);
+        Ok(())
+    }
+
+    fn reg(&mut self, form: &Form, out: &mut Asked) -> Result {
         match form {
             Form::Test => self.tx.line(&[Text("+QIOTREG: (0-2)")]),
             Form::Read => self.tx.line(&[
@@ -118,52 +116,51 @@ impl Bridge {
                 if connect && self.settings.server.is_empty() {
                     return Err(Reason::NoServerAddress);
                 }
-                return Ok(Outcome::Ask(
-                    Output::Command(Command::Connect(connect)),
-                    Pending::Connect(mode),
-                ));
+                *out = Some(Output::Command(Command::Connect(connect)));
+                self.state = State::Asked(Pending::Connect(mode));
+                return Ok(());
             }
             Form::Execute => return Err(BAD),
         }
-        Ok(Outcome::Answered)
+        Ok(())
     }
 
-    fn mcu_version(&mut self, form: Form) -> Result {
-        let name = match form {
+    fn mcu_version(&mut self, form: &Form, out: &mut Asked) -> Result {
+        let mut name = String::new();
+        match form {
             Form::Test => {
                 self.tx
                     .line(&[Text("+QIOTMCUVER: <MCU_number>,<MCU_version>")]);
-                return Ok(Outcome::Answered);
+                return Ok(());
             }
-            Form::Read => String::new(),
+            Form::Read => {}
             Form::Write(args) => match args.as_slice() {
-                [name] if !name.string().is_empty() => text(name, Reason::NameTooLong)?,
-                [name, version] => {
-                    return ask(Command::SetMcuVersion(
-                        text(name, Reason::NameTooLong)?,
-                        text(version, Reason::NameTooLong)?,
-                    ));
+                [one] if !one.string().is_empty() => text(&mut name, one)?,
+                [component, new] => {
+                    let mut version = String::new();
+                    text(&mut name, component)?;
+                    text(&mut version, new)?;
+                    return self.ask(out, Command::SetMcuVersion(name, version));
                 }
                 _ => return Err(BAD),
             },
             Form::Execute => return Err(BAD),
-        };
-        Ok(Outcome::Ask(
-            Output::Versions,
-            Pending::Versions { name, found: false },
-        ))
+        }
+        *out = Some(Output::Versions);
+        self.state = State::Asked(Pending::Versions { name, found: false });
+        Ok(())
     }
 
-    fn ota_request(&mut self, form: Form) -> Result {
+    fn ota_request(&mut self, form: &Form, out: &mut Asked) -> Result {
         match form {
             Form::Test => {
                 self.tx.line(&[Text("+QIOTOTAREQ: (0,1)")]);
-                Ok(Outcome::Answered)
+                Ok(())
             }
-            Form::Execute => ask(Command::Request(0)),
+            Form::Execute => self.ask(out, Command::Request(0)),
             Form::Write(args) => match args.as_slice() {
                 [mode] => match mode.number() {
-                    Some(mode @ 0..=1) => ask(Command::Request(mode)),
+                    Some(mode @ 0..=1) => self.ask(out, Command::Request(mode)),
                     _ => Err(BAD),
                 },
                 _ => Err(BAD),
@@ -172,19 +169,21 @@ impl Bridge {
         }
     }
 
-    fn update(&mut self, form: Form) -> Result {
+    fn update(&mut self, form: &Form, out: &mut Asked) -> Result {
         match form {
             Form::Test => {
                 self.tx.line(&[Text("+QIOTUPDATE: (0-3)")]);
-                Ok(Outcome::Answered)
+                Ok(())
             }
             Form::Write(args) => match args.as_slice() {
                 [action] => match action.number() {
-                    Some(2) => Ok(Outcome::Ask(
-                        Output::Command(Command::Action(2)),
-                        Pending::NextPiece,
-                    )),
-                    Some(action @ 0..=3) => ask(Command::Action(action as u8)),
+                    Some(action @ 0..=3) => {
+                        self.ask(out, Command::Action(action as u8))?;
+                        if action == 2 {
+                            self.state = State::Asked(Pending::NextPiece);
+                        }
+                        Ok(())
+                    }
                     _ => Err(BAD),
                 },
                 _ => Err(BAD),
@@ -193,12 +192,13 @@ impl Bridge {
         }
     }
 
-    fn read(&mut self, form: Form) -> Result {
+    fn read(&mut self, form: &Form, out: &mut Asked) -> Result {
         match form {
-            Form::Test => Ok(Outcome::Ask(
-                Output::Command(Command::Announce),
-                Pending::Announce,
-            )),
+            Form::Test => {
+                *out = Some(Output::Command(Command::Announce));
+                self.state = State::Asked(Pending::Announce);
+                Ok(())
+            }
             Form::Write(args) => {
                 let [start, len] = args.as_slice() else {
                     return Err(BAD);
@@ -209,19 +209,18 @@ impl Bridge {
                 if len == 0 || len > READ_MAX as u32 {
                     return Err(BAD);
                 }
-                Ok(Outcome::Ask(
-                    Output::Command(Command::Read { start, len }),
-                    Pending::Read {
-                        start,
-                        len: len as usize,
-                    },
-                ))
+                *out = Some(Output::Command(Command::Read { start, len }));
+                self.state = State::Asked(Pending::Read {
+                    start,
+                    len: len as usize,
+                });
+                Ok(())
             }
             _ => Err(BAD),
         }
     }
 
-    fn config(&mut self, form: Form) -> Result {
+    fn config(&mut self, form: &Form, _: &mut Asked) -> Result {
         let args = match form {
             Form::Test => {
                 for line in [
@@ -232,7 +231,7 @@ impl Bridge {
                 ] {
                     self.tx.line(&[Text("+QIOTCFG: "), Text(line)]);
                 }
-                return Ok(Outcome::Answered);
+                return Ok(());
             }
             Form::Write(args) => args,
             _ => return Err(BAD),
@@ -294,20 +293,20 @@ impl Bridge {
             }
             _ => return Err(BAD),
         }
-        Ok(Outcome::Answered)
+        Ok(())
     }
 
-    fn link_status(&mut self, form: Form) -> Result {
-        if form != Form::Read {
+    fn link_status(&mut self, form: &Form, _: &mut Asked) -> Result {
+        if *form != Form::Read {
             return Err(BAD);
         }
         self.tx
             .line(&[Text("+QIOTSTATE: "), Number(self.link as u8 as u32)]);
-        Ok(Outcome::Answered)
+        Ok(())
     }
 
-    fn info(&mut self, form: Form) -> Result {
-        if form != Form::Read {
+    fn info(&mut self, form: &Form, _: &mut Asked) -> Result {
+        if *form != Form::Read {
             return Err(BAD);
         }
         let settings = &self.settings;
@@ -319,10 +318,10 @@ impl Bridge {
             self.tx
                 .line(&[Text("+QIOTINFO: "), Quoted(item), Text(","), Quoted(value)]);
         }
-        Ok(Outcome::Answered)
+        Ok(())
     }
 
-    fn reset_secret(&mut self, form: Form) -> Result {
+    fn reset_secret(&mut self, form: &Form, _: &mut Asked) -> Result {
         match form {
             Form::Test => {}
             Form::Execute => {
@@ -331,24 +330,24 @@ impl Bridge {
             }
             _ => return Err(BAD),
         }
-        Ok(Outcome::Answered)
+        Ok(())
     }
 
-    fn rewind(&mut self, form: Form) -> Result {
+    fn rewind(&mut self, form: &Form, out: &mut Asked) -> Result {
         match form {
             Form::Test => {
                 self.tx.line(&[Text("+SOTAREWIND: <offset>")]);
-                Ok(Outcome::Answered)
+                Ok(())
             }
             Form::Write(args) => match args.as_slice() {
-                [offset] => ask(Command::Rewind(offset.number().ok_or(BAD)?)),
+                [offset] => self.ask(out, Command::Rewind(offset.number().ok_or(BAD)?)),
                 _ => Err(BAD),
             },
             _ => Err(BAD),
         }
     }
 
-    fn last_error(&mut self, form: Form) -> Result {
+    fn last_error(&mut self, form: &Form, _: &mut Asked) -> Result {
         match form {
             Form::Test => self.tx.line(&[Text("+SOTAERR: (0,1)")]),
             Form::Read => self.error_line(),
@@ -361,6 +360,6 @@ impl Bridge {
             },
             Form::Execute => return Err(BAD),
         }
-        Ok(Outcome::Answered)
+        Ok(())
     }
 }

@@ -159,20 +159,18 @@ impl Bridge {
         }
         self.state = State::Collecting;
         let line = core::mem::take(&mut self.line);
-        let outcome = if core::mem::take(&mut self.too_long) {
+        let mut output = None;
+        let done = if core::mem::take(&mut self.too_long) {
             Err(Reason::AtLineTooLong)
         } else {
-            self.command(&line)
+            self.command(&line, &mut output)
         };
-        match outcome {
-            Ok(commands::Outcome::Answered) => self.ok(),
-            Ok(commands::Outcome::Ask(output, pending)) => {
-                self.state = State::Asked(pending);
-                return Some(output);
-            }
+        match done {
+            Ok(()) if output.is_none() => self.ok(),
+            Ok(()) => {}
             Err(reason) => self.error(reason),
         }
-        None
+        output
     }
 
     /// Where the data of the [`Command::Read`] just asked goes; empty at any other time.

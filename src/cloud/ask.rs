@@ -33,9 +33,9 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// The message to the engine.
+    /// The message to the engine; asked for once, or with a URI once for each of its two.
     #[inline(never)]
-    pub(super) fn message<const BLOCK: usize>(&self, ticket: Ticket) -> ToEngine<BLOCK> {
+    pub(super) fn message<const BLOCK: usize>(&mut self, ticket: Ticket) -> ToEngine<BLOCK> {
         match self {
             Ask::Offer(offer) => ToEngine::Offer {
                 ticket,
@@ -45,7 +45,7 @@ impl Ask {
             Ask::Info(instance, info) => ToEngine::DownloadInfo {
                 ticket,
                 instance: *instance,
-                info: info.clone(),
+                info: core::mem::take(info),
             },
             Ask::Standard {
                 instance,

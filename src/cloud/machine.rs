@@ -401,7 +401,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         if core::mem::take(&mut self.refused) {
             return Some(ToEngine::Refused);
         }
-        if let (Some(ask), false) = (&self.device.ask, self.asked) {
+        if let (Some(ask), false) = (&mut self.device.ask, self.asked) {
             self.asked = true;
             return Some(ask.message(self.ticket));
         }

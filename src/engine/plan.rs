@@ -80,7 +80,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     standard: door == Door::Standard,
                     ..Flow::default()
                 };
-                self.info = DownloadInfo::default();
+                self.forget_info();
                 self.etag = Etag::NONE;
                 // What was before is over before its place is taken: a restart in between finds no mixture.
                 self.save(flash)?;
@@ -92,12 +92,12 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             *place = Some(core::mem::take(offer));
         }
         self.note_source(instance, any_source);
-        let before = self.flow.clone();
+        let before = (self.flow.live, self.flow.set, self.flow.state);
         self.flow.live |= bit(instance);
         self.flow.set = set;
         self.flow.state = State::PlanReceived;
         if let Err(reason) = self.save(flash) {
-            self.flow = before;
+            (self.flow.live, self.flow.set, self.flow.state) = before;
             return Err(reason);
         }
         self.settled = false;
@@ -338,7 +338,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         match self.flow.state {
             State::PlanReceived if self.flow.standard => {
                 self.flow.info_tag = record::tag(info);
-                self.info = info.clone();
+                self.take_info(info);
                 self.append(flash, Key::INFO)?;
                 self.save(flash)?;
                 if self.config.auto_confirm {
@@ -372,7 +372,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if !(again && tag == self.flow.info_tag && !self.config.strict) {
             self.forget_progress();
             if let Some(info) = info {
-                self.info = info.clone();
+                self.take_info(info);
             }
             self.flow.info_tag = tag;
             self.flow.piece_size = self.piece_size(flash);

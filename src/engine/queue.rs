@@ -83,7 +83,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn event(&mut self, tag: Tag) {
-        if self.events.iter().any(|waiting| *waiting == tag) {
+        if self.events.contains(&tag) {
             return;
         }
         if self.events.is_full() {

@@ -28,7 +28,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    message::{COMPONENTS, ComponentType, Door, DownloadInfo, Etag, Millis, Reason, State},
+    message::{COMPONENTS, ComponentType, Door, Etag, Millis, Reason, State},
     platform::{Flash, Readings},
 };
 
@@ -460,7 +460,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         let known = etag.is_some();
         match etag {
             Some(etag) => self.etag = etag,
-            None => self.info = DownloadInfo::default(),
+            None => self.forget_info(),
         }
         if let Some(progress) = self
             .load(flash, Key::PROGRESS, &mut [0; 4])

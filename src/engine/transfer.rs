@@ -15,8 +15,9 @@ use sota_mutants::{Mutant, active};
 
 use super::{Engine, Fetch, journal::Key, queue::Tag, record::Rescue, staging, state::Timer};
 use crate::{
-    message::{ComponentType, Etag, Reason, State, ToCloud},
+    message::{ComponentType, DownloadInfo, Etag, Reason, State, ToCloud},
     platform::{Flash, Readings},
+    text::put,
 };
 
 /// Slow work in hand.
@@ -102,6 +103,39 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.flow.progress = 0;
         self.etag = Etag::NONE;
         self.flow.info_tag = 0;
+    }
+
+    /// From now on this download information counts.
+    #[inline(never)]
+    pub(super) fn take_info(&mut self, info: &DownloadInfo) {
+        let DownloadInfo {
+            plan,
+            length,
+            md5,
+            crc32,
+            sha256,
+            uri,
+        } = &mut self.info;
+        let _ = put(plan, &info.plan);
+        (*length, *md5, *crc32, *sha256) = (info.length, info.md5, info.crc32, info.sha256);
+        let _ = put(uri, &info.uri);
+    }
+
+    /// There is no download information.
+    // In place: a default would be made on the stack and moved.
+    #[inline(never)]
+    pub(super) fn forget_info(&mut self) {
+        let DownloadInfo {
+            plan,
+            length,
+            md5,
+            crc32,
+            sha256,
+            uri,
+        } = &mut self.info;
+        plan.clear();
+        (*length, *md5, *crc32, *sha256) = (0, None, None, None);
+        uri.clear();
     }
 
     /// No block is wanted any more.

@@ -16,7 +16,7 @@ use sota::bridge::{Bridge, Settings};
 use sota::cloud::OVERHEAD;
 use sota::engine::Engine;
 use sota::event::Payload;
-use sota::message::{Command, Reason, Reply};
+use sota::message::{Command, ComponentName, Reason, Reply, Version};
 use sota::platform::Readings;
 use static_cell::ConstStaticCell;
 
@@ -164,9 +164,10 @@ fn told(command: &Command) -> i32 {
 unsafe extern "C" fn sota_rs_set_version(name: *const c_char, version: *const c_char) -> i32 {
     // SAFETY: the caller's promise.
     let (name, version) = unsafe { (sys::text(name), sys::text(version)) };
-    match (name.try_into(), version.try_into()) {
-        (Ok(name), Ok(version)) => told(&Command::SetMcuVersion(name, version)),
-        _ => Reason::NameTooLong.number().into(),
+    let (mut component, mut new) = (ComponentName::new(), Version::new());
+    match config::put(&mut component, name) && config::put(&mut new, version) {
+        true => told(&Command::SetMcuVersion(component, new)),
+        false => Reason::NameTooLong.number().into(),
     }
 }
 

@@ -82,7 +82,7 @@ mod border {
 
 /// Sets a text; false: it is too long, and nothing changed.
 #[inline(never)]
-fn put(to: &mut StringView, from: &str) -> bool {
+pub(crate) fn put(to: &mut StringView, from: &str) -> bool {
     let fits = from.len() <= to.capacity();
     if fits {
         to.clear();
