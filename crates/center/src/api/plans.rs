@@ -18,7 +18,8 @@ use super::extract::{Body, Path, Query};
 use super::{Answer, Api, ErrorBody};
 use crate::domain::{
     CancelMode, CancelOutcome, DeviceState, Endpoint, FilterId, LogLine, ModelId, Plan, PlanAction,
-    PlanComponent, PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Strategy, Time,
+    PlanComponent, PlanDevice, PlanId, Problem, ProductId, ProjectId, Rollout, Sample, Strategy,
+    Time,
 };
 use crate::service::{NewPlan, PlanStatus};
 use crate::store::Page;
@@ -32,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(resume))
         .routes(routes!(terminate))
         .routes(routes!(next_group))
+        .routes(routes!(progress))
         .routes(routes!(plan_devices))
         .routes(routes!(plan_device))
         .routes(routes!(cancel))
@@ -236,6 +238,15 @@ async fn act(api: &Call, id: PlanId, action: PlanAction) -> Answer<Json<PlanStat
             .plan_action(api.scope(), id, action, api.now())
             .await?,
     ))
+}
+
+/// Devices of a plan by state over time, oldest first; the last is as they are now. At most some 120: the longer a plan
+/// runs, the longer the intervals. Between two the earlier one holds.
+#[utoipa::path(get, path = "/api/v1/plans/{id}/progress", params(("id" = i64, Path)),
+    responses((status = 200, body = [Sample]), (status = "4XX", body = ErrorBody)))]
+async fn progress(api: Call, Path(id): Path<PlanId>) -> Answer<Json<Vec<Sample>>> {
+    let (scope, now) = (api.scope(), api.now());
+    Ok(Json(api.service.plan_progress(scope, id, now).await?))
 }
 
 /// Which devices.

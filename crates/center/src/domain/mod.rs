@@ -17,6 +17,7 @@
 //! | `upgrade` | one device in one plan: its state machine |
 //! | `eligibility` | is this device offered this plan, or which rule forbids it |
 //! | `webhook` | what is told of a project, to whom, and how often it is tried |
+//! | `sample` | the counters over time |
 //! | `counters` | how many devices of a plan are in which state |
 
 mod access;
@@ -34,6 +35,7 @@ mod retry;
 mod rollout;
 #[cfg(test)]
 mod rollout_tests;
+mod sample;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub use package::{FILE_COUNT_LIMIT, FILE_LIMIT_BYTES, FORMATS, Package, PackageF
 pub use plan::{PLAN_LIST_LIMIT, Plan, PlanAction, PlanComponent, PlanState, Strategy};
 pub use retry::{Retries, RetryPolicy};
 pub use rollout::{Advance, Group, Mode, PerCell, Progress, PushHours, Rollout, Size};
+pub use sample::{SAMPLE_INTERVAL, Sample, sample_due, sample_interval, sample_slot};
 pub use upgrade::{
     CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
     PlanDevice, Report, Step, StepPlan, reachable,

@@ -162,6 +162,7 @@ struct Memory {
     /// Devices that wait until others of their radio cell have loaded.
     cells: BTreeMap<(ProjectId, u64), BTreeSet<Endpoint>>,
     next_cells: Time,
+    next_samples: Time,
     next_push: Time,
     next_flush: Time,
 }

@@ -12,7 +12,8 @@ use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
     Action, Audience, CancelMode, CancelOutcome, Candidate, Counters, DeviceState, Endpoint, Event,
     FilterId, ModelId, Plan, PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem,
-    ProductId, Progress, ProjectId, Rollout, Strategy, Surroundings, Time, eligibility,
+    ProductId, Progress, ProjectId, Rollout, SAMPLE_INTERVAL, Sample, Strategy, Surroundings, Time,
+    eligibility,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -255,6 +256,29 @@ impl Service {
         })
     }
 
+    /// The plan's counters over time, oldest first; the last is as they are now.
+    pub async fn plan_progress(
+        &self,
+        scope: &Scope,
+        id: PlanId,
+        now: Time,
+    ) -> Result<Vec<Sample>, Problem> {
+        let plan = self.need_plan(scope, id).await?;
+        let mut samples = self.store.samples(scope, id).await?;
+        let counters = self.store.counters(scope, id).await?;
+        // to the minute, so that a page that follows it changes once a minute and not each second
+        let minute = now.div_euclid(SAMPLE_INTERVAL) * SAMPLE_INTERVAL;
+        let last = samples.last().map_or(0, |s| s.at);
+        if plan.activated_at.is_some() {
+            samples.push(Sample {
+                plan: id,
+                at: minute.max(last),
+                counters,
+            });
+        }
+        Ok(samples)
+    }
+
     /// Activates, suspends, resumes or terminates. After activation and resumption the connected devices that may
     /// have the plan get their offer.
     pub async fn plan_action(
@@ -298,6 +322,7 @@ impl Service {
             match action {
                 PlanAction::Activate => {
                     self.enrol_all(scope, &next, now).await?;
+                    self.take_sample(scope, &next, now).await?;
                     self.push(scope, &next.product_key, now).await?;
                 }
                 PlanAction::Resume => self.push(scope, &next.product_key, now).await?,

@@ -718,3 +718,32 @@ fn a_terminated_plan_asks_what_runs_to_give_up_only_when_it_is_told_to() {
     assert_eq!(entry.steps[0].state, ComponentState::UpgradeSucceeded);
     assert_eq!(entry.state, DeviceState::UpgradeFailed);
 }
+
+#[test]
+fn a_running_plan_is_sampled_once_a_minute_when_something_changed() {
+    const MINUTE: Time = 60_000;
+    let world = World::ready("d");
+    world.act(PlanAction::Activate, 4);
+    let plan = PlanId(5);
+    let kept = || {
+        let samples = done(world.service.store().samples(&ME, plan)).expect("read");
+        let kept = samples.iter().map(|s| (s.at, s.counters.in_upgrade));
+        kept.collect::<Vec<_>>()
+    };
+    assert_eq!(kept(), [(4, 0)], "as it began");
+    for second in 1..120 {
+        done(world.service.tick(&ME, 4 + second * 1000)).expect("ticked");
+    }
+    assert_eq!(kept(), [(4, 0)], "nothing changed");
+    world.report("d", "5-1", State::PlanReceived, 2 * MINUTE);
+    for second in 0..120 {
+        let now = 4 + 2 * MINUTE + second * 1000;
+        done(world.service.tick(&ME, now)).expect("ticked");
+    }
+    let samples = kept();
+    assert_eq!(samples.len(), 2, "{samples:?}");
+    assert_eq!(samples[1].1, 1);
+    let shown = done(world.service.plan_progress(&ME, plan, 9 * MINUTE + 5));
+    let shown = shown.expect("read");
+    assert_eq!((shown.len(), shown[2].at), (3, 9 * MINUTE), "to the minute");
+}

@@ -5,7 +5,8 @@ use sota_errors::CenterError;
 use super::offers::Occasion;
 use super::{ATTEMPTS, BATCH, Service, audit_plan, line, moved};
 use crate::domain::{
-    Action, DeviceState, Endpoint, Event, Plan, PlanAction, PlanDevice, Problem, Retries, Time,
+    Action, DeviceState, Endpoint, Event, Plan, PlanAction, PlanDevice, Problem, Retries,
+    SAMPLE_INTERVAL, Sample, Time, sample_due, sample_interval,
 };
 use crate::store::{Change, Page, Scope};
 
@@ -19,6 +20,7 @@ impl Service {
         self.wake_due(scope, now).await?;
         self.fill_places(scope, now).await?;
         self.fill_cells(scope, now).await?;
+        self.take_samples(scope, now).await?;
         let (push, flush) = {
             let mut memory = self.memory();
             let due = (memory.next_push <= now, memory.next_flush <= now);
@@ -63,6 +65,44 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Looks once a minute at each running plan's counters and keeps what changed.
+    async fn take_samples(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
+        {
+            let mut memory = self.memory();
+            if memory.next_samples > now {
+                return Ok(());
+            }
+            memory.next_samples = now.saturating_add(SAMPLE_INTERVAL);
+        }
+        for plan in self.store.running_plans(scope, None).await? {
+            self.take_sample(scope, &plan, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a plan's counters as they are now, if that is due.
+    pub(super) async fn take_sample(
+        &self,
+        scope: &Scope,
+        plan: &Plan,
+        now: Time,
+    ) -> Result<(), Problem> {
+        let start = plan.activated_at.unwrap_or(plan.created_at);
+        let counters = self.store.counters(scope, plan.id).await?;
+        let samples = self.store.samples(scope, plan.id).await?;
+        if !sample_due(start, samples.last(), &counters, now) {
+            return Ok(());
+        }
+        let sample = Sample {
+            plan: plan.id,
+            at: now,
+            counters,
+        };
+        let interval = sample_interval(now.saturating_sub(start));
+        let change = Change::Sample(sample, interval, start);
+        Ok(self.store.commit(&Scope::OWNER, vec![change]).await?)
     }
 
     /// Devices of the plan that are between two tries fail, those that have not begun only when it was terminated;

@@ -16,7 +16,7 @@ use super::{Change, Cut, MemoryStore, Page, Role, Scope, SqliteStore, Store, Sto
 use crate::domain::{
     ComponentKind, ComponentState, Counters, Deadlines, Device, DeviceState, Endpoint, FilterId,
     LogLine, Model, ModelId, PackageId, Plan, PlanDevice, PlanId, PlanState, Product, ProductId,
-    ProjectId, Registration, SavedFilter,
+    ProjectId, Registration, Sample, SavedFilter,
 };
 
 const ME: Scope = Scope::OWNER;
@@ -270,6 +270,39 @@ async fn nobody_sees_or_changes_what_is_outside_the_scope(store: &dyn Store) {
         store.next_id(&viewer).await,
         Err(StoreError::Forbidden)
     ));
+}
+
+async fn samples_are_kept_one_in_each_interval(store: &dyn Store) {
+    furnish(store).await;
+    let sample = |at: i64| Sample {
+        plan: PlanId(5),
+        at,
+        counters: Counters {
+            upgraded: at as u64,
+            ..Counters::default()
+        },
+    };
+    let times = async |scope: &Scope| {
+        let samples = store.samples(scope, PlanId(5)).await.expect("read");
+        samples.iter().map(|s| s.at).collect::<Vec<_>>()
+    };
+    // from 3 on, in intervals of 10
+    for at in [3, 13, 23, 33, 43] {
+        let taken = store.commit(&ME, vec![Change::Sample(sample(at), 10, 3)]);
+        taken.await.expect("taken");
+    }
+    assert_eq!(times(&ME).await, [3, 13, 23, 33, 43]);
+    let longer = vec![Change::Sample(sample(63), 20, 3)];
+    store.commit(&ME, longer).await.expect("taken");
+    assert_eq!(times(&ME).await, [3, 23, 43, 63]);
+    assert!(times(&Scope::member(6, [], true)).await.is_empty());
+    let operator = Scope::member(4, [(ProjectId(1), Role::Operator)], false);
+    let forged = store.commit(&operator, vec![Change::Sample(sample(70), 20, 3)]);
+    assert!(matches!(forged.await, Err(StoreError::Forbidden)));
+    assert_eq!(times(&operator).await.len(), 4);
+    let gone = vec![Change::DeletePlan(PlanId(5), 1)];
+    store.commit(&ME, gone).await.expect("deleted");
+    assert!(times(&ME).await.is_empty());
 }
 
 async fn who_loads_in_a_cell_is_counted(store: &dyn Store) {
@@ -667,6 +700,7 @@ cases! {
     who_may_call_is_kept_and_found
     access_is_changed_by_those_who_may
     a_link_works_once_and_what_has_ended_goes
+    samples_are_kept_one_in_each_interval
     who_loads_in_a_cell_is_counted
     filters_are_kept_and_tags_come_back
     webhooks_get_what_they_want_with_the_change

@@ -10,7 +10,7 @@ use crate::domain::{
     Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, FilterId,
     Invitation, KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId,
     PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId,
-    Role, SavedFilter, Session, Time, WAITING_LIMIT, Webhook, WebhookId,
+    Role, Sample, SavedFilter, Session, Time, WAITING_LIMIT, Webhook, WebhookId, sample_slot,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -47,6 +47,7 @@ struct Tables {
     /// With their numbers.
     log: Vec<(i64, LogLine)>,
     audit: Vec<AuditEntry>,
+    samples: BTreeMap<(PlanId, Time), Sample>,
     filters: BTreeMap<FilterId, SavedFilter>,
     webhooks: BTreeMap<WebhookId, Webhook>,
     /// By their numbers, which are never given again.
@@ -190,6 +191,14 @@ impl Tables {
                 let number = self.log.last().map_or(0, |(last, _)| *last) + 1;
                 self.log.push((number, line));
             }
+            Change::Sample(e, interval, start) => {
+                scope.need_everything()?;
+                let mut slots = std::collections::BTreeSet::new();
+                self.samples.retain(|(plan, at), _| {
+                    *plan != e.plan || slots.insert(sample_slot(start, *at, interval))
+                });
+                self.samples.entry((e.plan, e.at)).or_insert(e);
+            }
             Change::Filter(e) => {
                 unique!(self.filters, e, project, name);
                 put!(scope, self.filters, e.id, e, e.project);
@@ -230,6 +239,7 @@ impl Tables {
                 delete!(scope, self.plans, id, revision);
                 self.plan_devices.retain(|(plan, _), _| *plan != id);
                 self.counters.remove(&id);
+                self.samples.retain(|(plan, _), _| *plan != id);
                 self.log.retain(|(_, line)| line.plan != Some(id));
             }
             other => self.apply_access(scope, other)?,
@@ -638,6 +648,15 @@ impl Store for MemoryStore {
         past.sort_by_key(|d| d.deadline);
         past.truncate(limit);
         Ok(past)
+    }
+
+    async fn samples(&self, scope: &Scope, plan: PlanId) -> Result<Vec<Sample>, StoreError> {
+        let tables = self.tables();
+        if one(scope, &tables.plans, &plan)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let own = tables.samples.values().filter(|s| s.plan == plan);
+        Ok(own.copied().collect())
     }
 
     async fn loading_in_cell(

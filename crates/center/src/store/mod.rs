@@ -38,7 +38,7 @@ use crate::domain::{
     Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
     Event, FilterId, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId,
     PasswordReset, Plan, PlanDevice, PlanId, Problem, Product, ProductId, Project, ProjectId,
-    SavedFilter, Session, Time, Webhook, WebhookId,
+    Sample, SavedFilter, Session, Time, Webhook, WebhookId,
 };
 
 /// What a store can answer instead of a value.
@@ -90,6 +90,9 @@ pub enum Change {
     DeletePackage(PackageId, u64),
     /// The plan and everything about its devices.
     DeletePlan(PlanId, u64),
+    /// A sample of a plan; of those before it one in each interval of this length (ms, from the plan's activation at the
+    /// second number on) stays. By the Center itself.
+    Sample(Sample, Time, Time),
     /// A saved filter.
     Filter(SavedFilter),
     /// The saved filter; plans keep its expression.
@@ -234,6 +237,8 @@ pub trait Store: Send + Sync {
         now: Time,
         limit: usize,
     ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// Samples of a plan, oldest first.
+    async fn samples(&self, scope: &Scope, plan: PlanId) -> Result<Vec<Sample>, StoreError>;
     /// Devices of a project that load in this radio cell, of whatever plan.
     async fn loading_in_cell(
         &self,

@@ -11,6 +11,7 @@
 //! | `plans` | list, monitor, one device of a plan |
 //! | `wizard`, `rollout` | a plan in four steps; the fields of its rollout |
 //! | `webhooks` | who is told what, and what became of it |
+//! | `chart` | a plan over time |
 //! | `visit` | who looks, what every page shows |
 //! | `form` | fields as typed, errors by their field |
 //! | `live` | server-sent events |
@@ -21,6 +22,7 @@
 
 mod account;
 mod audit;
+mod chart;
 mod devices;
 mod form;
 mod live;

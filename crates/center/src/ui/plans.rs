@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use sota_errors::CenterError;
 
+use super::chart::Chart;
 use super::visit::{Shell, Visit};
 use super::{Page, PageError, Route, get, live, post, render, show, to};
 use crate::api::Api;
@@ -148,6 +149,7 @@ struct MonitorPart {
     suspended: Option<String>,
     parts: Vec<Part>,
     shares: Vec<Share>,
+    chart: Option<Chart>,
     state: Option<DeviceState>,
     devices: Vec<PlanDevice>,
     next: Option<String>,
@@ -187,6 +189,7 @@ async fn monitor_part(
             .suspended_by
             .map(crate::domain::describe),
         plan: status.plan,
+        chart: Chart::of(&api.service.plan_progress(scope, id, api.now()).await?),
         parts,
         shares,
         state,

@@ -9,8 +9,8 @@ use super::{SqliteStore, failed};
 use crate::domain::{
     Account, Action, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState,
     Endpoint, Invitation, LogLine, Membership, Model, ModelId, Package, PackageId, PasswordReset,
-    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, SavedFilter, Session, Time,
-    Webhook, WebhookId,
+    Plan, PlanDevice, PlanId, Product, ProductId, Project, ProjectId, Sample, SavedFilter, Session,
+    Time, Webhook, WebhookId,
 };
 use crate::store::{Change, Page, Scope, Store, StoreError};
 
@@ -244,6 +244,13 @@ impl Store for SqliteStore {
         );
         self.many(scoped(scope, sql).bind(now).bind(limit(most)))
             .await
+    }
+
+    async fn samples(&self, scope: &Scope, plan: PlanId) -> Result<Vec<Sample>, StoreError> {
+        let sql = "SELECT body FROM plan_sample WHERE plan = ?2 AND EXISTS \
+                   (SELECT 1 FROM plan WHERE id = ?2 AND (?1 IS NULL OR project IN (SELECT value FROM json_each(?1)))) \
+                   ORDER BY at";
+        self.many(scoped(scope, sql).bind(plan.0)).await
     }
 
     async fn loading_in_cell(

@@ -199,6 +199,19 @@ pub(super) async fn apply(
         Change::Device(e) => device(connection, scope, e).await,
         Change::PlanDevice(e) => plan_device(connection, scope, e).await,
         Change::Log(line) => log(connection, scope, line).await,
+        Change::Sample(e, interval, start) => {
+            scope.need_everything()?;
+            let slots = Values::default().with(e.plan.0)?.with(start)?;
+            let sql = "DELETE FROM plan_sample AS late WHERE plan = ?1 AND EXISTS (SELECT 1 FROM plan_sample AS first \
+                       WHERE first.plan = ?1 AND first.at < late.at AND (first.at - ?2) / ?3 = (late.at - ?2) / ?3)";
+            run(connection, sql, slots.with(interval.max(1))?).await?;
+            let values = Values::default().with(e.plan.0)?.with(e.at)?;
+            let sql =
+                "INSERT INTO plan_sample (plan, at, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+            run(connection, sql, values.with(json(&e)?)?)
+                .await
+                .map(drop)
+        }
         Change::Filter(e) => {
             let project = e.project;
             named!(
@@ -240,6 +253,7 @@ pub(super) async fn apply(
             for sql in [
                 "DELETE FROM plan_device WHERE plan = ?",
                 "DELETE FROM counter WHERE plan = ?",
+                "DELETE FROM plan_sample WHERE plan = ?",
                 "DELETE FROM log WHERE plan = ?",
             ] {
                 run(connection, sql, Values::default().with(id.0)?).await?;
