@@ -419,6 +419,78 @@ mod tests {
         assert!(there().await.is_none());
     }
 
+    /// From each earlier version: what it kept is read, and can be changed, in the present form.
+    #[tokio::test]
+    async fn every_earlier_version_comes_to_the_present_form() {
+        // What each version added to a body, and so an earlier one has not.
+        let added: &[(usize, &str, &[&str])] = &[
+            (3, "device", &["disabled"]),
+            (5, "plan", &["rollout", "progress"]),
+            (5, "plan_device", &["group", "appointed_at"]),
+            (10, "device", &["tags"]),
+            (10, "plan", &["audience"]),
+            (11, "device", &["cell_id"]),
+            (12, "plan_device", &["last_set"]),
+        ];
+        let body = |version: usize, kind: &str, mut body: serde_json::Value| {
+            body["revision"] = 1.into();
+            let fields = body.as_object_mut().expect("an object");
+            let later = added
+                .iter()
+                .filter(|(at, of, _)| *of == kind && *at > version);
+            for name in later.flat_map(|(_, _, names)| *names) {
+                fields.remove(*name).expect("a field of the present form");
+            }
+            body.to_string()
+        };
+        let versions = MIGRATIONS.iter().count();
+        assert!(added.iter().all(|(at, ..)| *at <= versions));
+        for version in 1..versions {
+            let (folder, mut old) = file_of_version(version).await;
+            let path = folder.path().join(FILE);
+            let value = serde_json::to_value(device("pk", "d")).expect("JSON");
+            let sql = "INSERT INTO device (product_key, device_key, account, project, revision, body) \
+                       VALUES ('pk', 'd', 1, 1, 1, ?)";
+            let insert = sqlx::query(sql).bind(body(version, "device", value));
+            insert.execute(&mut old).await.expect("a device");
+            let value = serde_json::to_value(plan(5, 1, "pk", 4)).expect("JSON");
+            let sql = "INSERT INTO plan (id, account, project, name, product_key, running, revision, body) \
+                       VALUES (5, 1, 1, 'five', 'pk', 1, 1, ?)";
+            let insert = sqlx::query(sql).bind(body(version, "plan", value));
+            insert.execute(&mut old).await.expect("a plan");
+            let mut value = serde_json::to_value(enrolled(5, "d")).expect("JSON");
+            if version < 2 {
+                let step = value["steps"][0].as_object_mut().expect("a step");
+                step.remove("offered")
+                    .expect("a field of the second version");
+            }
+            let sql = "INSERT INTO plan_device (plan, product_key, device_key, account, project, state, revision, body) \
+                       VALUES (5, 'pk', 'd', 1, 1, 'NotUpgraded', 1, ?)";
+            let insert = sqlx::query(sql).bind(body(version, "plan_device", value));
+            insert.execute(&mut old).await.expect("a device of a plan");
+            old.close().await.expect("closed");
+
+            let store = SqliteStore::open(&path).await.expect("the present version");
+            let endpoint = Endpoint::new("pk", "d");
+            let found = store.device(&Scope::OWNER, &endpoint).await;
+            let found_device = found.expect("read").expect("there");
+            assert!(!found_device.disabled && found_device.tags.is_empty());
+            let found = store.plan(&Scope::OWNER, PlanId(5)).await;
+            let found_plan = found.expect("read").expect("there");
+            assert!(found_plan.audience.is_none(), "version {version}");
+            let found = store.plan_device(&Scope::OWNER, PlanId(5), &endpoint).await;
+            let entry = found.expect("read").expect("there");
+            assert_eq!((entry.group, entry.last_set), (0, false), "{version}");
+            let changes = vec![
+                Change::Device(found_device),
+                Change::Plan(found_plan),
+                Change::PlanDevice(entry),
+            ];
+            let commit = store.commit(&Scope::OWNER, changes).await;
+            commit.unwrap_or_else(|e| panic!("version {version}: {e:?}"));
+        }
+    }
+
     #[tokio::test]
     async fn the_file_itself_refuses_to_change_or_delete_a_line_of_the_audit_log() {
         let folder = tempfile::tempdir().expect("folder");
