@@ -8,9 +8,9 @@ use heapless::String;
 use sota_errors::LinkError;
 
 /// Component, hardware and bootloader identifiers.
-pub type Name = String<32>;
+pub type Name = String<32, u8>;
 /// Versions.
-pub type Version = String<64>;
+pub type Version = String<64, u8>;
 
 #[allow(missing_docs)]
 pub(crate) mod kind {
@@ -80,7 +80,7 @@ fn word(value: &[u8]) -> Result<u32, LinkError> {
     number(value).map(u32::from_le_bytes)
 }
 
-fn text<const N: usize>(value: &[u8]) -> Result<String<N>, LinkError> {
+fn text<const N: usize>(value: &[u8]) -> Result<String<N, u8>, LinkError> {
     let text = core::str::from_utf8(value).map_err(|_| MALFORMED)?;
     if text.chars().any(char::is_control) {
         return Err(MALFORMED);
@@ -337,15 +337,11 @@ impl Plan {
     }
 }
 
-/// A package: event 10701.
+/// An image: what is kept of a Package.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Package {
-    /// Whose image it is.
-    pub component: Name,
+pub struct Image {
     /// Version afterwards.
     pub target: Version,
-    /// Hardware it is for; empty: not told.
-    pub hardware: Name,
     /// Bytes.
     pub length: u32,
     /// SHA-256, if known.
@@ -356,34 +352,48 @@ pub struct Package {
     pub crc32: Option<u32>,
 }
 
-impl Package {
+impl Image {
     /// The strongest digest.
     pub fn digest(&self) -> Option<Digest> {
         (self.sha256.map(Digest::Sha256))
             .or(self.md5.map(Digest::Md5))
             .or(self.crc32.map(|crc| Digest::Crc32(crc.to_le_bytes())))
     }
+}
 
+/// A package: event 10701.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Package {
+    /// Whose image it is.
+    pub component: Name,
+    /// Hardware it is for; empty: not told.
+    pub hardware: Name,
+    /// The image.
+    pub image: Image,
+}
+
+impl Package {
     /// Reads the fields.
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`], also without a length.
     pub fn parse(fields: &[u8]) -> Result<Package, LinkError> {
         let mut package = Package::default();
+        let image = &mut package.image;
         for field in Fields(fields) {
             let (kind, value) = field?;
             match kind {
                 kind::COMPONENT => package.component = name(value)?,
-                kind::TARGET => package.target = text(value)?,
                 kind::HARDWARE => package.hardware = name(value)?,
-                kind::LENGTH => package.length = word(value)?,
-                kind::SHA256 => package.sha256 = Some(number(value)?),
-                kind::MD5 => package.md5 = Some(number(value)?),
-                kind::CRC32 => package.crc32 = Some(word(value)?),
+                kind::TARGET => image.target = text(value)?,
+                kind::LENGTH => image.length = word(value)?,
+                kind::SHA256 => image.sha256 = Some(number(value)?),
+                kind::MD5 => image.md5 = Some(number(value)?),
+                kind::CRC32 => image.crc32 = Some(word(value)?),
                 _ => {}
             }
         }
-        match package.length {
+        match image.length {
             0 => Err(MALFORMED),
             _ => Ok(package),
         }
@@ -391,17 +401,18 @@ impl Package {
 
     /// Writes the fields; what is empty is left out.
     pub fn write(&self, w: &mut Writer) {
+        let image = &self.image;
         put_name(w, kind::COMPONENT, &self.component);
         put_name(w, kind::HARDWARE, &self.hardware);
-        put_name(w, kind::TARGET, &self.target);
-        w.field(kind::LENGTH, &self.length.to_le_bytes());
-        if let Some(sha256) = &self.sha256 {
+        put_name(w, kind::TARGET, &image.target);
+        w.field(kind::LENGTH, &image.length.to_le_bytes());
+        if let Some(sha256) = &image.sha256 {
             w.field(kind::SHA256, sha256);
         }
-        if let Some(md5) = &self.md5 {
+        if let Some(md5) = &image.md5 {
             w.field(kind::MD5, md5);
         }
-        if let Some(crc32) = self.crc32 {
+        if let Some(crc32) = image.crc32 {
             w.field(kind::CRC32, &crc32.to_le_bytes());
         }
     }
@@ -410,5 +421,85 @@ impl Package {
 fn put_name(w: &mut Writer, kind: u8, text: &str) {
     if !text.is_empty() {
         w.field(kind, text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{CONTROL_LEN, HELLO_LEN, encode};
+
+    /// The buffers hold the longest of everything, also when COBS finds nothing to spare.
+    #[test]
+    fn the_longest_fields_fit() {
+        let name = Name::try_from("n".repeat(32).as_str()).unwrap();
+        let version = Version::try_from("v".repeat(64).as_str()).unwrap();
+        let hello = Hello {
+            block: 0xFFFF,
+            window: 1,
+            page: u32::MAX,
+            slot: u32::MAX,
+            component: name.clone(),
+            version: version.clone(),
+            boot: Boot::Reverted(0x101),
+            resume: Some(Resume {
+                offset: u32::MAX,
+                length: u32::MAX,
+                digest: Digest::Sha256([1; 32]),
+            }),
+            hardware: name.clone(),
+            bootloader: name.clone(),
+            rate: u32::MAX,
+            pulls: true,
+            asks: true,
+        };
+        let mut out = [0; CONTROL_LEN];
+        let n = encode(&mut out[..HELLO_LEN], 1, 0x101, |w| {
+            w.u8(1).u16(0x101).u16(0x101);
+            hello.write(w, true);
+        });
+        assert!(n > 0 && n <= HELLO_LEN);
+        let package = Package {
+            component: name.clone(),
+            hardware: name.clone(),
+            image: Image {
+                target: version.clone(),
+                length: u32::MAX,
+                sha256: Some([1; 32]),
+                md5: Some([1; 16]),
+                crc32: Some(u32::MAX),
+            },
+        };
+        assert!(encode(&mut out, 6, 1, |w| package.write(w.u16(1))) > 0);
+        let plan = Plan {
+            component: name,
+            source: version.clone(),
+            target: version,
+            use_space: u32::MAX,
+            battery_limit_percent: 100,
+            min_signal_dbm: -113,
+        };
+        assert!(encode(&mut out, 5, 1, |w| plan.write(w.u16(1))) > 0);
+    }
+
+    #[test]
+    fn a_field_that_is_cut_or_of_a_wrong_length() {
+        for fields in [
+            &[1][..],
+            &[1, 2, 0],
+            &[1, 1, 64],
+            &[1, 2, 63, 0],
+            &[5, 0],
+            &[7, 3, 3, 0, 0],
+            &[8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 3],
+            &[6, 1, 0x0A],
+            &[6, 1, 0xFF],
+        ] {
+            assert_eq!(Hello::parse(fields), Err(MALFORMED), "{fields:?}");
+        }
+        assert_eq!(Package::parse(&[]), Err(MALFORMED));
+        assert_eq!(Package::parse(&[0x15, 4, 0, 0, 0, 0]), Err(MALFORMED));
+        let twice = [1, 2, 128, 0, 99, 0, 1, 2, 0, 1];
+        assert_eq!(Hello::parse(&twice).map(|hello| hello.block), Ok(256));
     }
 }

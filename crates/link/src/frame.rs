@@ -32,7 +32,10 @@ pub const fn frame_len(block: usize) -> usize {
 /// Bytes of the greatest frame on the line that is not Data.
 pub const CONTROL_LEN: usize = frame_len(0);
 
-/// Writes one frame into a buffer; what does not fit makes [`finish`](Self::finish) give 0.
+/// Bytes on the line of the longest frame that an MCU of this version sends: its hello.
+pub const HELLO_LEN: usize = 256 + 2 + 2;
+
+/// Writes one frame into a buffer; what does not fit makes [`encode`] give 0.
 pub struct Writer<'a> {
     cobs: CobsEncoder<'a>,
     digest: Digest<'static, u32, NoTable>,
@@ -50,7 +53,7 @@ impl<'a> Writer<'a> {
         }
         let (first, rest) = buffer.split_first_mut()?;
         *first = 0;
-        // The last byte is kept for the closing 00, which `finish` cannot reach through the encoder.
+        // The last byte is kept for the closing 00, which `close` cannot reach through the encoder.
         let (last, rest) = rest.split_last_mut()?;
         *last = 0;
         let mut writer = Writer {

@@ -4,4 +4,14 @@
 
 pub mod field;
 pub mod frame;
+pub mod mcu;
 pub mod message;
+pub mod module;
+mod rate;
+mod receive;
+mod session;
+mod timing;
+mod window;
+
+pub use session::{Config, Line};
+pub use timing::Millis;

@@ -1,6 +1,6 @@
 //! The examples of `docs/link.md`, which another program wrote, are read and written as they stand there.
 
-use sota_link::field::{Boot, Digest, Hello, Package, Plan, Resume};
+use sota_link::field::{Boot, Digest, Hello, Image, Package, Plan, Resume};
 use sota_link::frame::{CONTROL_LEN, Rx, frame_len};
 use sota_link::message::{ANSWER, Ack, McuPhase, Message, ModulePhase, Side, State};
 
@@ -138,10 +138,13 @@ fn from_plan_to_go() {
         phase: 2,
         package: Package {
             component: "STM32".try_into().unwrap(),
-            target: "2_0_0".try_into().unwrap(),
-            length: 27954,
-            sha256: Some(sha256()),
-            crc32: Some(0x1234_5678),
+            image: Image {
+                target: "2_0_0".try_into().unwrap(),
+                length: 27954,
+                sha256: Some(sha256()),
+                crc32: Some(0x1234_5678),
+                md5: None,
+            },
             ..Package::default()
         },
     };
