@@ -156,13 +156,18 @@ impl Window {
         })
     }
 
-    /// Takes the lowest block for lost if its time is over.
+    /// Takes the lowest block for lost if its time is over; the others' time begins anew.
     pub(crate) fn poll(&mut self, now: Millis) {
         if let Some((index, at)) = self.lowest()
             && now >= at
         {
             self.sent[index].order = 0;
             self.rto.expired();
+            for sent in &mut self.sent {
+                if sent.order != 0 {
+                    (sent.at, sent.again) = (now.max(1), true);
+                }
+            }
         }
     }
 

@@ -165,6 +165,12 @@ impl End {
         }
     }
 
+    /// The MCU takes blocks without asking for each.
+    pub(super) fn pushes(&self) -> bool {
+        let takes = |ack: Ack| ack.phase == McuPhase::Receiving && ack.window > 0;
+        self.phase == ModulePhase::Package && self.ack.is_some_and(takes)
+    }
+
     /// The next block to send.
     pub(super) fn next_block(&mut self, session: &Session) -> Option<u32> {
         let ack = self.ack.filter(|ack| ack.phase == McuPhase::Receiving)?;

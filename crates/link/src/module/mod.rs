@@ -234,7 +234,9 @@ impl<const FRAME: usize> Link<FRAME> {
             session.deadline(idle, sent),
             open.then(|| session.beat_at(idle)),
             (open && !end.is_seen()).then(|| end.told_at.saturating_add(session.timing.repeat())),
-            open.then(|| end.window.deadline()).flatten(),
+            (open && end.pushes())
+                .then(|| end.window.deadline())
+                .flatten(),
             (end.acted.filter(|_| session.is_up())).map(|(_, at)| at.saturating_add(ACTION)),
         ])
     }
@@ -267,7 +269,9 @@ impl<const FRAME: usize> Link<FRAME> {
             end.window.on_left(now, offset);
         }
         if session.is_up() {
-            end.window.poll(now);
+            if end.pushes() {
+                end.window.poll(now);
+            }
             session.rate.want(now, end.wanted_rate(session));
         }
         if session.next_frame(now, &mut self.tx) {
