@@ -52,8 +52,18 @@ fn a_good_line_is_used_to_97_percent() {
 
 #[test]
 fn one_byte_in_10_000_harmed_leaves_85_percent() {
+    // How many of 256 blocks are harmed differs by a half from seed to seed: the figure is the mean of eight.
     for baud in [115_200, 921_600] {
-        assert!(share("harmed", setup(baud, true)) >= 85.0);
+        let shares = (1..=8).map(|seed| {
+            let setup = Setup {
+                seed,
+                ..setup(baud, true)
+            };
+            share("harmed", setup)
+        });
+        let mean = shares.sum::<f64>() / 8.0;
+        println!("harmed: {mean:.1} % of {baud} baud, mean of eight");
+        assert!(mean >= 85.0);
     }
 }
 
