@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`coap`] | `coap` | one datagram |
 //! | [`transfer`] | `coap_transfer` | a script of answers for the machines of block-wise transfer |
+//! | [`link`] | `link` | frames, or a script for both ends of the link between module and MCU |
 //! | [`links`] | `link_format` | a registration's list of objects |
 //! | [`records`] | `tlv`, `senml_cbor` | a payload and the path it is for |
 //! | [`client`] | `lwm2m_client` | a script for the module: datagrams, its host, time |
@@ -28,6 +29,7 @@ pub mod engine;
 pub mod flash;
 pub mod input;
 pub mod journal;
+pub mod link;
 pub mod links;
 pub mod module;
 pub mod records;

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | 1..=399 | [`Reason`] | the module: engine, cloud, bridge, flash; `+SOTAERR`, the Plan object, the Center's logs |
 //! | 400..=599 | [`McuError`] | the MCU's agent |
+//! | 600..=699 | [`LinkError`] | the UART between module and MCU, both ends |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
 //!
@@ -17,11 +18,13 @@
 
 mod center;
 mod device;
+mod link;
 mod mcu;
 mod program;
 
 pub use center::CenterError;
 pub use device::Reason;
+pub use link::LinkError;
 pub use mcu::McuError;
 pub use program::ProgramError;
 

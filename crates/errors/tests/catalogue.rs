@@ -1,6 +1,6 @@
 //! The catalogue's own rules, and `docs/errors.md` written from it.
 
-use sota_errors::{CenterError, Entry, McuError, ProgramError, Reason};
+use sota_errors::{CenterError, Entry, LinkError, McuError, ProgramError, Reason};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -25,6 +25,12 @@ fn parts() -> Vec<Part> {
             from: "`sota mcu`, the agent's log",
             numbers: 400..=599,
             entries: McuError::ALL.iter().map(|e| e.entry()).collect(),
+        },
+        Part {
+            title: "The link",
+            from: "error frames and refusals between module and MCU, both sides' logs",
+            numbers: 600..=699,
+            entries: LinkError::ALL.iter().map(|e| e.entry()).collect(),
         },
         Part {
             title: "The Center",

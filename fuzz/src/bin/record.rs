@@ -70,6 +70,11 @@ impl Corpora {
 fn main() {
     let folder = env::args().nth(1).expect("usage: record DIRECTORY");
     let corpora = Corpora(folder.into());
+    for (name, pulls) in [("pushed", false), ("pulled", true)] {
+        let (script, line) = sota_fuzz::link::record(pulls);
+        corpora.put("link", name, &script);
+        corpora.put("link", &format!("{name}-line"), &line);
+    }
     for (name, choice, loss) in [
         ("plan", [0, 0], 0),
         ("lossy", [0, 0], 5),

@@ -1,0 +1,505 @@
+//! Fields of hello, Plan and Package: type 1, length 1, value (`docs/link.md`, Fields).
+//!
+//! The three structs here are what an end keeps of them. Reading ignores fields it does not know, also known ones that
+//! belong to another frame; a known field of a wrong length refuses the frame.
+
+use crate::frame::Writer;
+use heapless::String;
+use sota_errors::LinkError;
+
+/// Component, hardware and bootloader identifiers.
+pub type Name = String<32, u8>;
+/// Versions.
+pub type Version = String<64, u8>;
+
+#[allow(missing_docs)]
+pub(crate) mod kind {
+    pub(crate) const BLOCK: u8 = 0x01;
+    pub(crate) const WINDOW: u8 = 0x02;
+    pub(crate) const PAGE: u8 = 0x03;
+    pub(crate) const SLOT: u8 = 0x04;
+    pub(crate) const COMPONENT: u8 = 0x05;
+    pub(crate) const VERSION: u8 = 0x06;
+    pub(crate) const BOOT: u8 = 0x07;
+    pub(crate) const RESUME: u8 = 0x08;
+    pub(crate) const HARDWARE: u8 = 0x09;
+    pub(crate) const BOOTLOADER: u8 = 0x0A;
+    pub(crate) const RATE: u8 = 0x0B;
+    pub(crate) const FLAGS: u8 = 0x0C;
+    pub(crate) const SOURCE: u8 = 0x10;
+    pub(crate) const TARGET: u8 = 0x11;
+    pub(crate) const SPACE: u8 = 0x12;
+    pub(crate) const BATTERY: u8 = 0x13;
+    pub(crate) const SIGNAL: u8 = 0x14;
+    pub(crate) const LENGTH: u8 = 0x15;
+    pub(crate) const SHA256: u8 = 0x16;
+    pub(crate) const MD5: u8 = 0x17;
+    pub(crate) const CRC32: u8 = 0x18;
+}
+
+const MALFORMED: LinkError = LinkError::LinkMalformed;
+
+/// Takes `(type, value)` one after the other; an error for a field that is longer than what is left.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u8, &'a [u8]), LinkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (head, rest) = match self.0 {
+            [] => return None,
+            [kind, len, rest @ ..] => ((*kind, usize::from(*len)), rest),
+            _ => ((0, usize::MAX), &[][..]),
+        };
+        match rest.split_at_checked(head.1) {
+            Some((value, rest)) => {
+                self.0 = rest;
+                Some(Ok((head.0, value)))
+            }
+            None => {
+                self.0 = &[];
+                Some(Err(MALFORMED))
+            }
+        }
+    }
+}
+
+fn number<const N: usize>(value: &[u8]) -> Result<[u8; N], LinkError> {
+    value.try_into().map_err(|_| MALFORMED)
+}
+
+fn byte(value: &[u8]) -> Result<u8, LinkError> {
+    number(value).map(u8::from_le_bytes)
+}
+
+fn half(value: &[u8]) -> Result<u16, LinkError> {
+    number(value).map(u16::from_le_bytes)
+}
+
+fn word(value: &[u8]) -> Result<u32, LinkError> {
+    number(value).map(u32::from_le_bytes)
+}
+
+fn text<const N: usize>(value: &[u8]) -> Result<String<N, u8>, LinkError> {
+    let text = core::str::from_utf8(value).map_err(|_| MALFORMED)?;
+    if text.chars().any(char::is_control) {
+        return Err(MALFORMED);
+    }
+    String::try_from(text).map_err(|_| MALFORMED)
+}
+
+/// A text that says who someone is cannot be empty.
+fn name(value: &[u8]) -> Result<Name, LinkError> {
+    match value.is_empty() {
+        true => Err(MALFORMED),
+        false => text(value),
+    }
+}
+
+/// The strongest digest of a package; with its length it says which package it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// CRC-32/ISO-HDLC.
+    Crc32([u8; 4]),
+    /// MD5.
+    Md5([u8; 16]),
+    /// SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl Digest {
+    /// Number of its kind on the wire: 1, 2, 3.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Digest::Crc32(_) => 1,
+            Digest::Md5(_) => 2,
+            Digest::Sha256(_) => 3,
+        }
+    }
+
+    /// Its bytes; a CRC-32 little-endian.
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Digest::Crc32(bytes) => bytes,
+            Digest::Md5(bytes) => bytes,
+            Digest::Sha256(bytes) => bytes,
+        }
+    }
+
+    /// The digest of this kind with these bytes.
+    pub fn new(kind: u8, bytes: &[u8]) -> Option<Digest> {
+        match kind {
+            1 => bytes.try_into().ok().map(Digest::Crc32),
+            2 => bytes.try_into().ok().map(Digest::Md5),
+            3 => bytes.try_into().ok().map(Digest::Sha256),
+            _ => None,
+        }
+    }
+}
+
+/// What an MCU's flash holds of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Bytes that are durable from the package's first on.
+    pub offset: u32,
+    /// The package's length in bytes.
+    pub length: u32,
+    /// The package's strongest digest.
+    pub digest: Digest,
+}
+
+/// How the MCU's present image came to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Boot {
+    /// It is kept.
+    #[default]
+    Confirmed,
+    /// It runs on trial: the next reset brings the old one back.
+    Trial,
+    /// A new image was reverted; the number says why (0: not known).
+    Reverted(u16),
+}
+
+/// Fields of a hello. An end fills in what it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the table in docs/link.md
+pub struct Hello {
+    pub block: u16,
+    pub window: u8,
+    pub page: u32,
+    pub slot: u32,
+    pub component: Name,
+    pub version: Version,
+    pub boot: Boot,
+    pub resume: Option<Resume>,
+    pub hardware: Name,
+    pub bootloader: Name,
+    pub rate: u32,
+    pub pulls: bool,
+    pub asks: bool,
+}
+
+impl Default for Hello {
+    fn default() -> Self {
+        Hello {
+            block: 64,
+            window: 1,
+            page: 0,
+            slot: 0,
+            component: Name::new(),
+            version: Version::new(),
+            boot: Boot::Confirmed,
+            resume: None,
+            hardware: Name::new(),
+            bootloader: Name::new(),
+            rate: 0,
+            pulls: false,
+            asks: false,
+        }
+    }
+}
+
+impl Hello {
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// [`LinkError::LinkMalformed`].
+    pub fn parse(fields: &[u8]) -> Result<Hello, LinkError> {
+        let mut hello = Hello::default();
+        for field in Fields(fields) {
+            let (kind, value) = field?;
+            match kind {
+                kind::BLOCK => hello.block = half(value)?,
+                kind::WINDOW => hello.window = byte(value)?,
+                kind::PAGE => hello.page = word(value)?,
+                kind::SLOT => hello.slot = word(value)?,
+                kind::COMPONENT => hello.component = name(value)?,
+                kind::VERSION => hello.version = text(value)?,
+                kind::BOOT => {
+                    let [state, low, high] = number(value)?;
+                    hello.boot = match state {
+                        0 => Boot::Confirmed,
+                        1 => Boot::Trial,
+                        2 => Boot::Reverted(u16::from_le_bytes([low, high])),
+                        _ => return Err(MALFORMED),
+                    };
+                }
+                kind::RESUME => {
+                    let (head, digest) = value.split_first_chunk::<9>().ok_or(MALFORMED)?;
+                    let [a, b, c, d, e, f, g, h, kind] = *head;
+                    hello.resume = Some(Resume {
+                        offset: u32::from_le_bytes([a, b, c, d]),
+                        length: u32::from_le_bytes([e, f, g, h]),
+                        digest: Digest::new(kind, digest).ok_or(MALFORMED)?,
+                    });
+                }
+                kind::HARDWARE => hello.hardware = name(value)?,
+                kind::BOOTLOADER => hello.bootloader = name(value)?,
+                kind::RATE => hello.rate = word(value)?,
+                kind::FLAGS => {
+                    let flags = byte(value)?;
+                    hello.pulls = flags & 1 != 0;
+                    hello.asks = flags & 2 != 0;
+                }
+                _ => {}
+            }
+        }
+        match hello.block {
+            0..64 => Err(MALFORMED),
+            _ => Ok(hello),
+        }
+    }
+
+    /// Writes the fields in the order of their types. `whole`: those that only an MCU has, too.
+    pub fn write(&self, w: &mut Writer, whole: bool) {
+        w.field(kind::BLOCK, &self.block.to_le_bytes());
+        w.field(kind::WINDOW, &[self.window]);
+        if whole {
+            w.field(kind::PAGE, &self.page.to_le_bytes());
+            w.field(kind::SLOT, &self.slot.to_le_bytes());
+            put_name(w, kind::COMPONENT, &self.component);
+            w.field(kind::VERSION, self.version.as_bytes());
+            let (state, number) = match self.boot {
+                Boot::Confirmed => (0, 0),
+                Boot::Trial => (1, 0),
+                Boot::Reverted(number) => (2, number),
+            };
+            let [low, high] = u16::to_le_bytes(number);
+            w.field(kind::BOOT, &[state, low, high]);
+            if let Some(resume) = &self.resume {
+                let digest = resume.digest.as_bytes();
+                w.u8(kind::RESUME).u8(9 + digest.len() as u8);
+                w.u32(resume.offset).u32(resume.length);
+                w.u8(resume.digest.kind()).bytes(digest);
+            }
+            put_name(w, kind::HARDWARE, &self.hardware);
+            put_name(w, kind::BOOTLOADER, &self.bootloader);
+        }
+        w.field(kind::RATE, &self.rate.to_le_bytes());
+        if whole {
+            let flags = u8::from(self.pulls) | u8::from(self.asks) << 1;
+            w.field(kind::FLAGS, &[flags]);
+        }
+    }
+}
+
+/// A plan: event 10700.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Whose image it is.
+    pub component: Name,
+    /// Version it is for; empty: any.
+    pub source: Version,
+    /// Version afterwards.
+    pub target: Version,
+    /// Bytes needed in the slot.
+    pub use_space: u32,
+    /// Least battery in %.
+    pub battery_limit_percent: u8,
+    /// Least RSRP in dBm.
+    pub min_signal_dbm: i16,
+}
+
+impl Plan {
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// [`LinkError::LinkMalformed`].
+    pub fn parse(fields: &[u8]) -> Result<Plan, LinkError> {
+        let mut plan = Plan::default();
+        for field in Fields(fields) {
+            let (kind, value) = field?;
+            match kind {
+                kind::COMPONENT => plan.component = name(value)?,
+                kind::SOURCE => plan.source = text(value)?,
+                kind::TARGET => plan.target = text(value)?,
+                kind::SPACE => plan.use_space = word(value)?,
+                kind::BATTERY => plan.battery_limit_percent = byte(value)?,
+                kind::SIGNAL => plan.min_signal_dbm = number(value).map(i16::from_le_bytes)?,
+                _ => {}
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Writes the fields; what is empty or 0 is left out.
+    pub fn write(&self, w: &mut Writer) {
+        put_name(w, kind::COMPONENT, &self.component);
+        put_name(w, kind::SOURCE, &self.source);
+        put_name(w, kind::TARGET, &self.target);
+        w.field(kind::SPACE, &self.use_space.to_le_bytes());
+        if self.battery_limit_percent != 0 {
+            w.field(kind::BATTERY, &[self.battery_limit_percent]);
+        }
+        if self.min_signal_dbm != 0 {
+            w.field(kind::SIGNAL, &self.min_signal_dbm.to_le_bytes());
+        }
+    }
+}
+
+/// An image: what is kept of a Package.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Image {
+    /// Version afterwards.
+    pub target: Version,
+    /// Bytes.
+    pub length: u32,
+    /// SHA-256, if known.
+    pub sha256: Option<[u8; 32]>,
+    /// MD5, if known.
+    pub md5: Option<[u8; 16]>,
+    /// CRC-32/ISO-HDLC, if known.
+    pub crc32: Option<u32>,
+}
+
+impl Image {
+    /// The strongest digest.
+    pub fn digest(&self) -> Option<Digest> {
+        (self.sha256.map(Digest::Sha256))
+            .or(self.md5.map(Digest::Md5))
+            .or(self.crc32.map(|crc| Digest::Crc32(crc.to_le_bytes())))
+    }
+}
+
+/// A package: event 10701.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Package {
+    /// Whose image it is.
+    pub component: Name,
+    /// Hardware it is for; empty: not told.
+    pub hardware: Name,
+    /// The image.
+    pub image: Image,
+}
+
+impl Package {
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// [`LinkError::LinkMalformed`], also without a length.
+    pub fn parse(fields: &[u8]) -> Result<Package, LinkError> {
+        let mut package = Package::default();
+        let image = &mut package.image;
+        for field in Fields(fields) {
+            let (kind, value) = field?;
+            match kind {
+                kind::COMPONENT => package.component = name(value)?,
+                kind::HARDWARE => package.hardware = name(value)?,
+                kind::TARGET => image.target = text(value)?,
+                kind::LENGTH => image.length = word(value)?,
+                kind::SHA256 => image.sha256 = Some(number(value)?),
+                kind::MD5 => image.md5 = Some(number(value)?),
+                kind::CRC32 => image.crc32 = Some(word(value)?),
+                _ => {}
+            }
+        }
+        match image.length {
+            0 => Err(MALFORMED),
+            _ => Ok(package),
+        }
+    }
+
+    /// Writes the fields; what is empty is left out.
+    pub fn write(&self, w: &mut Writer) {
+        let image = &self.image;
+        put_name(w, kind::COMPONENT, &self.component);
+        put_name(w, kind::HARDWARE, &self.hardware);
+        put_name(w, kind::TARGET, &image.target);
+        w.field(kind::LENGTH, &image.length.to_le_bytes());
+        if let Some(sha256) = &image.sha256 {
+            w.field(kind::SHA256, sha256);
+        }
+        if let Some(md5) = &image.md5 {
+            w.field(kind::MD5, md5);
+        }
+        if let Some(crc32) = image.crc32 {
+            w.field(kind::CRC32, &crc32.to_le_bytes());
+        }
+    }
+}
+
+fn put_name(w: &mut Writer, kind: u8, text: &str) {
+    if !text.is_empty() {
+        w.field(kind, text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{CONTROL_LEN, HELLO_LEN, encode};
+
+    /// The buffers hold the longest of everything, also when COBS finds nothing to spare.
+    #[test]
+    fn the_longest_fields_fit() {
+        let name = Name::try_from("n".repeat(32).as_str()).unwrap();
+        let version = Version::try_from("v".repeat(64).as_str()).unwrap();
+        let hello = Hello {
+            block: 0xFFFF,
+            window: 1,
+            page: u32::MAX,
+            slot: u32::MAX,
+            component: name.clone(),
+            version: version.clone(),
+            boot: Boot::Reverted(0x101),
+            resume: Some(Resume {
+                offset: u32::MAX,
+                length: u32::MAX,
+                digest: Digest::Sha256([1; 32]),
+            }),
+            hardware: name.clone(),
+            bootloader: name.clone(),
+            rate: u32::MAX,
+            pulls: true,
+            asks: true,
+        };
+        let mut out = [0; CONTROL_LEN];
+        let n = encode(&mut out[..HELLO_LEN], 1, 0x101, |w| {
+            w.u8(1).u16(0x101).u16(0x101);
+            hello.write(w, true);
+        });
+        assert!(n > 0 && n <= HELLO_LEN);
+        let package = Package {
+            component: name.clone(),
+            hardware: name.clone(),
+            image: Image {
+                target: version.clone(),
+                length: u32::MAX,
+                sha256: Some([1; 32]),
+                md5: Some([1; 16]),
+                crc32: Some(u32::MAX),
+            },
+        };
+        assert!(encode(&mut out, 6, 1, |w| package.write(w.u16(1))) > 0);
+        let plan = Plan {
+            component: name,
+            source: version.clone(),
+            target: version,
+            use_space: u32::MAX,
+            battery_limit_percent: 100,
+            min_signal_dbm: -113,
+        };
+        assert!(encode(&mut out, 5, 1, |w| plan.write(w.u16(1))) > 0);
+    }
+
+    #[test]
+    fn a_field_that_is_cut_or_of_a_wrong_length() {
+        for fields in [
+            &[1][..],
+            &[1, 2, 0],
+            &[1, 1, 64],
+            &[1, 2, 63, 0],
+            &[5, 0],
+            &[7, 3, 3, 0, 0],
+            &[8, 9, 0, 0, 0, 0, 0, 0, 0, 0, 3],
+            &[6, 1, 0x0A],
+            &[6, 1, 0xFF],
+        ] {
+            assert_eq!(Hello::parse(fields), Err(MALFORMED), "{fields:?}");
+        }
+        assert_eq!(Package::parse(&[]), Err(MALFORMED));
+        assert_eq!(Package::parse(&[0x15, 4, 0, 0, 0, 0]), Err(MALFORMED));
+        let twice = [1, 2, 128, 0, 99, 0, 1, 2, 0, 1];
+        assert_eq!(Hello::parse(&twice).map(|hello| hello.block), Ok(256));
+    }
+}

@@ -1,0 +1,17 @@
+#![no_std]
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+
+pub mod field;
+pub mod frame;
+pub mod mcu;
+pub mod message;
+pub mod module;
+mod rate;
+mod receive;
+mod session;
+mod timing;
+mod window;
+
+pub use session::{Config, Line};
+pub use timing::Millis;

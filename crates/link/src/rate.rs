@@ -1,0 +1,258 @@
+//! The switch to another baud rate and back (`docs/link.md`, Baud rate).
+//!
+//! | state | end | leaves to |
+//! |---|---|---|
+//! | Steady | both | Asked (module wants another rate), Answer (MCU got Rate) |
+//! | Asked | module | Probing at RateAnswer, Steady after 2 FALLBACK |
+//! | Probing | module | Steady at ProbeAnswer; after FALLBACK at the old rate |
+//! | Answer | MCU | Leaving when RateAnswer is written |
+//! | Leaving | MCU | Trial when it has left |
+//! | Trial | MCU | Steady at a valid frame; after FALLBACK at the old rate |
+//!
+//! Both ends come to the base rate when the link goes down, so no loss of a frame can leave them apart for longer than
+//! DEAD.
+
+use crate::message::Message;
+use crate::timing::{Millis, PROBE, Timing};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Steady,
+    Asked {
+        baud: u32,
+        sent: bool,
+        since: Millis,
+    },
+    Probing {
+        old: u32,
+        next: Millis,
+        since: Millis,
+    },
+    Answer {
+        baud: u32,
+    },
+    Leaving {
+        baud: u32,
+    },
+    Trial {
+        old: u32,
+        since: Millis,
+    },
+}
+
+/// One end's rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    base: u32,
+    baud: u32,
+    state: State,
+    /// ProbeAnswer is to be sent.
+    answer_probe: bool,
+    failures: u8,
+    /// The port has to change to `baud`.
+    changed: bool,
+}
+
+/// Failures after which it stays as it is until the next hello.
+const FAILURES: u8 = 2;
+
+impl Rate {
+    pub(crate) const fn new(base: u32) -> Rate {
+        Rate {
+            base,
+            baud: base,
+            state: State::Steady,
+            answer_probe: false,
+            failures: 0,
+            changed: false,
+        }
+    }
+
+    pub(crate) const fn baud(&self) -> u32 {
+        self.baud
+    }
+
+    pub(crate) const fn base(&self) -> u32 {
+        self.base
+    }
+
+    pub(crate) const fn is_fast(&self) -> bool {
+        self.baud != self.base
+    }
+
+    /// No other frames are sent while the rate changes.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.state == State::Steady && !self.answer_probe
+    }
+
+    /// The link is made anew.
+    pub(crate) fn reset(&mut self) {
+        self.state = State::Steady;
+        self.answer_probe = false;
+        self.failures = 0;
+    }
+
+    /// The link went down.
+    pub(crate) fn fall_back(&mut self) {
+        self.reset();
+        self.set(self.base);
+    }
+
+    fn set(&mut self, baud: u32) {
+        self.changed |= self.baud != baud;
+        self.baud = baud;
+    }
+
+    /// The rate that the port has to change to, once.
+    pub(crate) fn take_change(&mut self) -> Option<u32> {
+        core::mem::take(&mut self.changed).then_some(self.baud)
+    }
+
+    /// Module: `wanted` is the rate it would like now.
+    pub(crate) fn want(&mut self, now: Millis, wanted: u32) {
+        if self.state == State::Steady && wanted != self.baud && self.failures < FAILURES {
+            self.state = State::Asked {
+                baud: wanted,
+                sent: false,
+                since: now,
+            };
+        }
+    }
+
+    /// What time does. `true`: a switch failed for good.
+    pub(crate) fn poll(&mut self, now: Millis, timing: Timing, sent: bool) -> bool {
+        let over = |since: Millis, ms: u64| now >= since.saturating_add(ms);
+        match self.state {
+            State::Asked {
+                sent: true, since, ..
+            } if over(since, 2 * timing.fallback()) => return self.failed(),
+            State::Probing { old, since, .. } if over(since, timing.fallback()) => {
+                self.set(old);
+                return self.failed();
+            }
+            State::Leaving { baud } if sent => {
+                self.state = State::Trial {
+                    old: self.baud,
+                    since: now,
+                };
+                self.set(baud);
+            }
+            State::Trial { old, since } if over(since, timing.fallback()) => {
+                self.set(old);
+                self.state = State::Steady;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn failed(&mut self) -> bool {
+        self.state = State::Steady;
+        self.failures = self.failures.saturating_add(1);
+        self.failures == FAILURES
+    }
+
+    /// A valid frame came.
+    pub(crate) fn heard(&mut self) {
+        if matches!(self.state, State::Trial { .. }) {
+            self.state = State::Steady;
+        }
+    }
+
+    /// Rate, RateAnswer, Probe or ProbeAnswer came; `most` is what an MCU can do. `true`: a switch failed for good.
+    pub(crate) fn on_message(&mut self, now: Millis, message: &Message, most: u32) -> bool {
+        match (message, self.state) {
+            (
+                &Message::Rate {
+                    answer: false,
+                    baud,
+                },
+                _,
+            ) => {
+                let can = baud != 0 && (baud <= most || baud == self.base);
+                self.state = State::Answer {
+                    baud: if can { baud } else { 0 },
+                };
+            }
+            (&Message::Rate { answer: true, baud }, State::Asked { baud: asked, .. }) => {
+                if baud == asked {
+                    self.state = State::Probing {
+                        old: self.baud,
+                        next: now,
+                        since: now,
+                    };
+                    self.set(baud);
+                } else {
+                    self.failures = FAILURES - 1;
+                    return self.failed();
+                }
+            }
+            (
+                &Message::Probe {
+                    answer: false,
+                    baud,
+                },
+                _,
+            ) => {
+                self.answer_probe = baud == self.baud;
+            }
+            (&Message::Probe { answer: true, baud }, State::Probing { .. })
+                if baud == self.baud =>
+            {
+                self.state = State::Steady;
+                self.failures = 0;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The frame to send now.
+    pub(crate) fn next_frame(&mut self, now: Millis) -> Option<Message<'static>> {
+        match &mut self.state {
+            State::Asked { baud, sent, since } if !*sent => {
+                (*sent, *since) = (true, now);
+                Some(Message::Rate {
+                    answer: false,
+                    baud: *baud,
+                })
+            }
+            State::Probing { next, .. } if now >= *next => {
+                *next = now.saturating_add(PROBE);
+                Some(Message::Probe {
+                    answer: false,
+                    baud: self.baud,
+                })
+            }
+            State::Answer { baud } => {
+                let baud = *baud;
+                self.state = match baud {
+                    0 => State::Steady,
+                    _ => State::Leaving { baud },
+                };
+                Some(Message::Rate { answer: true, baud })
+            }
+            _ if self.answer_probe => {
+                self.answer_probe = false;
+                Some(Message::Probe {
+                    answer: true,
+                    baud: self.baud,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`poll`](Self::poll) or, with `sent`, [`next_frame`](Self::next_frame) have something to do.
+    pub(crate) fn deadline(&self, timing: Timing, sent: bool) -> Option<Millis> {
+        match self.state {
+            State::Asked { since, .. } => Some(since.saturating_add(2 * timing.fallback())),
+            State::Probing { next, since, .. } => {
+                let over = since.saturating_add(timing.fallback());
+                Some(if sent { next.min(over) } else { over })
+            }
+            State::Trial { since, .. } => Some(since.saturating_add(timing.fallback())),
+            _ => None,
+        }
+    }
+}
