@@ -1,7 +1,7 @@
 //! Sends what waits in the outbox of the webhooks.
 //!
 //! Each webhook has a task of its own while something is due for it, so one that does not answer holds up nobody else;
-//! the blocking HTTP client runs on tokio's threads for that, at most [`AT_ONCE`] requests at a time. A request carries
+//! the blocking HTTP client runs on tokio's threads for that, at most `AT_ONCE` requests at a time. A request carries
 //!
 //! | header | holds |
 //! |---|---|
