@@ -95,17 +95,15 @@ fn snapshot(server: &Server) -> String {
 #[test]
 fn a_form_has_a_greatest_size_for_programs_too() {
     let server = Server::start();
-    let kind = "application/x-www-form-urlencoded";
     let long = format!("name={}", "x".repeat(5 << 20));
-    let answer = server.call(
-        "POST",
-        "/projects/new",
-        &server.token,
-        kind,
-        long.as_bytes(),
-    );
-    let (status, _) = read(answer);
-    assert_eq!(status, 400);
+    let kind = "application/x-www-form-urlencoded".to_owned();
+    let bearer = format!("Bearer {}", server.token);
+    let headers = [("authorization", bearer), ("content-type", kind)];
+    let answer = server.try_with("POST", "/projects/new", &headers, long.as_bytes());
+    // The Center answers before all of it has come, and closes: who still writes then may not get to read the answer.
+    if let Ok(answer) = answer {
+        assert_eq!(read(answer).0, 400);
+    }
     let names = server
         .json("GET", "/api/v1/projects", &server.token, Value::Null)
         .1;

@@ -91,6 +91,18 @@ impl Server {
         headers: &[(&str, String)],
         body: &[u8],
     ) -> Answer {
+        self.try_with(method, path, headers, body)
+            .expect("answered")
+    }
+
+    /// The same; an error when the Center closed the connection instead.
+    pub(crate) fn try_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address));
@@ -98,7 +110,7 @@ impl Server {
             request = request.header(*name, value);
         }
         let request = request.body(body.to_vec()).expect("a request");
-        self.agent.run(request).expect("answered")
+        self.agent.run(request)
     }
 
     pub(crate) fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
