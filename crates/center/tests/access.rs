@@ -88,7 +88,7 @@ fn a_form_has_a_greatest_size_for_programs_too() {
         long.as_bytes(),
     );
     let (status, _) = read(answer);
-    assert_eq!(status, 400);
+    assert_eq!(status, 413);
     let names = server
         .json("GET", "/api/v1/projects", &server.token, Value::Null)
         .1;

@@ -74,6 +74,9 @@ struct PlanBody {
     /// Text for the user of the device.
     #[serde(default)]
     upgrade_text: String,
+    /// Of an edit: the plan's revision as it was read. If the plan has changed since, nothing is done and the answer is
+    /// 409; left out, the last edit counts.
+    revision: Option<u64>,
 }
 
 impl PlanBody {
@@ -148,8 +151,10 @@ async fn edit_plan(
     Path(id): Path<PlanId>,
     Body(body): Body<PlanBody>,
 ) -> Answer<Json<Plan>> {
+    let revision = body.revision;
     let new = body.read(api.now())?;
-    Ok(Json(api.service.edit_plan(api.scope(), id, new).await?))
+    let edited = api.service.edit_plan(api.scope(), id, new, revision);
+    Ok(Json(edited.await?))
 }
 
 /// Deletes a saved plan.

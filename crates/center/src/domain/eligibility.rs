@@ -3,6 +3,7 @@
 use sota_errors::CenterError;
 use sota_mutants::{Mutant, active};
 
+use super::upgrade::BUSY_WAIT;
 use super::{
     ComponentKind, ComponentState, Counters, Device, DeviceState, Mode, PackageType, Plan,
     PlanDevice, PlanState, Problem, StepPlan, Time,
@@ -86,7 +87,9 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
         if entry.open {
             return Err(CenterError::UpgradeRunning.into());
         }
-        if entry.not_before > now {
+        // what lies further ahead than any wait was set by a clock that was wrong and was put right
+        let longest = BUSY_WAIT.max(Time::from(plan.rollout.retry.greatest_wait_s) * 1000);
+        if entry.not_before > now && entry.not_before <= now.saturating_add(longest) {
             let wait_s = (entry.not_before - now) / 1000;
             return Err(Problem::new(
                 CenterError::RetryLater,

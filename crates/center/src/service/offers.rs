@@ -12,8 +12,8 @@ use sota_lwm2m::server::registration::Objects;
 use super::{ATTEMPTS, Service, line};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Candidate, ComponentKind, ComponentState, Device, DeviceState, Endpoint, Outstanding, Plan,
-    PlanDevice, Problem, Step, StepPlan, Time, eligibility,
+    Candidate, ComponentKind, ComponentState, Counters, Device, DeviceState, Endpoint, Outstanding,
+    Plan, PlanDevice, PlanId, Problem, Step, StepPlan, Time, eligibility,
 };
 use crate::store::{Change, Scope};
 
@@ -24,6 +24,33 @@ pub(super) enum Occasion {
     Asked { sha256: bool },
     /// The Center pushes, or the next component or retry is due.
     Push,
+}
+
+/// A running plan with what a decision needs of it.
+pub(super) struct Running {
+    pub(super) plan: Plan,
+    pub(super) steps: Arc<Vec<StepPlan>>,
+    pub(super) counters: Vec<Counters>,
+    /// Offers just made to devices that the counters do not show in upgrade yet.
+    pub(super) offered: u64,
+}
+
+/// What becomes of a device that has no offer in force.
+pub(super) struct Judged {
+    /// To be committed before anything is sent.
+    pub(super) changes: Vec<Change>,
+    /// Index of the plan that is offered, and the device in it.
+    pub(super) offer: Option<(usize, PlanDevice)>,
+    /// What is to be looked at again.
+    pub(super) later: Vec<Later>,
+    /// Without an offer: the last rule.
+    pub(super) why: Problem,
+}
+
+/// When a device or a plan is to be looked at again.
+pub(super) enum Later {
+    At(Time, Endpoint),
+    Room(PlanId),
 }
 
 impl Service {
@@ -100,97 +127,128 @@ impl Service {
             self.send_these(scope, &device, &open, owed).await?;
             return Ok(Some(Ok(())));
         }
-        let mut plans = self
-            .store
-            .running_plans(scope, Some(&endpoint.product_key))
-            .await?;
-        // a plan that the device is in goes on before another begins; else the older activation first
-        let begun = |plan: &Plan| {
-            entries
-                .iter()
-                .any(|e| e.plan == plan.id && e.state == DeviceState::InUpgrade)
+        let running = self.running(scope, &endpoint.product_key).await?;
+        let judged = self.judge(&running, &device, &entries, occasion, now)?;
+        if !judged.changes.is_empty() && !self.try_commit(scope, judged.changes).await? {
+            return Ok(None);
+        }
+        self.look_again(judged.later);
+        let Some((plan, entry)) = judged.offer else {
+            return Ok(Some(Err(judged.why)));
         };
-        plans.sort_by_key(|p| (!begun(p), p.activated_at, p.id));
-        let mut why = Problem::from(CenterError::NoActivePlan);
-        for plan in &plans {
-            let steps = self.steps(scope, plan).await?;
-            let entry = entries.iter().find(|e| e.plan == plan.id);
-            let counters = self.store.group_counters(scope, plan.id).await?;
-            let candidate = Candidate {
+        if let Some(running) = running.get(plan) {
+            self.send_known(running, &device, &entry, entry.outstanding())?;
+        }
+        Ok(Some(Ok(())))
+    }
+
+    /// The running plans of a product with what a decision needs of them.
+    pub(super) async fn running(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+    ) -> Result<Vec<Running>, Problem> {
+        let mut running = Vec::new();
+        for plan in self.store.running_plans(scope, Some(product_key)).await? {
+            running.push(Running {
+                steps: self.steps(scope, &plan).await?,
+                counters: self.store.group_counters(scope, plan.id).await?,
+                offered: 0,
                 plan,
-                steps: &steps,
-                device: &device,
+            });
+        }
+        Ok(running)
+    }
+
+    /// Which of these plans the device is offered, without an offer in force, and what changes by that. Asks no store.
+    pub(super) fn judge(
+        &self,
+        running: &[Running],
+        device: &Device,
+        entries: &[PlanDevice],
+        occasion: Occasion,
+        now: Time,
+    ) -> Result<Judged, Problem> {
+        let endpoint = &device.endpoint;
+        let of = |plan: &Plan| entries.iter().find(|e| e.plan == plan.id);
+        let together = self.has_plan_object(device);
+        // a plan that the device is in goes on before another begins; else the older activation first
+        let mut order: Vec<usize> = (0..running.len()).collect();
+        order.sort_by_key(|i| {
+            let plan = &running[*i].plan;
+            let begun = of(plan).is_some_and(|e| e.state == DeviceState::InUpgrade);
+            (!begun, plan.activated_at, plan.id)
+        });
+        let mut judged = Judged {
+            changes: Vec::new(),
+            offer: None,
+            later: Vec::new(),
+            why: CenterError::NoActivePlan.into(),
+        };
+        for index in order {
+            let Running {
+                plan,
+                steps,
+                counters,
+                offered,
+            } = &running[index];
+            let entry = of(plan);
+            let verdict = eligibility(Candidate {
+                plan,
+                steps,
+                device,
                 entry,
-                others: &entries,
-                together: self.has_plan_object(&device),
-                counters: &counters,
+                others: entries,
+                together,
+                counters,
                 pushed: occasion == Occasion::Push,
                 hour: hour_of_day(plan, now),
                 now,
-            };
-            let verdict = eligibility(candidate);
+            });
+            let begun = entry.is_some_and(|e| e.state == DeviceState::InUpgrade);
+            let verdict = verdict.and_then(|set| match begun {
+                true => Ok(set),
+                false => room(plan, counters, *offered).map(|()| set),
+            });
             let mut entry = entry
                 .cloned()
-                .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device, &counters));
+                .unwrap_or_else(|| PlanDevice::enrol(plan, steps, device, counters));
             match verdict {
                 Ok(set) => {
-                    let changes = self.offer(&device, &mut entry, &steps, &set, occasion, now);
-                    if !self.try_commit(scope, changes).await? {
-                        return Ok(None);
-                    }
-                    entry.revision += 1;
-                    self.send_owed(scope, &device, &entry).await?;
-                    return Ok(Some(Ok(())));
+                    let offer = self.offer(device, &mut entry, steps, &set, occasion, now);
+                    judged.changes.extend(offer);
+                    judged.offer = Some((index, entry));
+                    return Ok(judged);
                 }
                 Err(rule) if rule.error == CenterError::AlreadyUpgraded && !entry.state.over() => {
                     entry.nothing_left(now);
+                    let number = Some(rule.error.number());
                     let text = "runs the target versions already";
-                    let log = line(
-                        Some(plan.id),
-                        endpoint,
-                        now,
-                        Some(rule.error.number()),
-                        text,
-                    );
-                    if !self
-                        .try_commit(scope, vec![Change::PlanDevice(entry), log])
-                        .await?
-                    {
-                        return Ok(None);
-                    }
-                    why = rule;
+                    let log = line(Some(plan.id), endpoint, now, number, text);
+                    judged.changes.extend([Change::PlanDevice(entry), log]);
+                    judged.why = rule;
                 }
                 Err(rule) => {
                     // it is one of the plan's devices, and its group is found once
-                    let enrols = entry.revision == 0 && waits_its_turn(rule.error);
-                    if enrols
-                        && !self
-                            .try_commit(scope, vec![Change::PlanDevice(entry.clone())])
-                            .await?
-                    {
-                        return Ok(None);
+                    if entry.revision == 0 && waits_its_turn(rule.error) {
+                        judged.changes.push(Change::PlanDevice(entry.clone()));
                     }
-                    self.look_again(plan, &entry, &rule);
-                    why = rule;
+                    judged.later.extend(later(plan, &entry, &rule));
+                    judged.why = rule;
                 }
             }
         }
-        Ok(Some(Err(why)))
+        Ok(judged)
     }
 
     /// What time or another device's end changes is looked at again then, and not only at the next push.
-    fn look_again(&self, plan: &Plan, entry: &PlanDevice, rule: &Problem) {
-        match rule.error {
-            CenterError::StartsLater => {
-                let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
-                if let Some(at) = at {
-                    self.memory().wake.insert((at, entry.endpoint.clone()));
-                }
+    pub(super) fn look_again(&self, later: Vec<Later>) {
+        let mut memory = self.memory();
+        for one in later {
+            match one {
+                Later::At(at, endpoint) => drop(memory.wake.insert((at, endpoint))),
+                Later::Room(plan) => drop(memory.full.insert(plan)),
             }
-            CenterError::LimitReached => {
-                self.memory().full.insert(plan.id);
-            }
-            _ => {}
         }
     }
 
@@ -227,16 +285,18 @@ impl Service {
         changes
     }
 
-    /// Sends everything the device is owed by any plan.
+    /// Sends everything the device is owed by any plan; whether that is anything.
     pub(super) async fn send_all_owed(
         &self,
         scope: &Scope,
         device: &Device,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
+        let mut any = false;
         for entry in self.store.plans_of_device(scope, &device.endpoint).await? {
+            any |= !entry.outstanding().is_empty();
             self.send_owed(scope, device, &entry).await?;
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Sends what the device is owed by this plan, if anything.
@@ -250,10 +310,35 @@ impl Service {
             .await
     }
 
-    /// Sends what these steps are owed, in the plan's sequence. A disabled device is told when it is enabled and registers.
+    /// Sends what these steps are owed, in the plan's sequence.
     pub(super) async fn send_these(
         &self,
         scope: &Scope,
+        device: &Device,
+        entry: &PlanDevice,
+        owed: Vec<(usize, Outstanding)>,
+    ) -> Result<(), Problem> {
+        if device.disabled || owed.is_empty() {
+            return Ok(());
+        }
+        let plan = self
+            .store
+            .plan(scope, entry.plan)
+            .await?
+            .ok_or(CenterError::NoSuchPlan)?;
+        let running = Running {
+            steps: self.steps(scope, &plan).await?,
+            counters: Vec::new(),
+            offered: 0,
+            plan,
+        };
+        self.send_known(&running, device, entry, owed)
+    }
+
+    /// The same with the plan at hand. A disabled device is told when it is enabled and registers.
+    pub(super) fn send_known(
+        &self,
+        running: &Running,
         device: &Device,
         entry: &PlanDevice,
         mut owed: Vec<(usize, Outstanding)>,
@@ -272,25 +357,41 @@ impl Service {
                 .filter(|i| written(i) != Some(ComponentState::Upgrading));
             owed = lost.map(|i| (i, Outstanding::Offer)).collect();
         }
-        if owed.is_empty() {
-            return Ok(());
-        }
-        let plan = self
-            .store
-            .plan(scope, entry.plan)
-            .await?
-            .ok_or(CenterError::NoSuchPlan)?;
         // an offer that nobody has taken is not made in a plan that is suspended or over
-        if !plan.state.active() {
+        if !running.plan.state.active() {
             owed.retain(|(_, what)| *what != Outstanding::Offer);
         }
-        let steps = self.steps(scope, &plan).await?;
         for (index, owed) in owed {
-            let step = steps.get(index).ok_or(CenterError::Internal)?;
+            let step = running.steps.get(index).ok_or(CenterError::Internal)?;
             let came = entry.steps.get(index).ok_or(CenterError::Internal)?;
-            self.send(command(&plan, device, entry, step, came, owed)?);
+            self.send(command(&running.plan, device, entry, step, came, owed)?);
         }
         Ok(())
+    }
+}
+
+/// Offers that no report has counted yet take a place too.
+fn room(plan: &Plan, counters: &[Counters], offered: u64) -> Result<(), Problem> {
+    let taken = Counters::sum(counters).in_upgrade.saturating_add(offered);
+    let limit = u64::from(plan.rollout.at_once);
+    match taken < limit {
+        true => Ok(()),
+        false => Err(Problem::new(
+            CenterError::LimitReached,
+            format!("{taken} of {limit}"),
+        )),
+    }
+}
+
+/// When a rule is to be asked again.
+fn later(plan: &Plan, entry: &PlanDevice, rule: &Problem) -> Option<Later> {
+    match rule.error {
+        CenterError::StartsLater => {
+            let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
+            at.map(|at| Later::At(at, entry.endpoint.clone()))
+        }
+        CenterError::LimitReached => Some(Later::Room(plan.id)),
+        _ => None,
     }
 }
 

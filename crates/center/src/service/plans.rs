@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 
 use super::offers::{Occasion, hour_of_day};
 use super::rollout::GroupStatus;
-use super::{ATTEMPTS, BATCH, Service, line};
+use super::{ATTEMPTS, Service, line};
 use crate::domain::{
     CancelOutcome, Candidate, Counters, Endpoint, ModelId, Plan, PlanAction, PlanComponent,
     PlanDevice, PlanId, PlanState, Problem, ProductId, Progress, ProjectId, Rollout, Strategy,
     Time, eligibility,
 };
-use crate::store::{Change, Page, Role, Scope};
+use crate::store::{Change, Role, Scope};
 
 /// A plan to be made, or the new content of a saved one.
 #[derive(Clone, Debug)]
@@ -190,15 +190,21 @@ impl Service {
         Ok(plan)
     }
 
-    /// Replaces the content of a saved plan.
+    /// Replaces the content of a saved plan; with a revision only if the plan has not changed since that was read, so that
+    /// of two people who edit it none overwrites what they have not seen.
     pub async fn edit_plan(
         &self,
         scope: &Scope,
         id: PlanId,
         new: NewPlan,
+        revision: Option<u64>,
     ) -> Result<Plan, Problem> {
         let old = self.own_plan(scope, id).await?;
         old.check_editable()?;
+        if revision.is_some_and(|read| read != old.revision) {
+            let detail = format!("revision {} now", old.revision);
+            return Err(Problem::new(CenterError::Conflict, detail));
+        }
         if new.product != old.product || new.project != old.project {
             return Err(Problem::of(CenterError::ProductFixed, "product", ""));
         }
@@ -236,8 +242,9 @@ impl Service {
         })
     }
 
-    /// Activates, suspends, resumes or terminates. After activation and resumption the connected devices that may
-    /// have the plan get their offer.
+    /// Activates, suspends, resumes or terminates. After activation every known device is enrolled, after it and after
+    /// resumption the connected devices that may have the plan get their offer: the first of them at once, the others
+    /// by [`go_on`](Service::go_on).
     pub async fn plan_action(
         &self,
         scope: &Scope,
@@ -268,10 +275,9 @@ impl Service {
             tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
             match action {
                 PlanAction::Activate => {
-                    self.enrol_all(scope, &next).await?;
-                    self.push(scope, &next.product_key, now).await?;
+                    self.push(scope, &next.product_key, true, now).await?;
                 }
-                PlanAction::Resume => self.push(scope, &next.product_key, now).await?,
+                PlanAction::Resume => self.push(scope, &next.product_key, false, now).await?,
                 PlanAction::Terminate => {
                     self.stop_waiting(scope, id, CenterError::PlanTerminated, now)
                         .await?;
@@ -293,38 +299,6 @@ impl Service {
         }
         let product = product.ok_or(CenterError::NoSuchProduct)?;
         plan.check(&product, &model.ok_or(CenterError::NoSuchModel)?, &packages)
-    }
-
-    /// Every known device of the plan, as not upgraded; those that come later are enrolled by their first request.
-    async fn enrol_all(&self, scope: &Scope, plan: &Plan) -> Result<(), Problem> {
-        let steps = self.steps(scope, plan).await?;
-        let mut page = Page {
-            limit: BATCH,
-            ..Page::default()
-        };
-        loop {
-            let devices = self.store.devices(scope, &plan.product_key, &page).await?;
-            let Some(last) = devices.last() else {
-                return Ok(());
-            };
-            page.after = Some(last.endpoint.device_key.clone());
-            let mut changes = Vec::new();
-            // a group of the first so many is filled as the devices come
-            let mut counters = self.store.group_counters(scope, plan.id).await?;
-            for device in &devices {
-                let key = &device.endpoint;
-                let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
-                if plan.includes(&key.device_key).is_ok() && !there {
-                    let entry = PlanDevice::enrol(plan, &steps, device, &counters);
-                    Counters::of_group(&mut counters, entry.group).moved(None, entry.state);
-                    changes.push(Change::PlanDevice(entry));
-                }
-            }
-            // a conflict: a request enrolled one meanwhile; look at the page again
-            if !self.try_commit(scope, changes).await? {
-                page.after = None;
-            }
-        }
     }
 
     pub(super) async fn need_device_of_plan(

@@ -71,7 +71,7 @@ impl Service {
             {
                 tell(&next);
                 if opens {
-                    self.push(scope, &next.product_key, now).await?;
+                    self.push(scope, &next.product_key, false, now).await?;
                 }
             }
         }
@@ -102,7 +102,7 @@ impl Service {
                 .await?
             {
                 tell(&plan);
-                return self.push(scope, &plan.product_key, now).await;
+                return self.push(scope, &plan.product_key, false, now).await;
             }
         }
         Err(CenterError::Conflict.into())
@@ -135,24 +135,31 @@ impl Service {
             state: Some(DeviceState::NotUpgraded),
             ..Page::default()
         };
+        let mut offered = self.store.untaken_offers(scope, plan.id).await?;
         loop {
             let waiting = self.store.plan_devices(scope, plan.id, &page).await?;
             let Some(last) = waiting.last() else {
                 return Ok(());
             };
             page.after = Some(last.endpoint.device_key.clone());
+            let mut devices = Vec::new();
             for entry in waiting.iter().filter(|e| !e.open) {
                 let device = self.store.device(scope, &entry.endpoint).await?;
-                if !device.is_some_and(|device| self.online(&device, now)) {
-                    continue;
+                if let Some(device) = device.filter(|device| self.online(device, now)) {
+                    let entries = self.store.plans_of_device(scope, &entry.endpoint).await?;
+                    devices.push((device, entries));
                 }
-                let offered = self
-                    .consider(scope, &entry.endpoint, Occasion::Push, now)
-                    .await;
-                match offered {
-                    Err(rule) if rule.error == CenterError::LimitReached => return Ok(()),
-                    Ok(()) | Err(_) => {}
-                }
+            }
+            let mut running = self.running(scope, &plan.product_key).await?;
+            for own in running.iter_mut().filter(|r| r.plan.id == plan.id) {
+                own.offered = offered;
+            }
+            self.reach(scope, &mut running, &devices, false, now)
+                .await?;
+            let own = running.iter().find(|r| r.plan.id == plan.id);
+            offered = own.map_or(offered, |r| r.offered);
+            if self.memory().full.contains(&plan.id) {
+                return Ok(());
             }
         }
     }
