@@ -147,7 +147,9 @@ fn present(root: &Path) -> Result<Vec<String>, Problem> {
     for folder in entries(&root.join("sha256"))? {
         found.extend(entries(&folder)?.iter().filter_map(|path| {
             let name = path.file_name()?.to_str()?;
-            (name.len() == 64).then(|| name.to_owned())
+            // what else lies there is not the Center's
+            let digits = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            digits.then(|| name.to_owned())
         }));
     }
     Ok(found)
@@ -165,7 +167,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
 }
 
 fn place(root: &Path, sha256: &str) -> PathBuf {
-    root.join("sha256").join(&sha256[..2]).join(sha256)
+    let head = sha256.get(..2).unwrap_or_default();
+    root.join("sha256").join(head).join(sha256)
 }
 
 /// Copies one file, and shows that it is what its name says; false: it is not there.
