@@ -231,6 +231,7 @@ impl Center {
         let clock = tokio::spawn(pass_time(service.clone(), access, self.stop.subscribe()));
         let teller = deliver::deliver(service.clone(), self.stop.subscribe());
         let teller = tokio::spawn(teller);
+        let sweeps = tokio::spawn(sweep(service.clone(), self.stop.subscribe()));
         let stop = stopped(self.stop.subscribe());
         let late = stopped(self.stop.subscribe());
         let http = axum::serve(
@@ -250,8 +251,9 @@ impl Center {
         // a panic in the clock's task has been logged by the runtime
         let _ = clock.await;
         let _ = teller.await;
+        let _ = sweeps.await;
         drop(devices);
-        service.flush(&Scope::OWNER).await?;
+        service.flush(&Scope::OWNER, crate::now()).await?;
         result.map_err(|e| Problem::new(CenterError::Internal, e.to_string()))
     }
 }
@@ -276,6 +278,29 @@ async fn pass_time(service: Arc<Service>, access: Access, stop: watch::Receiver<
                 }
             }
             () = stopped(stop.clone()) => return,
+        }
+    }
+}
+
+/// Passes over many devices, which nobody waits for, a page at a time.
+async fn sweep(service: Arc<Service>, stop: watch::Receiver<bool>) {
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let ends = stop.clone();
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = stopped(ends.clone()) => return,
+        }
+        loop {
+            match service.go_on(&Scope::OWNER, crate::now()).await {
+                Ok(true) if !*stop.borrow() => {}
+                Ok(_) => break,
+                Err(problem) => {
+                    tracing::error!("{problem}");
+                    break;
+                }
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ fn a_form_has_a_greatest_size_for_programs_too() {
     let answer = server.try_with("POST", "/projects/new", &headers, long.as_bytes());
     // The Center answers before all of it has come, and closes: who still writes then may not get to read the answer.
     if let Ok(answer) = answer {
-        assert_eq!(read(answer).0, 400);
+        assert_eq!(read(answer).0, 413);
     }
     let names = server
         .json("GET", "/api/v1/projects", &server.token, Value::Null)

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{Server, now, plan, product, read};
 use serde_json::{Value, json};
 use sota_center::domain::{
@@ -89,6 +91,17 @@ fn devices_of_a_product_and_of_a_plan_are_whole_as_files() {
             .0,
         200
     );
+    // the first page of them is enrolled now, the others follow
+    let enrolled = || {
+        let plan = server.json("GET", &path, &viewer, Value::Null).1;
+        let states = plan["counters"].as_object().expect("counters");
+        states.values().filter_map(Value::as_u64).sum::<u64>()
+    };
+    let begun = Instant::now();
+    while enrolled() < keys.len() as u64 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", enrolled());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let cancel = format!("{path}/devices/k00001/cancel");
     assert_eq!(server.json("POST", &cancel, own, json!({})).0, 200);
     let lines = csv(&server, &format!("{path}/export/devices"), &viewer);

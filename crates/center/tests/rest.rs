@@ -403,7 +403,7 @@ fn each_bad_input_has_one_clear_error() {
     is_error(server.get("/api/v1/plans/77"), 404, "NoSuchPlan");
     is_error(server.get("/api/v1/plans/x"), 400, "MalformedRequest");
     is_error(server.get("/api/v1/nothing"), 404, "NoSuchResource");
-    is_error(server.delete("/health"), 400, "MalformedRequest");
+    is_error(server.delete("/health"), 405, "MethodNotAllowed");
     is_error(
         server.get("/api/v1/devices?product=pk"),
         400,

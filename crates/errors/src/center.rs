@@ -13,6 +13,7 @@ crate::catalogue! {
         NoSuchPlan = 1006, "there is no plan with this id", "list the plans with GET /api/v1/plans";
         NoSuchPlanDevice = 1007, "this device is not in this plan", "list the plan's devices with GET /api/v1/plans/{id}/devices";
         NoSuchResource = 1008, "there is nothing at this address", "see /openapi.json for the addresses";
+        MethodNotAllowed = 1009, "this address does not take this method", "see /openapi.json for the methods of each address";
         MalformedRequest = 1010, "the request could not be understood", "compare it with /openapi.json";
         ForeignHost = 1011, "the request's Host header names another host", "use the address at which the Center listens, or a loopback name";
         ForeignOrigin = 1012, "the request comes from a page of another origin", "call the API from the Center's own pages or from a script without Origin header";
@@ -22,6 +23,7 @@ crate::catalogue! {
         LogInRefused = 1016, "name and password do not belong together", "type both again; an owner of a project can invite you";
         LogInTooOften = 1017, "too many failed log-ins for this account or from this address", "wait 15 minutes";
         FormForged = 1018, "the form does not carry the mark of this log-in", "load the page again and repeat";
+        RequestTooLarge = 1019, "the request's body is larger than allowed", "JSON has at most 2 MiB, a form 4 MiB; a list of a plan at most 10000 devices";
         NameEmpty = 1020, "a name is empty", "give a name of 1 to 100 characters";
         NameOverlong = 1021, "a name is longer than allowed", "names have at most 100 characters, component identifiers at most 32 bytes";
         NameForbiddenCharacters = 1022, "a name has characters that are not allowed", "names: no control characters; device models: letters, digits and _; identifiers and versions: no ':' and ';'";

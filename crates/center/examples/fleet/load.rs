@@ -58,6 +58,7 @@ struct Fleet {
     answered: u64,
     sent_again: u64,
     lost: u64,
+    put_off: u64,
     refused: u64,
     offers: u64,
 }
@@ -97,7 +98,7 @@ pub(crate) fn run(mut net: Net) -> Result<()> {
         }
         say(&json!({
             "did": line, "seconds": began.elapsed().as_secs_f64(), "answered": fleet.answered - answered,
-            "sent_again": fleet.sent_again - again, "lost": fleet.lost, "refused": fleet.refused, "offers": fleet.offers,
+            "sent_again": fleet.sent_again - again, "lost": fleet.lost, "put_off": fleet.put_off, "refused": fleet.refused, "offers": fleet.offers,
         }));
     }
     Ok(())
@@ -285,9 +286,18 @@ impl Fleet {
         if !m.code().is_response() || !ours {
             return Ok(());
         }
-        let Some(flight) = device.flight.take() else {
+        let Some(mut flight) = device.flight.take() else {
             return Ok(());
         };
+        if m.code() == Code::SERVICE_UNAVAILABLE {
+            // The Center has too much to do: the same again in a second.
+            let id = device.message_id;
+            flight.tries = 0;
+            device.flight = Some(flight);
+            self.timeouts.push_back((net.now() + 1_000, index, id));
+            self.put_off += 1;
+            return Ok(());
+        }
         self.in_flight -= 1;
         match m.code() {
             Code::CREATED => {
@@ -295,6 +305,7 @@ impl Fleet {
             }
             code if code.is_success() => {}
             code => {
+                self.answered -= 1;
                 if self.refused == 0 {
                     eprintln!("device {index}: {:?} is answered {code:?}", flight.ask);
                 }

@@ -152,6 +152,11 @@ async fn marked(request: Request, cookie: Option<&str>) -> Result<Request, Probl
     if !kind.starts_with("application/x-www-form-urlencoded") {
         return Err(forged());
     }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|l| l.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > FORM_LIMIT) {
+        return Err(CenterError::RequestTooLarge.into());
+    }
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, FORM_LIMIT)
         .await

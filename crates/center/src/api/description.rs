@@ -3,13 +3,17 @@
 //! `docs/openapi.json` is the same text: a change of the API shows in a change of that file, and a test fails until it
 //! was made on purpose.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::{Json, Router};
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, Object, Schema};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::Api;
@@ -59,9 +63,59 @@ pub(super) fn grouped(mut description: OpenApi) -> OpenApi {
         ];
         for operation in operations.into_iter().flatten() {
             operation.tags = group.map(|group| vec![group.to_owned()]);
+            let open = operation.security.is_some();
+            let refusals = &mut operation.responses.responses;
+            if !open && !refusals.contains_key("4XX") {
+                // whoever shows no proof of who it is gets a refusal everywhere
+                refusals.insert("4XX".into(), refusal().into());
+            }
         }
     }
+    let schemas = description.components.as_mut().map(|c| &mut c.schemas);
+    schemas.into_iter().for_each(extend_strict);
     description
+}
+
+/// An error as every refusal carries it.
+fn refusal() -> utoipa::openapi::Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody")));
+    ResponseBuilder::new()
+        .content("application/json", content.build())
+        .build()
+}
+
+fn is_strict(object: &Object) -> bool {
+    let other = object.additional_properties.as_deref();
+    matches!(other, Some(AdditionalProperties::FreeForm(false)))
+}
+
+/// A schema that forbids other fields cannot be part of one with more: there its fields stand themselves.
+fn extend_strict(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let strict: BTreeMap<String, Object> = schemas
+        .iter()
+        .filter_map(|(name, schema)| match schema {
+            RefOr::T(Schema::Object(object)) if is_strict(object) => {
+                let mut object = object.clone();
+                object.additional_properties = None;
+                Some((Ref::from_schema_name(name).ref_location, object))
+            }
+            _ => None,
+        })
+        .collect();
+    for schema in schemas.values_mut() {
+        let RefOr::T(Schema::AllOf(all)) = schema else {
+            continue;
+        };
+        for item in &mut all.items {
+            let found = match item {
+                RefOr::Ref(reference) => strict.get(&reference.ref_location),
+                RefOr::T(_) => None,
+            };
+            if let Some(object) = found {
+                *item = RefOr::T(Schema::Object(object.clone()));
+            }
+        }
+    }
 }
 
 /// The description, and its reader.

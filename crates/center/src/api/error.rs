@@ -88,6 +88,7 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::NoSuchDelivery
         | E::NoSuchResource => StatusCode::NOT_FOUND,
         E::MalformedRequest => StatusCode::BAD_REQUEST,
+        E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         E::InvitationSpent => StatusCode::GONE,
         E::NotLoggedIn | E::LogInRefused => StatusCode::UNAUTHORIZED,
         E::LogInTooOften => StatusCode::TOO_MANY_REQUESTS,
@@ -115,7 +116,7 @@ pub(crate) fn status(error: CenterError) -> StatusCode {
         | E::RetryNotFailed
         | E::NoNextGroup
         | E::NotManual => StatusCode::CONFLICT,
-        E::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        E::FileTooLarge | E::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }

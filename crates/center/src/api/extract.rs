@@ -1,6 +1,7 @@
 //! Extractors whose refusals are lines of the catalogue.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use sota_errors::CenterError;
@@ -23,8 +24,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
         let json = axum::Json::<T>::from_request(request, state).await;
-        json.map(|json| Body(json.0))
-            .map_err(|e| malformed(e.body_text()))
+        json.map(|json| Body(json.0)).map_err(|e| match e.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ApiError(Problem::new(CenterError::RequestTooLarge, ""))
+            }
+            _ => malformed(e.body_text()),
+        })
     }
 }
 

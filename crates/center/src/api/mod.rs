@@ -34,7 +34,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -110,9 +110,8 @@ pub fn router(api: Api) -> Router {
         .fallback(|uri: Uri| async move {
             ApiError(Problem::new(CenterError::NoSuchResource, uri.path()))
         })
-        .method_not_allowed_fallback(|| async {
-            let detail = "this address does not take this method";
-            ApiError(Problem::new(CenterError::MalformedRequest, detail))
+        .method_not_allowed_fallback(|method: Method| async move {
+            ApiError(Problem::new(CenterError::MethodNotAllowed, method.as_str()))
         })
         .layer(middleware::from_fn_with_state(api.clone(), call::identify))
         .layer(middleware::from_fn_with_state(api.clone(), guard))
@@ -133,7 +132,7 @@ struct Health {
 }
 
 /// Whether the Center works, and what an operator should know.
-#[utoipa::path(get, path = "/health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", security(()), responses((status = 200, body = Health)))]
 async fn health(State(api): State<Api>) -> Answer<Json<Health>> {
     api.service
         .store()

@@ -79,6 +79,9 @@ struct PlanBody {
     /// Text for the user of the device.
     #[serde(default)]
     upgrade_text: String,
+    /// Of an edit: the plan's revision as it was read. If the plan has changed since, nothing is done and the answer is
+    /// 409; left out, the last edit counts.
+    revision: Option<u64>,
 }
 
 /// A saved filter as a plan's devices.
@@ -166,9 +169,10 @@ async fn edit_plan(
     Body(body): Body<PlanBody>,
 ) -> Answer<Json<Plan>> {
     let now = api.now();
+    let revision = body.revision;
     let new = body.read(now)?;
-    let edited = api.service.edit_plan(api.scope(), id, new, now).await?;
-    Ok(Json(edited))
+    let edited = api.service.edit_plan(api.scope(), id, new, revision, now);
+    Ok(Json(edited.await?))
 }
 
 /// Deletes a saved plan.

@@ -3,7 +3,7 @@
 use sota_errors::CenterError;
 
 use super::border::{Call, Reply};
-use crate::domain::{self, Problem, Registration, Time};
+use crate::domain::{self, Problem, Time};
 use crate::service::Service;
 use crate::store::Scope;
 
@@ -21,11 +21,17 @@ pub async fn answer(
     match call {
         Call::Register(register) => {
             let registered = service.register(scope, &register, now).await?;
-            stored(service, scope, &registered.id, now).await
+            Ok(Reply::Registered(
+                register.endpoint,
+                registered.registration,
+            ))
         }
-        Call::Update { id, update } => {
-            service.update(scope, &id, &update, now).await?;
-            stored(service, scope, &id, now).await
+        Call::Update { id, update, known } => {
+            if known && service.renew(&id, &update, now) {
+                return Ok(Reply::Done);
+            }
+            let (endpoint, registration) = service.update(scope, &id, &update, now).await?;
+            Ok(Reply::Registered(endpoint, registration))
         }
         Call::Deregister { id } => {
             service.deregister(scope, &id, now).await?;
@@ -86,19 +92,4 @@ pub async fn answer(
         }
         Call::Load { .. } => Err(CenterError::NoSuchPackage.into()),
     }
-}
-
-/// The registration as the store has it, with the newest expiry.
-async fn stored(service: &Service, scope: &Scope, id: &str, now: Time) -> Result<Reply, Problem> {
-    let device = service.store().device_by_registration(scope, id).await?;
-    let device = device.ok_or(CenterError::UnknownRegistration)?;
-    let registration = device
-        .registration
-        .ok_or(CenterError::UnknownRegistration)?;
-    let lifetime_ms = i64::from(registration.lifetime_s) * 1000;
-    let registration = Registration {
-        expires_at: now.saturating_add(lifetime_ms),
-        ..registration
-    };
-    Ok(Reply::Registered(device.endpoint, registration))
 }

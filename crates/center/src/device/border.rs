@@ -33,12 +33,15 @@ pub struct StateReport {
 pub enum Call {
     /// A device registers: [`Reply::Registered`] when it is durable, or the error.
     Register(Register),
-    /// A device updates its registration: [`Reply::Registered`] with what is stored, or `UnknownRegistration`.
+    /// A device updates its registration: [`Reply::Registered`] with what is stored, or `UnknownRegistration`; of one that
+    /// is known [`Reply::Done`] will do.
     Update {
         /// Registration id.
         id: String,
         /// What changed.
         update: RegistrationUpdate,
+        /// The endpoint has the registration and has answered.
+        known: bool,
     },
     /// A device leaves: [`Reply::Done`].
     Deregister {

@@ -262,6 +262,8 @@ impl Endpoint {
                     self.early_commands(now, &endpoint);
                     self.pump(id, now);
                 }
+                // Known and prolonged.
+                Reply::Done => self.answer(now, &asker, Code::CHANGED, &[]),
                 Reply::Failed(CenterError::UnknownRegistration) => {
                     self.answer(now, &asker, Code::NOT_FOUND, &[]);
                 }

@@ -34,8 +34,8 @@ use crate::store::Scope;
 
 /// Datagrams that wait for the machine at most.
 const QUEUE: usize = 1024;
-/// Workers that ask the service; each has one call at a time.
-const WORKERS: usize = 16;
+/// Workers that ask the service; each has one call at a time. What they commit at once shares a sync to the disk.
+const WORKERS: usize = 64;
 
 /// What can be chosen about the running endpoint.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use sota_errors::CenterError;
 use sota_mutants::{Mutant, active};
 
+use super::upgrade::BUSY_WAIT;
 use super::{
     ComponentKind, ComponentState, Counters, Device, DeviceState, Mode, Model, PackageType, Plan,
     PlanDevice, PlanState, Problem, StepPlan, Surroundings, Time,
@@ -28,6 +29,8 @@ pub struct Candidate<'a> {
     pub together: bool,
     /// Devices of this plan by state, by group.
     pub counters: &'a [Counters],
+    /// Offers of this plan that no device has taken yet: they count for its limit too.
+    pub untaken: u64,
     /// Models of the project, if the plan has a filter that asks for one.
     pub models: &'a [Model],
     /// The device is registered.
@@ -102,7 +105,9 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
         if entry.open {
             return Err(CenterError::UpgradeRunning.into());
         }
-        if entry.not_before > now {
+        // what lies further ahead than any wait was set by a clock that was wrong and was put right
+        let longest = BUSY_WAIT.max(Time::from(plan.rollout.retry.greatest_wait_s) * 1000);
+        if entry.not_before > now && entry.not_before <= now.saturating_add(longest) {
             let wait_s = (entry.not_before - now) / 1000;
             return Err(Problem::new(
                 CenterError::RetryLater,
@@ -147,10 +152,11 @@ pub fn eligibility(candidate: Candidate<'_>) -> Result<Vec<usize>, Problem> {
     if set.is_empty() {
         return Err(CenterError::AlreadyUpgraded.into());
     }
-    let in_upgrade: u64 = counters.iter().map(|group| group.in_upgrade).sum();
+    let in_upgrade = Counters::sum(counters).in_upgrade;
+    let taken = in_upgrade.saturating_add(candidate.untaken);
     let limit = u64::from(plan.rollout.at_once);
-    if !begun && in_upgrade >= limit {
-        let detail = format!("{in_upgrade} of {limit}");
+    if !begun && taken >= limit {
+        let detail = format!("{taken} of {limit}");
         return Err(Problem::new(CenterError::LimitReached, detail));
     }
     if let (Some(per_cell), Some(cell)) = (plan.rollout.per_cell, device.cell_id)

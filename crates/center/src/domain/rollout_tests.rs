@@ -197,7 +197,7 @@ proptest! {
     fn nobody_begins_out_of_turn(
         open in 0u16..4, group in 0u16..4, manual: bool, appointed in proptest::option::of(0i64..200_000),
         spread in 0u32..200, opened_at in 1i64..100_000, now in 0i64..200_000, pushed: bool, hour in 0u8..24,
-        from in 0u8..24, to in 1u8..=24, at_once in 1u32..4, in_upgrade in 0u64..5, begun: bool,
+        from in 0u8..24, to in 1u8..=24, at_once in 1u32..4, in_upgrade in 0u64..5, untaken in 0u64..3, begun: bool,
     ) {
         let (mut plan, steps) = super::tests::two_steps();
         plan.state = PlanState::Upgrading;
@@ -214,12 +214,13 @@ proptest! {
         }
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: Some(&entry), others: &[], together: true,
-            counters: &[Counters { in_upgrade, ..Counters::default() }], models: &[], online: true, in_cell: 0, pushed, hour, now,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], untaken,
+            models: &[], online: true, in_cell: 0, pushed, hour, now,
         };
         match eligibility(candidate) {
             Ok(_) if begun => {}
             Ok(_) => {
-                prop_assert!(group <= open && in_upgrade < u64::from(at_once));
+                prop_assert!(group <= open && in_upgrade + untaken < u64::from(at_once));
                 prop_assert!(!manual || appointed.is_some_and(|at| at <= now));
                 prop_assert!(manual || group < open || now >= opened_at);
                 prop_assert!(manual || !pushed || plan.rollout.push_hours.contains(hour));

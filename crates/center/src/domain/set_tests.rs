@@ -29,6 +29,7 @@ fn decide(
         others: &[],
         together: true,
         counters: &[],
+        untaken: 0,
         models: &[],
         online: true,
         in_cell: 0,

@@ -97,7 +97,7 @@ proptest! {
         device.tags = ["fits".to_owned()].into();
         let candidate = Candidate {
             plan: &plan, steps: &steps, device: &device, entry: None, others: &[], together,
-            counters: &[Counters { in_upgrade, ..Counters::default() }], models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
+            counters: &[Counters { in_upgrade, ..Counters::default() }], untaken: 0, models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
         };
         match eligibility(candidate) {
             Ok(set) => {
@@ -170,7 +170,7 @@ proptest! {
                 5 => {
                     let candidate = Candidate {
                         plan: &plan, steps: &steps, device, entry: Some(entry), others: &[],
-                        together, counters: &[counters], models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
+                        together, counters: &[counters], untaken: 0, models: &[], online: true, in_cell: 0, pushed: false, hour: 0, now,
                     };
                     if let Ok(set) = eligibility(candidate) {
                         prop_assert!(!entry.open && !entry.state.over());
@@ -578,6 +578,7 @@ fn every_rule_of_eligibility_has_its_name() {
                 in_upgrade,
                 ..Counters::default()
             }],
+            untaken: 0,
             models: &[],
             online: true,
             in_cell: 0,

@@ -6,7 +6,7 @@ use sota_lwm2m::objects::plan::State;
 use sota_mutants::{Mutant, active};
 
 use super::offers::Occasion;
-use super::{ATTEMPTS, Expiry, Service, line, moved};
+use super::{ATTEMPTS, Service, line, moved};
 use crate::commands::DeviceCommand;
 use crate::domain::{
     Device, DeviceFacts, DeviceState, Endpoint, Event, Outstanding, Plan, PlanAction, PlanDevice,
@@ -36,6 +36,8 @@ pub struct Register {
 pub struct Registered {
     /// Second part of Location-Path `rd/<id>`.
     pub id: String,
+    /// As it is stored.
+    pub registration: Registration,
     /// The registration that this one replaced, if it was still alive and elsewhere: "endpoint moved".
     pub moved_from: Option<String>,
 }
@@ -91,7 +93,7 @@ impl Service {
             }
             let id = self.registration_id(&request.endpoint, device.revision, now);
             let expires_at = now.saturating_add(i64::from(request.lifetime_s) * 1000);
-            device.registration = Some(Registration {
+            let registration = Registration {
                 id: id.clone(),
                 address: request.address.clone(),
                 lifetime_s: request.lifetime_s,
@@ -100,16 +102,23 @@ impl Service {
                 objects: request.objects.clone(),
                 registered_at: now,
                 expires_at,
-            });
+            };
+            device.registration = Some(registration.clone());
             device.last_seen_at = now;
             changes.push(Change::Device(device.clone()));
             if self.try_commit(scope, changes).await? {
                 if let Some(old_id) = old_id {
                     self.memory().expiry.remove(&old_id);
                 }
-                self.remember(&id, &request.endpoint, expires_at, true);
-                self.send_all_owed(scope, &device).await?;
-                return Ok(Registered { id, moved_from });
+                let mark = self.remember(&registration, &device.endpoint, expires_at);
+                if !self.send_all_owed(scope, &device).await? {
+                    self.quiet(&id, mark);
+                }
+                return Ok(Registered {
+                    id,
+                    registration,
+                    moved_from,
+                });
             }
         }
         Err(CenterError::Conflict.into())
@@ -122,15 +131,6 @@ impl Service {
         hash.update(revision.to_be_bytes());
         hash.update(now.to_be_bytes());
         hex::encode(hash.finalize()).chars().take(16).collect()
-    }
-
-    fn remember(&self, id: &str, endpoint: &Endpoint, at: Time, flushed: bool) {
-        let expiry = Expiry {
-            endpoint: endpoint.clone(),
-            expires_at: at,
-            flushed,
-        };
-        self.memory().expiry.insert(id.into(), expiry);
     }
 
     /// When this registration ends, updates not yet written included.
@@ -150,14 +150,14 @@ impl Service {
             .is_some_and(|r| self.expires(r) > now)
     }
 
-    /// A registration is updated; the endpoint it belongs to. Only what changed beyond the expiry is written now.
+    /// A registration is updated; whose it is, and as it is now. Only what changed beyond the expiry is written now.
     pub async fn update(
         &self,
         scope: &Scope,
         id: &str,
         update: &RegistrationUpdate,
         now: Time,
-    ) -> Result<Endpoint, Problem> {
+    ) -> Result<(Endpoint, Registration), Problem> {
         for _ in 0..ATTEMPTS {
             let device = self.store.device_by_registration(scope, id).await?;
             let mut device = device.ok_or(CenterError::UnknownRegistration)?;
@@ -183,6 +183,7 @@ impl Service {
             let lifetime_s = registration.lifetime_s;
             let expires_at = now.saturating_add(i64::from(lifetime_s) * 1000);
             registration.expires_at = expires_at;
+            let registration = registration.clone();
             device.last_seen_at = now;
             if changed
                 && !self
@@ -191,9 +192,16 @@ impl Service {
             {
                 continue;
             }
-            self.remember(id, &device.endpoint, expires_at, changed);
-            self.send_all_owed(scope, &device).await?;
-            return Ok(device.endpoint);
+            let stored = if changed {
+                expires_at
+            } else {
+                before.expires_at
+            };
+            let mark = self.remember(&registration, &device.endpoint, stored);
+            if !self.send_all_owed(scope, &device).await? {
+                self.quiet(id, mark);
+            }
+            return Ok((device.endpoint, registration));
         }
         Err(CenterError::Conflict.into())
     }

@@ -11,25 +11,33 @@
 //! | `manage` | projects, products, models, packages, disabled devices |
 //! | `plans` | plans, cancel, retry, why |
 //! | `rollout` | groups opened, plans paused, places that became free, the user's word in manual mode |
+//! | `sweep` | all devices of a product, a page at a time: enrolled, offered what they may have |
+//! | `renewals` | registrations that are only prolonged: from memory, without the store |
 //! | `webhooks` | who is told what happens |
 //! | `time` | ends, deadlines, the push every 10 minutes, lazily flushed expiries |
 
+#[cfg(test)]
+mod clock_tests;
 mod device;
 mod filters;
 mod manage;
 mod offers;
 mod plans;
+mod renewals;
 mod rollout;
 #[cfg(test)]
 mod rollout_tests;
 #[cfg(test)]
 mod set_tests;
+mod sweep;
+#[cfg(test)]
+mod sweep_tests;
 #[cfg(test)]
 mod tests;
 mod time;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 pub use device::{Register, Registered, RegistrationUpdate};
@@ -154,7 +162,11 @@ struct Memory {
     /// Steps of plans that can no longer be edited.
     steps: HashMap<PlanId, Arc<Vec<StepPlan>>>,
     /// Expiry by registration id, newer than the store's.
-    expiry: HashMap<String, Expiry>,
+    expiry: HashMap<String, renewals::Expiry>,
+    /// Moved when a device in a plan is changed.
+    marks: renewals::Marks,
+    /// Passes over a product's devices that are not at their end.
+    sweeps: VecDeque<sweep::Sweep>,
     /// When to offer again after a failure; after a restart the push does it.
     wake: BTreeSet<(Time, Endpoint)>,
     /// Plans with devices that wait until others are done.
@@ -165,12 +177,6 @@ struct Memory {
     next_samples: Time,
     next_push: Time,
     next_flush: Time,
-}
-
-struct Expiry {
-    endpoint: Endpoint,
-    expires_at: Time,
-    flushed: bool,
 }
 
 impl Service {
@@ -241,11 +247,24 @@ impl Service {
 
     /// Commits; `false` = someone else changed it, read again.
     async fn try_commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<bool, Problem> {
+        let in_plans: Vec<Endpoint> = changes.iter().filter_map(in_plan).cloned().collect();
         match self.store.commit(scope, changes).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                let mut memory = self.memory();
+                in_plans.iter().for_each(|e| memory.marks.moved(e));
+                Ok(true)
+            }
             Err(StoreError::Conflict) => Ok(false),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+/// The device that a change of a device in a plan is about.
+fn in_plan(change: &Change) -> Option<&Endpoint> {
+    match change {
+        Change::PlanDevice(entry) => Some(&entry.endpoint),
+        _ => None,
     }
 }
 

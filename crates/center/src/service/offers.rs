@@ -1,5 +1,6 @@
 //! Who is offered what now, and what a device is owed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heapless::String as Text;
@@ -12,8 +13,9 @@ use sota_lwm2m::server::registration::Objects;
 use super::{ATTEMPTS, Service, line, moved};
 use crate::commands::DeviceCommand;
 use crate::domain::{
-    Candidate, ComponentKind, ComponentState, Device, DeviceState, Endpoint, Outstanding, Plan,
-    PlanDevice, Problem, Step, StepPlan, Time, eligibility,
+    Candidate, ComponentKind, ComponentState, Counters, Device, DeviceState, Endpoint, Filter,
+    Model, Outstanding, Plan, PlanDevice, PlanId, Problem, ProjectId, Step, StepPlan, Surroundings,
+    Time, eligibility,
 };
 use crate::store::{Change, Scope};
 
@@ -24,6 +26,61 @@ pub(super) enum Occasion {
     Asked { sha256: bool },
     /// The Center pushes, or the next component or retry is due.
     Push,
+}
+
+/// A running plan with what a decision needs of it.
+pub(super) struct Running {
+    pub(super) plan: Plan,
+    pub(super) steps: Arc<Vec<StepPlan>>,
+    pub(super) counters: Vec<Counters>,
+    /// Offers that no device has taken yet: the counters do not show it in upgrade.
+    pub(super) offered: u64,
+    /// The filter that decides while the plan runs; takes every device if there is none.
+    filter: Filter,
+    /// Models of the project, if the filter asks for one.
+    models: Vec<Model>,
+    /// Devices that load in a radio cell, of the cells of the devices in question, if the plan limits them.
+    in_cells: BTreeMap<u64, u64>,
+}
+
+impl Running {
+    /// The plan's lists and filter take the device.
+    pub(super) fn includes(&self, device: &Device, online: bool, now: Time) -> bool {
+        let around = Surroundings {
+            models: &self.models,
+            online,
+            now,
+        };
+        let listed = self.plan.includes(&device.endpoint.device_key).is_ok();
+        listed && self.filter.takes(device, around)
+    }
+
+    /// The device loads from now on.
+    pub(super) fn load(&mut self, device: &Device) {
+        let count = device.cell_id.and_then(|cell| self.in_cells.get_mut(&cell));
+        if let Some(count) = count.filter(|_| self.plan.project == device.project) {
+            *count += 1;
+        }
+    }
+}
+
+/// What becomes of a device that has no offer in force.
+pub(super) struct Judged {
+    /// To be committed before anything is sent.
+    pub(super) changes: Vec<Change>,
+    /// Index of the plan that is offered, and the device in it.
+    pub(super) offer: Option<(usize, PlanDevice)>,
+    /// What is to be looked at again.
+    pub(super) later: Vec<Later>,
+    /// Without an offer: the last rule.
+    pub(super) why: Problem,
+}
+
+/// When a device or a plan is to be looked at again.
+pub(super) enum Later {
+    At(Time, Endpoint),
+    Room(PlanId),
+    Cell(ProjectId, u64, Endpoint),
 }
 
 impl Service {
@@ -100,127 +157,179 @@ impl Service {
             self.send_these(scope, &device, &open, owed).await?;
             return Ok(Some(Ok(())));
         }
-        let mut plans = self
-            .store
-            .running_plans(scope, Some(&endpoint.product_key))
-            .await?;
-        // a plan that the device is in goes on before another begins; else the older activation first
-        let begun = |plan: &Plan| {
-            entries
-                .iter()
-                .any(|e| e.plan == plan.id && e.state == DeviceState::InUpgrade)
+        let mut running = self.running(scope, &endpoint.product_key).await?;
+        let cell = device.cell_id.into_iter().collect();
+        self.count_cells(scope, &mut running, cell).await?;
+        let judged = self.judge(&running, &device, &entries, occasion, now)?;
+        if !judged.changes.is_empty() && !self.try_commit(scope, judged.changes).await? {
+            return Ok(None);
+        }
+        self.look_again(judged.later);
+        let Some((plan, entry)) = judged.offer else {
+            return Ok(Some(Err(judged.why)));
         };
-        plans.sort_by_key(|p| (!begun(p), p.activated_at, p.id));
-        let mut why = Problem::from(CenterError::NoActivePlan);
-        for plan in &plans {
-            let steps = self.steps(scope, plan).await?;
-            let entry = entries.iter().find(|e| e.plan == plan.id);
-            let counters = self.store.group_counters(scope, plan.id).await?;
-            let filter = plan.live_filter()?.unwrap_or_default();
-            let models = self.models_for(scope, &filter).await?;
-            let in_cell = self.in_cell(scope, plan, &device).await?;
-            let candidate = Candidate {
+        if let Some(Running { plan, steps, .. }) = running.get(plan) {
+            self.send_known(plan, steps, &device, &entry, entry.outstanding())?;
+        }
+        Ok(Some(Ok(())))
+    }
+
+    /// The running plans of a product with what a decision needs of them.
+    pub(super) async fn running(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+    ) -> Result<Vec<Running>, Problem> {
+        let mut running = Vec::new();
+        for plan in self.store.running_plans(scope, Some(product_key)).await? {
+            running.push(self.running_plan(scope, plan).await?);
+        }
+        Ok(running)
+    }
+
+    /// A plan with what a decision needs of it.
+    pub(super) async fn running_plan(&self, scope: &Scope, plan: Plan) -> Result<Running, Problem> {
+        let filter = plan.live_filter()?.unwrap_or_default();
+        Ok(Running {
+            steps: self.steps(scope, &plan).await?,
+            counters: self.store.group_counters(scope, plan.id).await?,
+            offered: self.store.untaken_offers(scope, plan.id).await?,
+            models: self.models_for(scope, &filter).await?,
+            filter,
+            in_cells: BTreeMap::new(),
+            plan,
+        })
+    }
+
+    /// How many devices load in these cells, for the plans that limit them.
+    pub(super) async fn count_cells(
+        &self,
+        scope: &Scope,
+        running: &mut [Running],
+        cells: BTreeSet<u64>,
+    ) -> Result<(), Problem> {
+        for one in running.iter_mut() {
+            one.in_cells.clear();
+            if one.plan.rollout.per_cell.is_none() {
+                continue;
+            }
+            for cell in &cells {
+                let loading = self.store.loading_in_cell(scope, one.plan.project, *cell);
+                one.in_cells.insert(*cell, loading.await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these plans the device is offered, without an offer in force, and what changes by that. Asks no store.
+    pub(super) fn judge(
+        &self,
+        running: &[Running],
+        device: &Device,
+        entries: &[PlanDevice],
+        occasion: Occasion,
+        now: Time,
+    ) -> Result<Judged, Problem> {
+        let endpoint = &device.endpoint;
+        let of = |plan: &Plan| entries.iter().find(|e| e.plan == plan.id);
+        // a plan that the device is in goes on before another begins; else the older activation first
+        let mut order: Vec<usize> = (0..running.len()).collect();
+        order.sort_by_key(|i| {
+            let plan = &running[*i].plan;
+            let begun = of(plan).is_some_and(|e| e.state == DeviceState::InUpgrade);
+            (!begun, plan.activated_at, plan.id)
+        });
+        let mut judged = Judged {
+            changes: Vec::new(),
+            offer: None,
+            later: Vec::new(),
+            why: CenterError::NoActivePlan.into(),
+        };
+        for index in order {
+            let one = &running[index];
+            let Running {
                 plan,
-                steps: &steps,
-                device: &device,
-                entry,
-                others: &entries,
-                together: self.has_plan_object(&device),
-                counters: &counters,
-                models: &models,
-                online: self.online(&device, now),
-                in_cell,
-                pushed: occasion == Occasion::Push,
-                hour: hour_of_day(plan, now),
-                now,
-            };
-            let verdict = eligibility(candidate);
+                steps,
+                counters,
+                ..
+            } = one;
+            let entry = of(plan);
+            let verdict = self.verdict(one, device, entries, occasion == Occasion::Push, now);
             let mut entry = entry
                 .cloned()
-                .unwrap_or_else(|| PlanDevice::enrol(plan, &steps, &device, &counters));
+                .unwrap_or_else(|| PlanDevice::enrol(plan, steps, device, counters));
             match verdict {
                 Ok(set) => {
-                    let changes = self.offer(&device, &mut entry, &steps, &set, occasion, now);
-                    if !self.try_commit(scope, changes).await? {
-                        return Ok(None);
-                    }
-                    entry.revision += 1;
-                    self.send_owed(scope, &device, &entry).await?;
-                    return Ok(Some(Ok(())));
+                    let offer = self.offer(device, &mut entry, steps, &set, occasion, now);
+                    judged.changes.extend(offer);
+                    judged.offer = Some((index, entry));
+                    return Ok(judged);
                 }
                 Err(rule) if rule.error == CenterError::AlreadyUpgraded && !entry.state.over() => {
                     let before = entry.state;
                     entry.nothing_left(now);
                     let told = moved(before, &entry, now);
+                    let number = Some(rule.error.number());
                     let text = "runs the target versions already";
-                    let log = line(
-                        Some(plan.id),
-                        endpoint,
-                        now,
-                        Some(rule.error.number()),
-                        text,
-                    );
-                    let mut changes = vec![Change::PlanDevice(entry), log];
-                    changes.extend(told);
-                    if !self.try_commit(scope, changes).await? {
-                        return Ok(None);
-                    }
-                    why = rule;
+                    let log = line(Some(plan.id), endpoint, now, number, text);
+                    judged.changes.extend([Change::PlanDevice(entry), log]);
+                    judged.changes.extend(told);
+                    judged.why = rule;
                 }
                 Err(rule) => {
                     // it is one of the plan's devices, and its group is found once
-                    let enrols = entry.revision == 0 && waits_its_turn(rule.error);
-                    if enrols
-                        && !self
-                            .try_commit(scope, vec![Change::PlanDevice(entry.clone())])
-                            .await?
-                    {
-                        return Ok(None);
+                    if entry.revision == 0 && waits_its_turn(rule.error) {
+                        judged.changes.push(Change::PlanDevice(entry.clone()));
                     }
-                    self.look_again(plan, &entry, &device, &rule);
-                    why = rule;
+                    judged.later.extend(later(plan, &entry, device, &rule));
+                    judged.why = rule;
                 }
             }
         }
-        Ok(Some(Err(why)))
+        Ok(judged)
+    }
+
+    /// Whether the device may have this plan now; its cell was counted before.
+    pub(super) fn verdict(
+        &self,
+        one: &Running,
+        device: &Device,
+        entries: &[PlanDevice],
+        pushed: bool,
+        now: Time,
+    ) -> Result<Vec<usize>, Problem> {
+        let plan = &one.plan;
+        let in_cell = device.cell_id.and_then(|cell| one.in_cells.get(&cell));
+        eligibility(Candidate {
+            plan,
+            steps: &one.steps,
+            device,
+            entry: entries.iter().find(|e| e.plan == plan.id),
+            others: entries,
+            together: self.has_plan_object(device),
+            counters: &one.counters,
+            untaken: one.offered,
+            models: &one.models,
+            online: self.online(device, now),
+            in_cell: in_cell.copied().unwrap_or(0),
+            pushed,
+            hour: hour_of_day(plan, now),
+            now,
+        })
     }
 
     /// What time or another device's end changes is looked at again then, and not only at the next push.
-    fn look_again(&self, plan: &Plan, entry: &PlanDevice, device: &Device, rule: &Problem) {
-        match rule.error {
-            CenterError::StartsLater => {
-                let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
-                if let Some(at) = at {
-                    self.memory().wake.insert((at, entry.endpoint.clone()));
+    pub(super) fn look_again(&self, later: Vec<Later>) {
+        let mut memory = self.memory();
+        for one in later {
+            match one {
+                Later::At(at, endpoint) => drop(memory.wake.insert((at, endpoint))),
+                Later::Room(plan) => drop(memory.full.insert(plan)),
+                Later::Cell(project, cell, endpoint) => {
+                    let waiting = memory.cells.entry((project, cell)).or_default();
+                    waiting.insert(endpoint);
                 }
             }
-            CenterError::LimitReached => {
-                self.memory().full.insert(plan.id);
-            }
-            CenterError::CellFull => {
-                if let Some(cell) = device.cell_id {
-                    let mut memory = self.memory();
-                    let waiting = memory.cells.entry((device.project, cell)).or_default();
-                    waiting.insert(entry.endpoint.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// How many load in the device's cell, if the plan asks for it.
-    pub(super) async fn in_cell(
-        &self,
-        scope: &Scope,
-        plan: &Plan,
-        device: &Device,
-    ) -> Result<u64, Problem> {
-        match (plan.rollout.per_cell, device.cell_id) {
-            (Some(_), Some(cell)) => {
-                let store = &self.store;
-                Ok(store.loading_in_cell(scope, plan.project, cell).await?)
-            }
-            _ => Ok(0),
         }
     }
 
@@ -258,16 +367,18 @@ impl Service {
         changes
     }
 
-    /// Sends everything the device is owed by any plan.
+    /// Sends everything the device is owed by any plan; whether that is anything.
     pub(super) async fn send_all_owed(
         &self,
         scope: &Scope,
         device: &Device,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
+        let mut any = false;
         for entry in self.store.plans_of_device(scope, &device.endpoint).await? {
+            any |= !entry.outstanding().is_empty();
             self.send_owed(scope, device, &entry).await?;
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Sends what the device is owed by this plan, if anything.
@@ -281,10 +392,31 @@ impl Service {
             .await
     }
 
-    /// Sends what these steps are owed, in the plan's sequence. A disabled device is told when it is enabled and registers.
+    /// Sends what these steps are owed, in the plan's sequence.
     pub(super) async fn send_these(
         &self,
         scope: &Scope,
+        device: &Device,
+        entry: &PlanDevice,
+        owed: Vec<(usize, Outstanding)>,
+    ) -> Result<(), Problem> {
+        if device.disabled || owed.is_empty() {
+            return Ok(());
+        }
+        let plan = self
+            .store
+            .plan(scope, entry.plan)
+            .await?
+            .ok_or(CenterError::NoSuchPlan)?;
+        let steps = self.steps(scope, &plan).await?;
+        self.send_known(&plan, &steps, device, entry, owed)
+    }
+
+    /// The same with the plan at hand. A disabled device is told when it is enabled and registers.
+    pub(super) fn send_known(
+        &self,
+        plan: &Plan,
+        steps: &[StepPlan],
         device: &Device,
         entry: &PlanDevice,
         mut owed: Vec<(usize, Outstanding)>,
@@ -303,25 +435,33 @@ impl Service {
                 .filter(|i| written(i) != Some(ComponentState::Upgrading));
             owed = lost.map(|i| (i, Outstanding::Offer)).collect();
         }
-        if owed.is_empty() {
-            return Ok(());
-        }
-        let plan = self
-            .store
-            .plan(scope, entry.plan)
-            .await?
-            .ok_or(CenterError::NoSuchPlan)?;
         // an offer that nobody has taken is not made in a plan that is suspended or over
         if !plan.state.active() {
             owed.retain(|(_, what)| *what != Outstanding::Offer);
         }
-        let steps = self.steps(scope, &plan).await?;
         for (index, owed) in owed {
             let step = steps.get(index).ok_or(CenterError::Internal)?;
             let came = entry.steps.get(index).ok_or(CenterError::Internal)?;
-            self.send(command(&plan, device, entry, step, came, owed)?);
+            self.send(command(plan, device, entry, step, came, owed)?);
         }
         Ok(())
+    }
+}
+
+/// When a rule is to be asked again.
+fn later(plan: &Plan, entry: &PlanDevice, device: &Device, rule: &Problem) -> Option<Later> {
+    match rule.error {
+        CenterError::StartsLater => {
+            let at = plan.begins_at(entry.group, &entry.endpoint, entry.appointed_at);
+            at.map(|at| Later::At(at, entry.endpoint.clone()))
+        }
+        CenterError::LimitReached => Some(Later::Room(plan.id)),
+        CenterError::CellFull => {
+            let endpoint = entry.endpoint.clone();
+            let cell = device.cell_id;
+            cell.map(|cell| Later::Cell(device.project, cell, endpoint))
+        }
+        _ => None,
     }
 }
 

@@ -6,14 +6,13 @@ use serde::Serialize;
 use sota_errors::CenterError;
 use utoipa::ToSchema;
 
-use super::offers::{Occasion, hour_of_day};
+use super::offers::Occasion;
 use super::rollout::GroupStatus;
 use super::{ATTEMPTS, BATCH, Service, audit_device, audit_plan, line, moved};
 use crate::domain::{
-    Action, Audience, CancelMode, CancelOutcome, Candidate, Counters, DeviceState, Endpoint, Event,
-    FilterId, ModelId, Plan, PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem,
-    ProductId, Progress, ProjectId, Rollout, SAMPLE_INTERVAL, Sample, Strategy, Surroundings, Time,
-    eligibility,
+    Action, Audience, CancelMode, CancelOutcome, Counters, DeviceState, Endpoint, Event, FilterId,
+    ModelId, Plan, PlanAction, PlanComponent, PlanDevice, PlanId, PlanState, Problem, ProductId,
+    Progress, ProjectId, Rollout, SAMPLE_INTERVAL, Sample, Strategy, Time,
 };
 use crate::store::{Change, Page, Role, Scope};
 
@@ -210,16 +209,22 @@ impl Service {
         Ok(plan)
     }
 
-    /// Replaces the content of a saved plan.
+    /// Replaces the content of a saved plan; with a revision only if the plan has not changed since that was read, so that
+    /// of two people who edit it none overwrites what they have not seen.
     pub async fn edit_plan(
         &self,
         scope: &Scope,
         id: PlanId,
         new: NewPlan,
+        revision: Option<u64>,
         now: Time,
     ) -> Result<Plan, Problem> {
         let old = self.own_plan(scope, id).await?;
         old.check_editable()?;
+        if revision.is_some_and(|read| read != old.revision) {
+            let detail = format!("revision {} now", old.revision);
+            return Err(Problem::new(CenterError::Conflict, detail));
+        }
         if new.product != old.product || new.project != old.project {
             return Err(Problem::of(CenterError::ProductFixed, "product", ""));
         }
@@ -279,8 +284,9 @@ impl Service {
         Ok(samples)
     }
 
-    /// Activates, suspends, resumes or terminates. After activation and resumption the connected devices that may
-    /// have the plan get their offer.
+    /// Activates, suspends, resumes or terminates. After activation every known device is enrolled, after it and after
+    /// resumption the connected devices that may have the plan get their offer: the first of them at once, the others
+    /// by [`go_on`](Service::go_on).
     pub async fn plan_action(
         &self,
         scope: &Scope,
@@ -321,11 +327,10 @@ impl Service {
             tracing::info!(plan = id.0, "{} -> {}", plan.state.name(), state.name());
             match action {
                 PlanAction::Activate => {
-                    self.enrol_all(scope, &next, now).await?;
+                    self.push(scope, &next.product_key, true, now).await?;
                     self.take_sample(scope, &next, now).await?;
-                    self.push(scope, &next.product_key, now).await?;
                 }
-                PlanAction::Resume => self.push(scope, &next.product_key, now).await?,
+                PlanAction::Resume => self.push(scope, &next.product_key, false, now).await?,
                 PlanAction::Terminate => {
                     self.stop_waiting(scope, id, CenterError::PlanTerminated, now)
                         .await?;
@@ -347,46 +352,6 @@ impl Service {
         }
         let product = product.ok_or(CenterError::NoSuchProduct)?;
         plan.check(&product, &model.ok_or(CenterError::NoSuchModel)?, &packages)
-    }
-
-    /// Every known device of the plan, as not upgraded; those that come later are enrolled by their first request.
-    async fn enrol_all(&self, scope: &Scope, plan: &Plan, now: Time) -> Result<(), Problem> {
-        let steps = self.steps(scope, plan).await?;
-        let filter = plan.live_filter()?.unwrap_or_default();
-        let models = self.models_for(scope, &filter).await?;
-        let mut page = Page {
-            limit: BATCH,
-            ..Page::default()
-        };
-        loop {
-            let devices = self.store.devices(scope, &plan.product_key, &page).await?;
-            let Some(last) = devices.last() else {
-                return Ok(());
-            };
-            page.after = Some(last.endpoint.device_key.clone());
-            let mut changes = Vec::new();
-            // a group of the first so many is filled as the devices come
-            let mut counters = self.store.group_counters(scope, plan.id).await?;
-            for device in &devices {
-                let key = &device.endpoint;
-                let there = self.store.plan_device(scope, plan.id, key).await?.is_some();
-                let around = Surroundings {
-                    models: &models,
-                    online: self.online(device, now),
-                    now,
-                };
-                let included = plan.includes(&key.device_key).is_ok();
-                if included && filter.takes(device, around) && !there {
-                    let entry = PlanDevice::enrol(plan, &steps, device, &counters);
-                    Counters::of_group(&mut counters, entry.group).moved(None, entry.state);
-                    changes.push(Change::PlanDevice(entry));
-                }
-            }
-            // a conflict: a request enrolled one meanwhile; look at the page again
-            if !self.try_commit(scope, changes).await? {
-                page.after = None;
-            }
-        }
     }
 
     pub(super) async fn need_device_of_plan(
@@ -554,30 +519,18 @@ impl Service {
             }
         };
         let mut answers = Vec::new();
-        for plan in &plans {
-            let steps = self.steps(scope, plan).await?;
-            let filter = plan.live_filter()?.unwrap_or_default();
-            let models = self.models_for(scope, &filter).await?;
-            let verdict = eligibility(Candidate {
-                plan,
-                steps: &steps,
-                device: &device,
-                entry: entries.iter().find(|e| e.plan == plan.id),
-                others: &entries,
-                together: self.has_plan_object(&device),
-                counters: &self.store.group_counters(scope, plan.id).await?,
-                models: &models,
-                online: self.online(&device, now),
-                in_cell: self.in_cell(scope, plan, &device).await?,
-                pushed: true,
-                hour: hour_of_day(plan, now),
-                now,
-            });
+        for plan in plans {
+            let id = plan.id;
+            let mut one = [self.running_plan(scope, plan).await?];
+            let cell = device.cell_id.into_iter().collect();
+            self.count_cells(scope, &mut one, cell).await?;
+            let [one] = one;
+            let verdict = self.verdict(&one, &device, &entries, true, now);
             let connected = match self.online(&device, now) {
                 true => Ok(()),
                 false => Err(Problem::from(CenterError::NotConnected)),
             };
-            answers.push(Why::of(Some(plan.id), verdict.map(drop).and(connected)));
+            answers.push(Why::of(Some(id), verdict.map(drop).and(connected)));
         }
         if answers.is_empty() {
             answers.push(Why::of(None, Err(CenterError::NoActivePlan.into())));

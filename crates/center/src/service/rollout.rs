@@ -81,7 +81,7 @@ impl Service {
             if self.try_commit(scope, changes).await? {
                 tell(&next);
                 if opens {
-                    self.push(scope, &next.product_key, now).await?;
+                    self.push(scope, &next.product_key, false, now).await?;
                 }
             }
         }
@@ -111,7 +111,7 @@ impl Service {
             changes.extend(group_opened(scope, &plan, now));
             if self.try_commit(scope, changes).await? {
                 tell(&plan);
-                return self.push(scope, &plan.product_key, now).await;
+                return self.push(scope, &plan.product_key, false, now).await;
             }
         }
         Err(CenterError::Conflict.into())
@@ -141,7 +141,9 @@ impl Service {
     pub(super) async fn fill_cells(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         let waiting = {
             let mut memory = self.memory();
-            if memory.next_cells > now {
+            let next = memory.next_cells;
+            // one that lies too far ahead was set before the clock was put back
+            if next > now && next <= now.saturating_add(CELLS_INTERVAL) {
                 return Ok(());
             }
             memory.next_cells = now.saturating_add(CELLS_INTERVAL);
@@ -182,18 +184,19 @@ impl Service {
                 return Ok(());
             };
             page.after = Some(last.endpoint.device_key.clone());
+            let mut devices = Vec::new();
             for entry in waiting.iter().filter(|e| !e.open) {
                 let device = self.store.device(scope, &entry.endpoint).await?;
-                if !device.is_some_and(|device| self.online(&device, now)) {
-                    continue;
+                if let Some(device) = device.filter(|device| self.online(device, now)) {
+                    let entries = self.store.plans_of_device(scope, &entry.endpoint).await?;
+                    devices.push((device, entries));
                 }
-                let offered = self
-                    .consider(scope, &entry.endpoint, Occasion::Push, now)
-                    .await;
-                match offered {
-                    Err(rule) if rule.error == CenterError::LimitReached => return Ok(()),
-                    Ok(()) | Err(_) => {}
-                }
+            }
+            let mut running = self.running(scope, &plan.product_key).await?;
+            self.reach(scope, &mut running, &devices, false, now)
+                .await?;
+            if self.memory().full.contains(&plan.id) {
+                return Ok(());
             }
         }
     }

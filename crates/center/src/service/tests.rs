@@ -26,7 +26,7 @@ pub(super) const PLAN_OBJECT: &str = "</5/0>,</9/0>,</42769/0>,</42769/1>,</4276
 
 pub(super) struct World {
     pub(super) service: Service,
-    sent: Arc<Mutex<Vec<DeviceCommand>>>,
+    pub(super) sent: Arc<Mutex<Vec<DeviceCommand>>>,
 }
 
 impl World {
@@ -471,7 +471,8 @@ fn registrations_move_expire_and_are_flushed_lazily() {
     };
     let unknown = CenterError::UnknownRegistration;
     assert_eq!(update(&first.id, 3).expect_err("replaced").error, unknown);
-    assert_eq!(update(&second.id, 900_000), Ok(Endpoint::new("pk", "d")));
+    let updated = update(&second.id, 900_000).expect("known");
+    assert_eq!(updated.0, Endpoint::new("pk", "d"));
     let stored = || {
         let device = done(world.service.store().device(&ME, &Endpoint::new("pk", "d")));
         let device = device.expect("read").expect("there");
@@ -479,7 +480,7 @@ fn registrations_move_expire_and_are_flushed_lazily() {
     };
     assert_eq!(stored(), 1_000_002, "the update is in memory");
     assert!(update(&second.id, 1_500_000).is_ok());
-    done(world.service.flush(&ME)).expect("flushed");
+    done(world.service.flush(&ME, 900_000)).expect("flushed");
     assert_eq!(stored(), 2_500_000);
     assert_eq!(
         update(&second.id, 2_500_000).expect_err("expired").error,

@@ -21,9 +21,16 @@ impl Service {
         self.fill_places(scope, now).await?;
         self.fill_cells(scope, now).await?;
         self.take_samples(scope, now).await?;
+        let first;
         let (push, flush) = {
             let mut memory = self.memory();
-            let due = (memory.next_push <= now, memory.next_flush <= now);
+            // one that lies too far ahead was set before the clock was put back
+            let due = |next: Time, interval| next <= now || next > now.saturating_add(interval);
+            let due = (
+                due(memory.next_push, self.settings.push_interval),
+                due(memory.next_flush, self.settings.flush_interval),
+            );
+            first = memory.next_push == 0;
             if due.0 {
                 memory.next_push = now.saturating_add(self.settings.push_interval);
             }
@@ -40,11 +47,13 @@ impl Service {
             keys.sort();
             keys.dedup();
             for key in keys {
-                self.push(scope, &key, now).await?;
+                // the process before this one may have died while it enrolled devices
+                self.push(scope, &key, first, now).await?;
             }
         }
+        self.go_on(scope, now).await?;
         if flush {
-            self.flush(scope).await?;
+            self.flush(scope, now).await?;
         }
         Ok(())
     }
@@ -71,7 +80,9 @@ impl Service {
     async fn take_samples(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         {
             let mut memory = self.memory();
-            if memory.next_samples > now {
+            let next = memory.next_samples;
+            // one that lies too far ahead was set before the clock was put back
+            if next > now && next <= now.saturating_add(SAMPLE_INTERVAL) {
                 return Ok(());
             }
             memory.next_samples = now.saturating_add(SAMPLE_INTERVAL);
@@ -218,39 +229,12 @@ impl Service {
         }
     }
 
-    /// Offers to every connected device of the product what it may have.
-    pub(super) async fn push(
-        &self,
-        scope: &Scope,
-        product_key: &str,
-        now: Time,
-    ) -> Result<(), Problem> {
-        let mut page = Page {
-            limit: BATCH,
-            ..Page::default()
-        };
-        loop {
-            let devices = self.store.devices(scope, product_key, &page).await?;
-            let Some(last) = devices.last() else {
-                return Ok(());
-            };
-            page.after = Some(last.endpoint.device_key.clone());
-            for device in devices.iter().filter(|d| self.online(d, now)) {
-                let pushed = self
-                    .consider(scope, &device.endpoint, Occasion::Push, now)
-                    .await;
-                if let Err(rule) = pushed {
-                    tracing::debug!(device = %device.endpoint, "not offered: {rule}");
-                }
-            }
-        }
-    }
-
-    /// Writes expiries that updates moved, a few per transaction. Also called when the Center stops.
-    pub async fn flush(&self, scope: &Scope) -> Result<(), Problem> {
+    /// Writes expiries that updates moved, of those whose stored one is more than half over, a few per transaction. Also
+    /// called when the Center stops.
+    pub async fn flush(&self, scope: &Scope, now: Time) -> Result<(), Problem> {
         let moved: Vec<(String, Endpoint, Time)> = {
             let memory = self.memory();
-            let moved = memory.expiry.iter().filter(|(_, e)| !e.flushed);
+            let moved = memory.expiry.iter().filter(|(_, e)| e.is_stale(now));
             moved
                 .map(|(id, e)| (id.clone(), e.endpoint.clone(), e.expires_at))
                 .collect()
@@ -269,9 +253,8 @@ impl Service {
             if changes.is_empty() || self.try_commit(scope, changes).await? {
                 let mut memory = self.memory();
                 for (id, _, at) in batch {
-                    if let Some(expiry) = memory.expiry.get_mut(id).filter(|e| e.expires_at == *at)
-                    {
-                        expiry.flushed = true;
+                    if let Some(expiry) = memory.expiry.get_mut(id) {
+                        expiry.stored = *at;
                     }
                 }
             }

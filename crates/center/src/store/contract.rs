@@ -565,6 +565,66 @@ async fn deadlines_are_found_earliest_first(store: &dyn Store) {
     );
 }
 
+async fn devices_are_read_with_all_their_plans(store: &dyn Store) {
+    furnish(store).await;
+    let other = Plan {
+        name: "another".into(),
+        ..plan(6, 1, "pk", 4)
+    };
+    let mut changes = vec![Change::Plan(other)];
+    for (plan, key) in [(6, "b"), (5, "b"), (5, "a"), (5, "c"), (6, "d")] {
+        changes.push(Change::PlanDevice(enrolled(plan, key)));
+    }
+    store.commit(&ME, changes).await.expect("done");
+    let read = async |scope: &Scope, product: &str, after: Option<&str>, through: &str| {
+        let found = store.plans_of_devices(scope, product, after, through).await;
+        let of = |e: &PlanDevice| (e.endpoint.device_key.clone(), e.plan.0);
+        let found: Vec<_> = found.expect("read").iter().map(of).collect();
+        found
+    };
+    let is = |found: Vec<(String, i64)>, wanted: &[(&str, i64)]| {
+        let found: Vec<_> = found
+            .iter()
+            .map(|(key, plan)| (key.as_str(), *plan))
+            .collect();
+        assert_eq!(found, wanted);
+    };
+    is(
+        read(&ME, "pk", None, "c").await,
+        &[("a", 5), ("b", 5), ("b", 6), ("c", 5)],
+    );
+    is(read(&ME, "pk", Some("a"), "b").await, &[("b", 5), ("b", 6)]);
+    is(read(&ME, "pk", Some("d"), "z").await, &[]);
+    is(read(&ME, "other", None, "z").await, &[]);
+    let stranger = Scope::member(77, [], true);
+    is(read(&stranger, "pk", None, "z").await, &[]);
+}
+
+async fn offers_that_nobody_took_are_counted(store: &dyn Store) {
+    furnish(store).await;
+    let entry = |key: &str, state, deadline| {
+        Change::PlanDevice(PlanDevice {
+            state,
+            deadline,
+            ..enrolled(5, key)
+        })
+    };
+    let changes = vec![
+        entry("a", DeviceState::NotUpgraded, Some(7)),
+        entry("b", DeviceState::NotUpgraded, None),
+        entry("c", DeviceState::InUpgrade, Some(7)),
+        entry("d", DeviceState::NotUpgraded, Some(8)),
+    ];
+    store.commit(&ME, changes).await.expect("done");
+    let count = async |scope: &Scope, plan| {
+        let count = store.untaken_offers(scope, PlanId(plan)).await;
+        count.expect("read")
+    };
+    assert_eq!(count(&ME, 5).await, 2);
+    assert_eq!(count(&ME, 6).await, 0);
+    assert_eq!(count(&Scope::member(77, [], true), 5).await, 0);
+}
+
 async fn a_plan_goes_with_everything_about_it(store: &dyn Store) {
     furnish(store).await;
     let endpoint = Endpoint::new("pk", "a");
@@ -695,6 +755,8 @@ cases! {
     a_device_stays_disabled_until_it_is_enabled
     counters_move_with_the_devices
     deadlines_are_found_earliest_first
+    devices_are_read_with_all_their_plans
+    offers_that_nobody_took_are_counted
     a_plan_goes_with_everything_about_it
     running_plans_are_those_not_saved_and_not_over
     who_may_call_is_kept_and_found

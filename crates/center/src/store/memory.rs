@@ -7,10 +7,11 @@ use async_trait::async_trait;
 
 use super::{Change, Page, Scope, Store, StoreError};
 use crate::domain::{
-    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, Endpoint, FilterId,
-    Invitation, KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package, PackageId,
-    PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project, ProjectId,
-    Role, Sample, SavedFilter, Session, Time, WAITING_LIMIT, Webhook, WebhookId, sample_slot,
+    Account, ApiToken, AuditEntry, AuditFilter, Counters, Delivery, Device, DeviceState, Endpoint,
+    FilterId, Invitation, KEPT_FOR, KEPT_LIMIT, LogLine, Membership, Model, ModelId, Package,
+    PackageId, PasswordReset, Plan, PlanDevice, PlanId, PlanState, Product, ProductId, Project,
+    ProjectId, Role, Sample, SavedFilter, Session, Time, WAITING_LIMIT, Webhook, WebhookId,
+    sample_slot,
 };
 
 /// Called before a commit and after it; `false` cuts there: the commit answers an error, and whether it was
@@ -634,6 +635,29 @@ impl Store for MemoryStore {
             .collect())
     }
 
+    async fn plans_of_devices(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        after: Option<&str>,
+        through: &str,
+    ) -> Result<Vec<PlanDevice>, StoreError> {
+        let tables = self.tables();
+        let fits = |d: &&PlanDevice| {
+            let Endpoint {
+                product_key: product,
+                device_key: key,
+            } = &d.endpoint;
+            product == product_key
+                && after.is_none_or(|a| key.as_str() > a)
+                && key.as_str() <= through
+        };
+        let found = seen(scope, tables.plan_devices.values()).filter(fits);
+        let mut found: Vec<PlanDevice> = found.cloned().collect();
+        found.sort_by(|a, b| (&a.endpoint, a.plan).cmp(&(&b.endpoint, b.plan)));
+        Ok(found)
+    }
+
     async fn past_deadline(
         &self,
         scope: &Scope,
@@ -674,6 +698,15 @@ impl Store for MemoryStore {
             .values()
             .filter(|d| d.project == project);
         Ok(own.filter(|d| d.loading_cell() == Some(cell)).count() as u64)
+    }
+
+    async fn untaken_offers(&self, scope: &Scope, plan: PlanId) -> Result<u64, StoreError> {
+        let tables = self.tables();
+        let untaken = |d: &&PlanDevice| {
+            d.plan == plan && d.state == DeviceState::NotUpgraded && d.deadline.is_some()
+        };
+        let all = seen(scope, tables.plan_devices.values());
+        Ok(all.filter(untaken).count() as u64)
     }
 
     async fn group_counters(

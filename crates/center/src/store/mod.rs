@@ -230,6 +230,15 @@ pub trait Store: Send + Sync {
         scope: &Scope,
         endpoint: &Endpoint,
     ) -> Result<Vec<PlanDevice>, StoreError>;
+    /// The devices of a product whose keys come after `after`, up to and with `through`, in all their plans, by key and
+    /// plan.
+    async fn plans_of_devices(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        after: Option<&str>,
+        through: &str,
+    ) -> Result<Vec<PlanDevice>, StoreError>;
     /// Devices whose deadline is at or before `now`, the earliest first, at most `limit`.
     async fn past_deadline(
         &self,
@@ -246,6 +255,8 @@ pub trait Store: Send + Sync {
         project: ProjectId,
         cell: u64,
     ) -> Result<u64, StoreError>;
+    /// How many devices of a plan have an offer that they have not taken yet: not begun, with a deadline.
+    async fn untaken_offers(&self, scope: &Scope, plan: PlanId) -> Result<u64, StoreError>;
     /// Devices of a plan by state, for each group of its rollout up to the last that has devices.
     async fn group_counters(
         &self,

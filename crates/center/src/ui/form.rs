@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
 use sota_errors::CenterError;
 
 use super::PageError;
@@ -80,9 +81,10 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Fields, PageError> {
         let form = axum::extract::Form::<Vec<(String, String)>>::from_request(request, state);
-        let form = form
-            .await
-            .map_err(|e| PageError(Problem::new(CenterError::MalformedRequest, e.to_string())))?;
+        let form = form.await.map_err(|e| match e.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => PageError(CenterError::RequestTooLarge.into()),
+            _ => PageError(Problem::new(CenterError::MalformedRequest, e.to_string())),
+        })?;
         Ok(Fields(form.0))
     }
 }

@@ -192,6 +192,7 @@ fn typed(plan: &Plan) -> Fields {
             plan.strategy.min_battery_percent.to_string(),
         ),
         ("upgrade_text".to_owned(), plan.upgrade_text.clone()),
+        ("revision".to_owned(), plan.revision.to_string()),
     ];
     fields.extend(rollout_fields(&plan.rollout));
     for chosen in &plan.components {
@@ -411,11 +412,13 @@ async fn step(visit: Visit, project: i64, plan: Option<i64>, fields: Fields) -> 
     };
     match (go.as_str(), checked) {
         ("save" | "activate", Some(new)) => {
+            let plan = plan.map(|id| (PlanId(id), fields.number("revision").ok()));
             match store(&visit, &scope, plan, new, go == "activate").await {
                 Ok(id) => to(format!("/projects/{project}/plans/{id}")),
                 Err(mut problem) => {
                     let (of, field) = place(&problem, &fields, model.as_ref());
                     problem.field = field;
+                    let plan = plan.map(|(id, _)| id.0);
                     page(&visit, project, plan, of, fields, Some(problem)).await
                 }
             }
@@ -427,7 +430,7 @@ async fn step(visit: Visit, project: i64, plan: Option<i64>, fields: Fields) -> 
 async fn store(
     visit: &Visit,
     scope: &Scope,
-    plan: Option<i64>,
+    plan: Option<(PlanId, Option<u64>)>,
     new: NewPlan,
     activate: bool,
 ) -> Result<PlanId, Problem> {
@@ -441,8 +444,8 @@ async fn store(
         ));
     }
     let stored = match plan {
-        Some(id) => {
-            let edited = visit.service.edit_plan(scope, PlanId(id), new, now);
+        Some((id, read)) => {
+            let edited = visit.service.edit_plan(scope, id, new, read, now);
             edited.await?
         }
         None => visit.service.create_plan(scope, new, now).await?,

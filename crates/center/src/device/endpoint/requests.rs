@@ -301,11 +301,12 @@ impl Endpoint {
             binding: asked.binding.map(str::to_owned),
             objects: objects.clone(),
         };
+        let known = self.peers.by_registration(id).filter(|_| objects.is_none());
         let call = Call::Update {
             id: id.to_owned(),
             update,
+            known: known.is_some(),
         };
-        let known = self.peers.by_registration(id).filter(|_| objects.is_none());
         let Some(peer_id) = known else {
             return self.work(now, asker, Pending::Update, call);
         };
@@ -322,8 +323,13 @@ impl Endpoint {
         }
         self.move_to(peer_id, asker.address);
         self.verified(peer_id);
-        self.answer(now, &asker, Code::CHANGED, &[]);
-        self.call(Pending::Known(peer_id), call);
+        if self.pending.len() < MAX_PENDING {
+            self.answer(now, &asker, Code::CHANGED, &[]);
+            self.call(Pending::Known(peer_id), call);
+        } else {
+            // More come than can be done: the answer waits, and so does the device.
+            self.work(now, asker, Pending::Update, call);
+        }
         // What could not be read after the registration is read now.
         if let Some(Door::Standard(standard)) = self.peers.get_mut(peer_id).map(|p| &p.door)
             && standard.asks()

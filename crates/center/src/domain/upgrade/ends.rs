@@ -41,7 +41,7 @@ fn done(state: ComponentState) -> bool {
 }
 
 /// How long a device that was busy is left alone, in ms.
-const BUSY_WAIT: Time = 10 * 60 * 1000;
+pub(in crate::domain) const BUSY_WAIT: Time = 10 * 60 * 1000;
 
 impl PlanDevice {
     pub(super) fn succeed(

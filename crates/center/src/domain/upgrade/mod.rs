@@ -40,6 +40,7 @@ use sota_lwm2m::objects::plan::State;
 use sota_mutants::{Mutant, active};
 use utoipa::ToSchema;
 
+pub(in crate::domain) use ends::BUSY_WAIT;
 pub use state::{
     CancelMode, CancelOutcome, ComponentState, Deadlines, DeviceState, LogLine, Outstanding,
     Report, StepPlan, reachable,

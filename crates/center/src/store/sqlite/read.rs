@@ -232,6 +232,23 @@ impl Store for SqliteStore {
         self.many(query.bind(endpoint.device_key.clone())).await
     }
 
+    async fn plans_of_devices(
+        &self,
+        scope: &Scope,
+        product_key: &str,
+        after: Option<&str>,
+        through: &str,
+    ) -> Result<Vec<PlanDevice>, StoreError> {
+        // no key is empty
+        let sql = select!(
+            "plan_device",
+            "product_key = ?2 AND device_key > ?3 AND device_key <= ?4 ORDER BY device_key, plan"
+        );
+        let query = scoped(scope, sql).bind(product_key.to_owned());
+        let query = query.bind(after.unwrap_or_default().to_owned());
+        self.many(query.bind(through.to_owned())).await
+    }
+
     async fn past_deadline(
         &self,
         scope: &Scope,
@@ -265,6 +282,17 @@ impl Store for SqliteStore {
         let sql = "SELECT COUNT(*) FROM plan_device WHERE project = ? AND cell = ?";
         let cell = i64::try_from(cell).unwrap_or(i64::MAX);
         let query = sqlx::query(sql).bind(project.0).bind(cell);
+        let row = query.fetch_one(&self.readers).await.map_err(failed)?;
+        let count: i64 = row.try_get(0).map_err(failed)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    async fn untaken_offers(&self, scope: &Scope, plan: PlanId) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM plan_device WHERE plan = ?2 AND state = ?3 AND deadline IS NOT NULL \
+                   AND (?1 IS NULL OR project IN (SELECT value FROM json_each(?1)))";
+        let query = scoped(scope, sql)
+            .bind(plan.0)
+            .bind(DeviceState::NotUpgraded.name());
         let row = query.fetch_one(&self.readers).await.map_err(failed)?;
         let count: i64 = row.try_get(0).map_err(failed)?;
         Ok(u64::try_from(count).unwrap_or(0))

@@ -297,19 +297,11 @@ async fn plan_device(
     mut e: PlanDevice,
 ) -> Result<(), StoreError> {
     scope.need(e.project, Role::Operator)?;
-    let plan = Values::default().with(e.plan.0)?;
-    if !exists(connection, "SELECT 1 FROM plan WHERE id = ?", plan).await? {
-        return Err(StoreError::Conflict);
-    }
-    let sql = "SELECT state FROM plan_device WHERE plan = ? AND product_key = ? AND device_key = ?";
-    let from = sqlx::query(sql)
-        .bind(e.plan.0)
-        .bind(e.endpoint.product_key.clone())
-        .bind(e.endpoint.device_key.clone())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let from: Option<String> = from.map(|row| row.try_get(0)).transpose().map_err(failed)?;
+    // one that is made now has no state before
+    let from = match e.revision {
+        0 => None,
+        _ => state_of(connection, &e).await?,
+    };
     let (number, group, to, revision) = (e.plan.0, e.group, e.state, e.revision as i64);
     e.revision += 1;
     let cell = e
@@ -329,7 +321,8 @@ async fn plan_device(
     one(if revision == 0 {
         let sql = "INSERT INTO plan_device \
                    (account, project, state, deadline, cell, revision, body, plan, product_key, device_key) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+                   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM plan WHERE id = ?8) \
+                   ON CONFLICT DO NOTHING";
         run(connection, sql, values).await?
     } else {
         let sql = "UPDATE plan_device SET account = ?, project = ?, state = ?, deadline = ?, cell = ?, revision = ?, \
@@ -337,6 +330,7 @@ async fn plan_device(
                    AND revision = ?";
         run(connection, sql, values.with(e.account)?.with(revision)?).await?
     })?;
+    // what a plan that is deleted had goes with it, so there is no other device in it to be changed
     count(
         connection,
         (number, group),
@@ -344,6 +338,22 @@ async fn plan_device(
         to,
     )
     .await
+}
+
+/// A device's state in a plan, as stored.
+async fn state_of(
+    connection: &mut SqliteConnection,
+    e: &PlanDevice,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT state FROM plan_device WHERE plan = ? AND product_key = ? AND device_key = ?";
+    let row = sqlx::query(sql)
+        .bind(e.plan.0)
+        .bind(e.endpoint.product_key.clone())
+        .bind(e.endpoint.device_key.clone())
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    row.map(|row| row.try_get(0)).transpose().map_err(failed)
 }
 
 async fn count(
