@@ -156,11 +156,11 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Device>, StoreError> {
         let sql = select!(
             "device",
-            "product_key = ?2 AND (?3 IS NULL OR device_key > ?3) ORDER BY device_key LIMIT ?4"
+            "product_key = ?2 AND device_key > ?3 ORDER BY device_key LIMIT ?4"
         );
         let query = scoped(scope, sql).bind(product_key.to_owned());
-        self.many(query.bind(page.after.clone()).bind(limit(page.limit)))
-            .await
+        let after = page.after.clone().unwrap_or_default();
+        self.many(query.bind(after).bind(limit(page.limit))).await
     }
 
     async fn device(
@@ -189,18 +189,24 @@ impl Store for SqliteStore {
         plan: PlanId,
         page: &Page,
     ) -> Result<Vec<PlanDevice>, StoreError> {
-        let sql = select!(
-            "plan_device",
-            "plan = ?2 AND (?3 IS NULL OR device_key > ?3) AND (?4 IS NULL OR state = ?4) \
-             ORDER BY device_key LIMIT ?5"
-        );
-        let query = scoped(scope, sql).bind(plan.0).bind(page.after.clone());
-        self.many(
-            query
-                .bind(page.state.map(DeviceState::name))
-                .bind(limit(page.limit)),
-        )
-        .await
+        // each with the index that has its order; no key is empty
+        let sql = match page.state {
+            None => select!(
+                "plan_device",
+                "plan = ?2 AND device_key > ?3 ORDER BY device_key LIMIT ?4"
+            ),
+            Some(_) => select!(
+                "plan_device",
+                "plan = ?2 AND device_key > ?3 AND state = ?5 ORDER BY device_key LIMIT ?4"
+            ),
+        };
+        let after = page.after.clone().unwrap_or_default();
+        let mut query = scoped(scope, sql).bind(plan.0).bind(after);
+        query = query.bind(limit(page.limit));
+        if let Some(state) = page.state {
+            query = query.bind(state.name());
+        }
+        self.many(query).await
     }
 
     async fn plan_device(
