@@ -70,6 +70,8 @@ fn tags_are_set_by_device_and_by_list_and_found() {
     let (status, error) = import("d2,other\nd3,\"b@d\"\n");
     assert_eq!((status, &error["name"]), (422, &json!("TagUnfit")));
     assert!(error["message"].to_string().contains("line 2"), "{error}");
+    let (status, error) = import("device_key,tags\n\n");
+    assert_eq!((status, &error["name"]), (422, &json!("TagsMissing")));
     let found = |filter: &str| {
         let path = format!("/api/v1/devices?product_key=pk&filter={filter}");
         server.json("GET", &path, own, Value::Null).1

@@ -117,6 +117,7 @@ crate::catalogue! {
         FilterAndWhitelist = 1143, "a plan has a whitelist or a filter, not both", "leave one of them out";
         FilterMatchesNothing = 1144, "no device matches the plan's filter now", "correct the filter, or make the plan live";
         TooManyFilters = 1145, "the project has 200 saved filters already", "delete one that no plan needs";
+        TagsMissing = 1146, "the list of tags names no device", "send lines of a device key and its tags";
         NoActivePlan = 1200, "no plan of the device's product is active", "make and activate a plan";
         PlanNotStarted = 1201, "the plan's start is in the future", "wait, or make a plan with an earlier start";
         PlanOver = 1202, "the plan has ended or was terminated", "make a new plan";

@@ -365,5 +365,8 @@ fn read_tags(csv: &[u8]) -> Result<Vec<(String, BTreeSet<String>)>, Problem> {
         };
         all.push((key.to_owned(), tags));
     }
+    if all.is_empty() {
+        return Err(Problem::of(CenterError::TagsMissing, "csv", ""));
+    }
     Ok(all)
 }
