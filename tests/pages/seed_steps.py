@@ -6,13 +6,16 @@ Content-Security-Policy.
 usage: seed_steps.py PATH-OF-SOTA OUT
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 
 from playwright.sync_api import expect, sync_playwright
 
@@ -104,7 +107,23 @@ class Walk:
         self.page.get_by_role("button", name=name, exact=True).click()
 
 
-def steps(walk, set_up, firmware, start_device):
+def hour_before(folder):
+    """A plan of 500 devices as it would have run in the hour before now: its samples, put into the store."""
+    store = next(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".db"))
+    with contextlib.closing(sqlite3.connect(store, timeout=10)) as store, store:
+        (plan,) = store.execute("SELECT max(id) FROM plan").fetchone()
+        now = int(time.time()) // 60 * 60
+        for minute in range(60):
+            upgraded, failed = minute * 7, minute // 5
+            running = min(80, 500 - upgraded - failed, minute * 20)
+            counters = {"not_upgraded": 500 - upgraded - failed - running, "in_upgrade": running, "upgraded": upgraded,
+                        "upgrade_failed": failed, "no_update_required": 0}
+            at = (now - (60 - minute) * 60) * 1000
+            body = json.dumps({"plan": plan, "at": at, "counters": counters})
+            store.execute("INSERT OR REPLACE INTO plan_sample (plan, at, body) VALUES (?, ?, ?)", (plan, at, body))
+
+
+def steps(walk, set_up, firmware, start_device, folder):
     page = walk.page
     # 1. sign up and log in
     walk.go("/")
@@ -185,11 +204,25 @@ def steps(walk, set_up, firmware, start_device):
     walk.press("Next")
     walk.fill("Least battery in %", "20")
     walk.look("wizard-2")
+    walk.press("Add a group")
+    walk.press("Add a group")
+    page.get_by_role("button", name="Remove group 2").click()
+    row = page.get_by_role("group", name="Group 1")
+    row.get_by_label("Name").fill("pilot")
+    row.get_by_label("Takes").fill("200")
+    row.get_by_label("Suspends at % failed").fill("5")
     walk.press("Next")
+    expect(page.locator("#note-group_0_size")).to_be_visible()
+    walk.look("wizard-2-error")
+    row.get_by_label("Unit of group 1").select_option("devices")
+    row.get_by_label("Takes").fill("5")
+    # as a person does who types and goes on
+    row.get_by_label("Takes").press("Enter")
     page.locator("#f-package_STM32").select_option(index=1)
     walk.look("wizard-3")
     walk.press("Next")
     expect(page.get_by_text("2 in the blacklist")).to_be_visible()
+    expect(page.get_by_text("in groups: pilot (5 devices), all others,")).to_be_visible()
     walk.look("wizard-4")
     walk.press("Activate the plan")
     expect(page.get_by_text("No device is in the plan yet.")).to_be_visible()
@@ -205,6 +238,10 @@ def steps(walk, set_up, firmware, start_device):
         walk.wrong.append("the monitor was loaded again")
     # 5. monitor
     walk.look("plan-done")
+    hour_before(folder)
+    page.reload()
+    expect(page.get_by_role("heading", name="Over time")).to_be_visible()
+    walk.look("plan-progress")
     page.get_by_role("link", name="860000000000001").click()
     expect(page.get_by_role("heading", name="Log")).to_be_visible()
     walk.look("plan-device")
@@ -342,7 +379,7 @@ def main():
                 browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
                 walk = Walk(browser, f"http://{line['http']}", out)
                 try:
-                    steps(walk, line["set_up"], path("motor.bin"), start_device)
+                    steps(walk, line["set_up"], path("motor.bin"), start_device, path("center"))
                 except BaseException:
                     walk.page.screenshot(path=os.path.join(out, "failed.png"), full_page=True)
                     print(f"at {walk.page.url}; what was wrong before: {walk.wrong}", file=sys.stderr)

@@ -426,6 +426,20 @@ fn an_account_is_kept_by_its_pages() {
     let (_, _, to) = browser.post("/account/name", &rename("battery+staple"));
     assert_eq!(to, "/account");
     assert!(browser.get("/account").1.contains("countess"));
+    // who is logged in opens a link that is for another account
+    let mut second = Browser::new(&server);
+    second.get("/log-in");
+    let (status, ..) = second.post("/log-in", "name=countess&password=battery+staple");
+    assert_eq!(status, 303);
+    let (_, page, _) = browser.post("/projects/1/invitations", "role=Viewer");
+    let invited = page.split_once("/sign-up?invitation=").expect("a link").1;
+    let invited = invited.split('<').next().expect("an end");
+    second.get(&format!("/sign-up?invitation={invited}"));
+    let carl =
+        format!("invitation={invited}&name=carl&password=battery+staple&again=battery+staple");
+    let (status, page, _) = second.post("/sign-up", &carl);
+    assert_eq!(status, 303, "{page}");
+    assert!(second.get("/account").1.contains("carl"));
     // a member who forgot the password
     let (_, page, _) = browser.post("/projects/1/invitations", "role=Viewer");
     let invited = page.split_once("/sign-up?invitation=").expect("a link").1;

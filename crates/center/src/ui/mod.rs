@@ -25,6 +25,7 @@ mod audit;
 mod chart;
 mod devices;
 mod form;
+mod groups;
 mod live;
 mod packages;
 mod plans;

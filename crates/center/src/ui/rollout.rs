@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use sota_errors::CenterError;
 
 use super::form::Fields;
-use crate::domain::{Mode, PerCell, Problem, PushHours, Rollout};
+use super::groups::{ROWS_LIMIT, group_fields, groups};
+use crate::domain::{Mode, PerCell, Problem, PushHours, RetryPolicy, Rollout};
 
-/// Hidden: the rollout as JSON, so that what this page does not show (groups, retries) outlives an edit.
+/// Hidden: the rollout as JSON, so that more groups than a page shows outlive an edit.
 const ROLLOUT: &str = "rollout";
+
 /// Device keys as they are pasted: one a line, or between commas, semicolons, blanks.
 pub(super) fn keys(text: &str) -> BTreeSet<String> {
     let divides = |c: char| c.is_whitespace() || c == ',' || c == ';';
@@ -46,7 +48,50 @@ pub(super) fn rollout_fields(rollout: &Rollout) -> Vec<(String, String)> {
         ),
         ("mode", mode.to_owned()),
     ];
-    fields.map(|(name, value)| (name.to_owned(), value)).into()
+    let mut all: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value)).into();
+    let retry = &rollout.retry;
+    let never: Vec<_> = retry.never_after.iter().map(u16::to_string).collect();
+    all.extend([
+        (
+            "retry_first_wait_s".to_owned(),
+            retry.first_wait_s.to_string(),
+        ),
+        (
+            "retry_greatest_wait_s".to_owned(),
+            retry.greatest_wait_s.to_string(),
+        ),
+        ("retry_never_after".to_owned(), never.join(" ")),
+    ]);
+    all.extend(group_fields(&rollout.groups));
+    all
+}
+
+/// The field of the page that a field of the rollout is, as the rules call it.
+pub(super) fn place(rule: &str) -> String {
+    let own = match rule {
+        "push_hours" => "push_from",
+        "per_cell.downloads" => "cell_downloads",
+        "per_cell.weak_below_dbm" => "cell_weak_below_dbm",
+        "per_cell.weak_downloads" => "cell_weak_downloads",
+        "retry.first_wait_s" => "retry_first_wait_s",
+        "retry.greatest_wait_s" => "retry_greatest_wait_s",
+        rule => return super::groups::place(rule).unwrap_or_else(|| rule.to_owned()),
+    };
+    own.to_owned()
+}
+
+fn numbers(fields: &Fields, name: &str) -> Result<BTreeSet<u16>, Problem> {
+    let number = |text: String| {
+        let bad = |_| Problem::of(CenterError::FieldUnfilled, name, format!("{text:?}"));
+        text.parse().map_err(bad)
+    };
+    keys(fields.get(name)).into_iter().map(number).collect()
+}
+
+/// How many groups there are that the page does not show.
+pub(super) fn unshown(fields: &Fields) -> Option<usize> {
+    let kept: Rollout = serde_json::from_str(fields.get(ROLLOUT)).ok()?;
+    Some(kept.groups.len()).filter(|groups| *groups > ROWS_LIMIT)
 }
 
 /// The rollout as typed, over the one that goes along.
@@ -82,6 +127,14 @@ pub(super) fn rollout(fields: &Fields) -> Result<Rollout, Problem> {
             "Manual" => Mode::Manual,
             _ => Mode::Silent,
         },
-        ..kept
+        retry: RetryPolicy {
+            never_after: numbers(fields, "retry_never_after")?,
+            first_wait_s: fields.number("retry_first_wait_s")?,
+            greatest_wait_s: fields.number("retry_greatest_wait_s")?,
+        },
+        groups: match kept.groups.len() > ROWS_LIMIT {
+            true => kept.groups,
+            false => groups(fields)?,
+        },
     })
 }

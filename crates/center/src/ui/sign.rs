@@ -77,8 +77,13 @@ fn cookie(api: &Api, name: &'static str, value: String) -> Cookie<'static> {
         .build()
 }
 
-/// The visitor's cookie and the mark that belongs to it.
-fn visitor(api: &Api, jar: CookieJar) -> Result<(CookieJar, String), Problem> {
+/// The mark of a form: that of the session, as a link may be opened by who is logged in already, else the visitor's with
+/// its cookie.
+fn marked(api: &Api, found: &Found, jar: CookieJar) -> Result<(CookieJar, String), Problem> {
+    if let Some(session) = jar.get(SESSION).filter(|_| found.0.is_some()) {
+        let mark = secret::form_mark(session.value());
+        return Ok((jar, mark));
+    }
     if let Some(known) = jar.get(VISITOR) {
         let mark = secret::form_mark(known.value());
         return Ok((jar, mark));
@@ -103,7 +108,7 @@ async fn log_in_page(
     if found.0.0.is_some() {
         return super::to(own_path(&asked.next));
     }
-    let (jar, mark) = visitor(&api, jar)?;
+    let (jar, mark) = marked(&api, &found.0, jar)?;
     let page = LogInPage {
         mark,
         next: own_path(&asked.next).to_owned(),
@@ -118,6 +123,7 @@ async fn log_in_page(
 
 async fn log_in(
     State(api): State<Api>,
+    found: axum::Extension<Found>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     jar: CookieJar,
     fields: Fields,
@@ -128,7 +134,7 @@ async fn log_in(
     match result.await {
         Ok(made) => Ok(logged_in(&api, jar, made, next)),
         Err(problem) => {
-            let (jar, mark) = visitor(&api, jar)?;
+            let (jar, mark) = marked(&api, &found.0, jar)?;
             let page = LogInPage {
                 mark,
                 next: own_path(next).to_owned(),
@@ -144,8 +150,13 @@ async fn log_in(
     }
 }
 
-async fn sign_up_page(State(api): State<Api>, Query(asked): Query<Asked>, jar: CookieJar) -> Page {
-    let (jar, mark) = visitor(&api, jar)?;
+async fn sign_up_page(
+    State(api): State<Api>,
+    found: axum::Extension<Found>,
+    Query(asked): Query<Asked>,
+    jar: CookieJar,
+) -> Page {
+    let (jar, mark) = marked(&api, &found.0, jar)?;
     let page = sign_up_form(&api, mark, &asked.invitation, "", None).await?;
     let status = match page.usable {
         true => axum::http::StatusCode::OK,
@@ -181,7 +192,12 @@ async fn sign_up_form(
     })
 }
 
-async fn sign_up(State(api): State<Api>, jar: CookieJar, fields: Fields) -> Page {
+async fn sign_up(
+    State(api): State<Api>,
+    found: axum::Extension<Found>,
+    jar: CookieJar,
+    fields: Fields,
+) -> Page {
     let (name, password) = (fields.get("name"), fields.get("password"));
     let invitation = fields.get("invitation");
     let by = Some(invitation).filter(|i| !i.is_empty());
@@ -192,7 +208,7 @@ async fn sign_up(State(api): State<Api>, jar: CookieJar, fields: Fields) -> Page
     match result {
         Ok(made) => Ok(logged_in(&api, jar, made, "/")),
         Err(problem) => {
-            let (jar, mark) = visitor(&api, jar)?;
+            let (jar, mark) = marked(&api, &found.0, jar)?;
             let page = sign_up_form(&api, mark, invitation, name, Some(&problem)).await?;
             let page = show_as(status(problem.error), &page)?;
             Ok((jar, page).into_response())
@@ -251,12 +267,7 @@ async fn reset_form(
         (_, Some(problem)) => status(problem.error),
         (_, None) => axum::http::StatusCode::OK,
     };
-    // the link may be opened by who is logged in already
-    let session = jar.get(SESSION).filter(|_| found.0.is_some());
-    let (jar, mark) = match session.map(|s| secret::form_mark(s.value())) {
-        Some(mark) => (jar, mark),
-        None => visitor(api, jar)?,
-    };
+    let (jar, mark) = marked(api, found, jar)?;
     let page = ResetPage {
         mark,
         link: link.to_owned(),

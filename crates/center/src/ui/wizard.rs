@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use sota_errors::CenterError;
 
 use super::form::{Faults, Fields};
-use super::rollout::{keys, rollout, rollout_fields};
+use super::groups::{self, GROUP, Row};
+use super::rollout::{self, keys, rollout, rollout_fields};
 use super::show::local;
 use super::visit::{Shell, Visit};
 use super::{Page, Route, get, post, show_as, to};
@@ -31,7 +32,8 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Fields of each step; the others go along hidden. Versions have one field per component, `package_<identifier>`.
+/// Fields of each step; the others go along hidden. Versions have one field per component, `package_<identifier>`, and
+/// each group of the second step a row, `group_<row>_<what>`.
 const FIELDS: [&[&str]; 4] = [
     &[
         "name",
@@ -57,6 +59,9 @@ const FIELDS: [&[&str]; 4] = [
         "cell_downloads",
         "cell_weak_below_dbm",
         "cell_weak_downloads",
+        "retry_first_wait_s",
+        "retry_greatest_wait_s",
+        "retry_never_after",
         "mode",
     ],
     &["upgrade_text"],
@@ -92,6 +97,7 @@ impl Wizard {
         let shown = |name: &str| {
             let own = self.step.checked_sub(1).and_then(|i| FIELDS.get(i));
             own.is_some_and(|own| own.contains(&name))
+                || (self.step == 2 && name.starts_with(GROUP))
                 || (self.step == 3 && name.starts_with(PACKAGE))
                 || ["mark", "step", "go"].contains(&name)
         };
@@ -121,6 +127,14 @@ impl Wizard {
         let chosen = self.fields.get("audience");
         let found = self.filters.iter().find(|f| f.id.to_string() == chosen);
         found.map(|f| (f.name.as_str(), f.expression.as_str()))
+    }
+
+    fn groups(&self) -> Vec<Row> {
+        groups::rows(&self.fields)
+    }
+
+    fn unshown_groups(&self) -> Option<usize> {
+        rollout::unshown(&self.fields)
     }
 
     fn devices(&self, list: &str) -> usize {
@@ -264,13 +278,7 @@ fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, S
     let mut inner = heads
         .iter()
         .filter_map(|head| problem.field.strip_prefix(head));
-    let field = match inner.next().unwrap_or(&problem.field) {
-        "push_hours" => "push_from",
-        "per_cell.downloads" => "cell_downloads",
-        "per_cell.weak_below_dbm" => "cell_weak_below_dbm",
-        "per_cell.weak_downloads" => "cell_weak_downloads",
-        field => field,
-    };
+    let field = &rollout::place(inner.next().unwrap_or(&problem.field));
     if let Some(index) = field.strip_prefix("components[") {
         let index = index
             .split(']')
@@ -288,7 +296,10 @@ fn place(problem: &Problem, fields: &Fields, model: Option<&Model>) -> (usize, S
     if field == "components" || field.starts_with(PACKAGE) {
         return (3, field.to_owned());
     }
-    let step = FIELDS.iter().position(|own| own.contains(&field));
+    if field.starts_with(GROUP) {
+        return (2, field.to_owned());
+    }
+    let step = FIELDS.iter().position(|own| own.contains(&field.as_str()));
     let step = match problem.error {
         CenterError::ListTooLong if field != "test_devices" => Some(0),
         _ => step,
@@ -369,11 +380,16 @@ async fn edit_step(visit: Visit, Path((project, plan)): Path<(i64, i64)>, fields
     step(visit, project, Some(plan), fields).await
 }
 
-/// What a button of the wizard does: `go` is `back`, `next`, `save` or `activate`.
-async fn step(visit: Visit, project: i64, plan: Option<i64>, fields: Fields) -> Page {
+/// What a button of the wizard does: `go` is `back`, `next`, `save`, `activate`, or a button of a group's row.
+async fn step(visit: Visit, project: i64, plan: Option<i64>, mut fields: Fields) -> Page {
     let scope = visit.operating(project)?;
     let at = fields.number::<usize>("step")?.clamp(1, 4);
     let go = fields.get("go").to_owned();
+    match groups::press(&go, &mut fields) {
+        Ok(false) => {}
+        Ok(true) => return page(&visit, project, plan, 2, fields, None).await,
+        Err(problem) => return page(&visit, project, plan, 2, fields, Some(problem)).await,
+    }
     if go == "back" {
         return page(
             &visit,
