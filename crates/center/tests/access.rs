@@ -26,6 +26,8 @@ fn address(template: &str) -> String {
         .replace("{name}", "viewer");
     match template {
         "/api/v1/devices" | "/api/v1/devices/export" => format!("{path}?product_key=pk"),
+        // it would last for five minutes
+        "/api/v1/projects/{id}/events" => format!("{path}?seconds=1"),
         _ => path,
     }
 }

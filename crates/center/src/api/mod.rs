@@ -6,6 +6,7 @@
 //! | `/api/v1/packages` | `packages` |
 //! | `/api/v1/plans` | `plans` |
 //! | `/api/v1/projects/{id}/webhooks`, `/api/v1/webhooks` | `webhooks` |
+//! | `/api/v1/projects/{id}/events` | `events` |
 //! | `/metrics` | `metrics` |
 //! | `/api/v1/account`, `/accounts`, `/api/v1/tokens`, `/api/v1/projects/{id}/members`, `/invitations` | `access` |
 //! | `/api/v1/projects/{id}/audit`, `/api/v1/account/audit` | `audit` |
@@ -23,6 +24,7 @@ pub(crate) mod call;
 mod description;
 mod entities;
 mod error;
+mod events;
 mod export;
 mod extract;
 mod lists;
@@ -96,6 +98,7 @@ fn rest() -> (Router<Api>, OpenApi) {
         .merge(access::router())
         .merge(audit::router())
         .merge(webhooks::router())
+        .merge(events::router())
         .merge(lists::router())
         .split_for_parts();
     (router, description::grouped(description))

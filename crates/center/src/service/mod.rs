@@ -40,6 +40,8 @@ mod webhooks;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
+use tokio::sync::broadcast;
+
 pub use device::{Register, Registered, RegistrationUpdate};
 pub use filters::{NewFilter, TagsImported};
 pub use manage::{NewModel, NewPackage, NewProduct, NewProject};
@@ -60,6 +62,8 @@ const ATTEMPTS: usize = 16;
 const CELLS_INTERVAL: Time = 5_000;
 /// Devices read or changed in one transaction.
 const BATCH: usize = 200;
+/// Events that one who listens may be behind.
+const HEARD: usize = 1024;
 
 /// What can be chosen about the rules' pace.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +158,7 @@ pub struct Service {
     commands: RwLock<Option<Arc<dyn DeviceCommands>>>,
     port: RwLock<Option<Arc<dyn DevicePort>>>,
     memory: Mutex<Memory>,
+    events: broadcast::Sender<Event>,
 }
 
 /// What need not survive a restart.
@@ -188,7 +193,13 @@ impl Service {
             commands: RwLock::default(),
             port: RwLock::default(),
             memory: Mutex::default(),
+            events: broadcast::channel(HEARD).0,
         }
+    }
+
+    /// What happens from now on, in every project.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
     }
 
     /// The store, for reading.
@@ -248,15 +259,29 @@ impl Service {
     /// Commits; `false` = someone else changed it, read again.
     async fn try_commit(&self, scope: &Scope, changes: Vec<Change>) -> Result<bool, Problem> {
         let in_plans: Vec<Endpoint> = changes.iter().filter_map(in_plan).cloned().collect();
+        let told: Vec<Event> = changes.iter().filter_map(event).cloned().collect();
         match self.store.commit(scope, changes).await {
             Ok(()) => {
                 let mut memory = self.memory();
                 in_plans.iter().for_each(|e| memory.marks.moved(e));
+                drop(memory);
+                for event in told {
+                    // an error: nobody listens
+                    let _ = self.events.send(event);
+                }
                 Ok(true)
             }
             Err(StoreError::Conflict) => Ok(false),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+/// What a change tells others.
+fn event(change: &Change) -> Option<&Event> {
+    match change {
+        Change::Event(event) => Some(event),
+        _ => None,
     }
 }
 
