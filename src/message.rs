@@ -205,6 +205,10 @@ pub enum Command {
     Rewind(u32),
     /// 10701 (and in state 8 also 10703) again: `AT+QIOTOTARD=?`.
     Announce,
+    /// The same for the binary link, whose end of the module was reset: in state 9 too, 10701 and 10704. An MCU with AT
+    /// commands would begin anew.
+    #[cfg(feature = "link")]
+    AnnounceAll,
     /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
     /// once the image is being written.
     Cancel,
@@ -256,6 +260,8 @@ pub enum Event {
 pub struct Package {
     /// Component identifier.
     pub component: ComponentName,
+    /// Version afterwards; not on the QuecThing wire.
+    pub target: Version,
     /// Bytes.
     pub length: u32,
     /// MD5, when the server sent it.

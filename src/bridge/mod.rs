@@ -23,6 +23,8 @@
 
 mod args;
 mod commands;
+#[cfg(feature = "link")]
+pub mod link;
 mod settings;
 mod tx;
 mod urc;

@@ -249,6 +249,13 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce();
                 Ok(())
             }
+            #[cfg(feature = "link")]
+            Command::AnnounceAll => {
+                self.announce_plan();
+                self.announce();
+                self.announce_update();
+                Ok(())
+            }
             Command::Cancel => self.host_cancels(flash),
         };
         match done {
@@ -304,6 +311,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                     ComponentType::Firmware => None,
                     ComponentType::Mcu => Some(Package {
                         component: offer.component.clone(),
+                        target: offer.target.clone(),
                         length: self.info.length,
                         md5: self.info.md5,
                         crc32: self.info.crc32,

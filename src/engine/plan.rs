@@ -456,6 +456,17 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// 10701 and 10704 again while the host has to install or does.
+    #[cfg(feature = "link")]
+    pub(super) fn announce_update(&mut self) {
+        if let Some(active) = self.flow.active
+            && self.state() == State::Updating
+        {
+            self.queue.event(Tag::DownloadStart(active));
+            self.queue.event(Tag::Updating);
+        }
+    }
+
     /// Action 3 or the server's Install: 20 minutes from now.
     fn begin_update<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         let firmware = self

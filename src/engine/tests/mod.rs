@@ -2,6 +2,8 @@
 
 mod flash;
 mod journal;
+#[cfg(feature = "link")]
+mod link;
 mod rules;
 mod set;
 mod upgrade;
