@@ -76,6 +76,29 @@ impl Serial {
         &self.path
     }
 
+    /// Bits per second that it was opened with.
+    pub fn baud(&self) -> u32 {
+        self.baud
+    }
+
+    /// Changes the speed once what was written has left. A speed that this machine does not have changes nothing: the link
+    /// then hears nothing and falls back.
+    pub fn set_baud(&mut self, baud: u32) {
+        let State::Up(file) = &self.state else {
+            return;
+        };
+        let Some(speed) = speed(baud) else {
+            return;
+        };
+        let changed = tcgetattr(file).and_then(|mut settings| {
+            cfsetspeed(&mut settings, speed)?;
+            tcsetattr(file, SetArg::TCSADRAIN, &settings)
+        });
+        if let Err(error) = changed {
+            tracing::warn!("{}: {baud} baud: {error}", self.path.display());
+        }
+    }
+
     /// To sleep on; `None` while the port is lost.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | cloud | `cloud_loop` | a datagram, a message of the engine, its deadline |
 //! | engine | `engine_loop` | a message of cloud, a command, its deadline |
-//! | bridge | `bridge_loop` | a byte of the UART, an event, an answer |
+//! | bridge | `bridge_loop` or `link_loop` | a byte of the UART, an event, an answer, the link's deadline |
 //! | dispatcher | here | an event for the program: its callback runs on no machine's thread |
 //!
 //! The loops carry messages and hold no rule of the upgrade. A full mailbox keeps the message with its
@@ -13,6 +13,7 @@
 mod bridge_loop;
 mod cloud_loop;
 mod engine_loop;
+mod link_loop;
 mod reconfigure;
 mod settings_file;
 
@@ -23,8 +24,9 @@ use crate::wake::{self, Sleeper, Wake};
 use bridge_loop::BridgeLoop;
 use cloud_loop::CloudLoop;
 use engine_loop::EngineLoop;
+use link_loop::LinkLoop;
 use reconfigure::Reconfigure;
-use sota::bridge::Settings;
+use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reply, ToCloud, ToEngine, View};
 use sota::platform::{Flash, Readings};
@@ -96,6 +98,18 @@ pub struct Config {
     pub readings: Readings,
     /// Where settings changed by AT commands are kept.
     pub state: PathBuf,
+    /// How the MCU is spoken to.
+    pub backend: Backend,
+}
+
+/// What is spoken on the UART.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// AT commands.
+    #[default]
+    At,
+    /// The binary link, which may switch to this baud rate; 0: to none.
+    Link(u32),
 }
 
 /// What the program hears, on the dispatcher's thread.
@@ -111,6 +125,8 @@ pub enum Heard {
     Progress(u32, u32),
     /// The UART was lost, or is back.
     Uart(crate::serial::Change),
+    /// The binary link is up, down, or met something.
+    Line(sota_link::Line),
     /// The flash of the settings failed.
     SettingsNotStored(String),
 }
@@ -278,20 +294,26 @@ impl Module {
         let reconfigure = Reconfigure::new(config.cloud.clone(), config.defaults);
         let mut cloud_loop =
             CloudLoop::new(common(cloud_sleeper), config.cloud, config.readings, room)?;
-        let mut bridge_loop = BridgeLoop::new(
-            common(bridge_sleeper),
-            config.settings,
-            reconfigure,
-            config.state,
-            serial,
-            calls.clone(),
-        );
+        let common = common(bridge_sleeper);
+        let bridge: Box<dyn FnOnce() + Send> = match config.backend {
+            Backend::At => {
+                let (settings, state) = (config.settings, config.state);
+                let calls = calls.clone();
+                let mut at = BridgeLoop::new(common, settings, reconfigure, state, serial, calls);
+                Box::new(move || at.run())
+            }
+            Backend::Link(rate) => {
+                let connect = config.settings.connect == ConnectMode::Auto;
+                let mut link = LinkLoop::new(common, serial, calls.clone(), rate, connect)?;
+                Box::new(move || link.run())
+            }
+        };
         drop(dispatch);
         let threads = vec![
             spawn("dispatcher", move || to_program.into_iter().for_each(heard))?,
             spawn("engine", move || engine_loop.run())?,
             spawn("cloud", move || cloud_loop.run())?,
-            spawn("bridge", move || bridge_loop.run())?,
+            spawn("bridge", bridge)?,
         ];
         Ok(Module {
             stop,

@@ -51,6 +51,7 @@ impl Script {
         }
         self.events
             .push_back(Event::DownloadStart(Some(message::Package {
+                target: Default::default(),
                 component: "STM32".try_into().unwrap(),
                 length: self.length(),
                 md5: Some(md5::Md5::digest(&image).into()),
