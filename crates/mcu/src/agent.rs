@@ -29,6 +29,9 @@ pub struct Config {
     pub confirm_within_ms: u32,
     /// Plans and verified images wait for [`Agent::accept`] and [`Agent::install`].
     pub asks_first: bool,
+    /// Packages are MCUboot images: others are refused (410), and such as are older than the one that runs (622).
+    #[cfg(feature = "mcuboot")]
+    pub mcuboot: bool,
 }
 
 /// What the caller has to do.
@@ -58,6 +61,8 @@ pub struct Agent<const FRAME: usize> {
     asks_first: bool,
     reset: bool,
     verified: bool,
+    #[cfg(feature = "mcuboot")]
+    mcuboot: bool,
 }
 
 impl<const FRAME: usize> Agent<FRAME> {
@@ -102,6 +107,8 @@ impl<const FRAME: usize> Agent<FRAME> {
             asks_first: config.asks_first,
             reset: false,
             verified: false,
+            #[cfg(feature = "mcuboot")]
+            mcuboot: config.mcuboot,
         })
     }
 
@@ -230,25 +237,52 @@ impl<const FRAME: usize> Agent<FRAME> {
         };
         let done = match digests.step(flash) {
             Ok(false) => return,
-            Ok(true) => match digests.match_image(self.link.image()) {
-                true => (self.slot.set_verified(flash, digests.crc32())).map(|()| true),
-                false => Ok(false),
-            },
-            Err(error) => Err(error),
+            Ok(true) => self.finish(flash),
+            Err(error) => Err(error.number()),
         };
         self.verifies = None;
         match done {
+            Err(number) => self.link.unfit(number),
             Ok(good) => {
                 let access = &mut self.slot.access(flash, &self.layout);
                 self.link.verified(good, access);
-                if good {
-                    match self.asks_first {
-                        true => self.verified = true,
-                        false => self.link.install(),
-                    }
+                match good && self.asks_first {
+                    true => self.verified = true,
+                    false => self.link.install(),
                 }
             }
-            Err(error) => self.link.unfit(error.number()),
+        }
+    }
+
+    /// Everything is hashed: whether it is the package, or why it is not to run all the same.
+    fn finish<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, u16> {
+        let image = self.link.image();
+        let Some(digests) = self.verifies.as_ref().filter(|is| is.match_image(image)) else {
+            return Ok(false);
+        };
+        #[cfg(feature = "mcuboot")]
+        if self.mcuboot {
+            Self::judge(flash, &self.layout, image.length)?;
+        }
+        self.slot
+            .set_verified(flash, digests.crc32())
+            .map_err(McuError::number)?;
+        Ok(true)
+    }
+
+    /// What an MCUboot image has to be. Its own SHA-256 is looked at in one go: the package's digest has covered the bytes.
+    #[cfg(feature = "mcuboot")]
+    fn judge<F: NorFlash>(flash: &mut F, layout: &Layout, length: u32) -> Result<(), u16> {
+        use crate::mcuboot::read;
+        let new = read(flash, layout.other, length).map_err(McuError::number)?;
+        let intact = new.is_intact(flash, layout.other);
+        if !intact.map_err(McuError::number)? {
+            return Err(McuError::ImageHeader.number());
+        }
+        // The factory's image may be none of MCUboot's: nothing is older than that.
+        match read(flash, layout.active, layout.active_len) {
+            Ok(old) if new.version < old.version => Err(sota_errors::LinkError::OldImage.number()),
+            _ => Ok(()),
         }
     }
 

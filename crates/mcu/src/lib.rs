@@ -6,7 +6,11 @@ pub mod agent;
 pub mod boot;
 pub mod digest;
 mod flash;
+#[cfg(feature = "io")]
+pub mod io;
 pub mod layout;
+#[cfg(feature = "mcuboot")]
+pub mod mcuboot;
 pub mod records;
 pub mod slot;
 pub mod state;

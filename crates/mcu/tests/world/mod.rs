@@ -52,6 +52,8 @@ pub struct Setup {
     /// The new image confirms itself; else it is reverted at its deadline, and confirms itself when it comes again.
     pub confirms: bool,
     pub digests: [bool; 3],
+    pub mcuboot: bool,
+    pub asks_first: bool,
 }
 
 impl Default for Setup {
@@ -68,6 +70,8 @@ impl Default for Setup {
             rules: Rules::default(),
             confirms: true,
             digests: [true, false, false],
+            mcuboot: false,
+            asks_first: false,
         }
     }
 }
@@ -129,6 +133,8 @@ pub struct World<const PAGE: usize, const WORD: usize> {
     pub lines: Vec<Line>,
     /// What the module heard as running.
     pub said: Vec<(String, Boot)>,
+    /// What its application was asked.
+    pub asked: Vec<String>,
     sessions: u16,
     grace: Option<u64>,
 }
@@ -162,6 +168,7 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             ended: Vec::new(),
             lines: Vec::new(),
             said: Vec::new(),
+            asked: Vec::new(),
             sessions: 1,
             grace: None,
         }
@@ -219,7 +226,8 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             baud: 115_200,
             session: 0,
             confirm_within_ms: CONFIRM_WITHIN,
-            asks_first: false,
+            asks_first: self.setup.asks_first,
+            mcuboot: self.setup.mcuboot,
         };
         self.agent = Agent::new(self.now, config, layout, &mut self.flash).ok();
     }
@@ -322,7 +330,14 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
                 Output::Reset => return true,
                 Output::Ended(phase, number) => self.ended.push((phase, number)),
                 Output::Line(line) => self.lines.push(line),
-                _ => {}
+                Output::Plan(plan) => {
+                    self.asked.push(plan.target.as_str().into());
+                    agent.accept();
+                }
+                Output::Verified => {
+                    self.asked.push("install".into());
+                    agent.install();
+                }
             }
         }
         false
