@@ -14,5 +14,6 @@ crate::catalogue! {
         FlashLayout = 408, "the layout of the MCU's flash does not fit its page and word sizes, or its areas overlap", "correct the layout; docs/mcu.md has the rules";
         RevertedByApplication = 409, "the new image found itself unfit, so the old one came back", "read the MCU's own log for the reason";
         ImageHeader = 410, "the image is not one that the MCU's bootloader starts: header, TLVs or hash are wrong, or it is encrypted", "build it with imgtool for this MCU, and upload the signed file";
+        McuConfig = 411, "the configuration of the MCU's library, or a function of its port, is missing or wrong", "compare both with include/sota/mcu.h";
     }
 }

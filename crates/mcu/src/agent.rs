@@ -29,8 +29,8 @@ pub struct Config {
     pub confirm_within_ms: u32,
     /// Plans and verified images wait for [`Agent::accept`] and [`Agent::install`].
     pub asks_first: bool,
-    /// Packages are MCUboot images: others are refused (410), and such as are older than the one that runs (622).
-    #[cfg(feature = "mcuboot")]
+    /// Packages are MCUboot images: others are refused (410), and such as are older than the one that runs (622). Needs the
+    /// feature `mcuboot`.
     pub mcuboot: bool,
 }
 
@@ -69,7 +69,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
     ///
     /// # Errors
-    /// 408; 404 when the session cannot be counted.
+    /// 408; 404 when the session cannot be counted; 411: this build has no [`Config::mcuboot`].
     pub fn new<F: NorFlash>(
         now: Millis,
         config: Config,
@@ -77,6 +77,9 @@ impl<const FRAME: usize> Agent<FRAME> {
         flash: &mut F,
     ) -> Result<Self, McuError> {
         layout.check(flash)?;
+        if config.mcuboot && !cfg!(feature = "mcuboot") {
+            return Err(McuError::McuConfig);
+        }
         let mut boot = BootState::open(flash, &layout);
         let mut session = config.session;
         if session == 0 {

@@ -162,16 +162,15 @@ impl Digests {
 
     /// Whether these are the package's: each digest that it has and this build can compare, and one at least.
     pub fn match_image(&self, image: &Image) -> bool {
-        let mut good = can_verify(image);
         #[cfg(feature = "sha256")]
-        {
-            good &= image.sha256.is_none_or(|sha256| sha256 == self.sha256());
+        if image.sha256.is_some_and(|sha256| sha256 != self.sha256()) {
+            return false;
         }
         #[cfg(feature = "md5")]
-        {
-            good &= image.md5.is_none_or(|md5| md5 == self.md5());
+        if image.md5.is_some_and(|md5| md5 != self.md5()) {
+            return false;
         }
         // It is there in any case, as the bootloader's own check.
-        good && image.crc32.is_none_or(|crc32| crc32 == self.crc32)
+        can_verify(image) && image.crc32.is_none_or(|crc32| crc32 == self.crc32)
     }
 }

@@ -31,7 +31,8 @@ pub struct Layout {
     pub state: u32,
     /// Half of its length: bytes erased at once there.
     pub state_page: u32,
-    /// Bytes written at once: a power of two from 1 to 16, a multiple of `NorFlash::WRITE_SIZE`.
+    /// Bytes written at once: a power of two from 1 to 16, a multiple of `NorFlash::WRITE_SIZE`. What is
+    /// read is whole words, of 4 bytes at least.
     pub word: u32,
 }
 
@@ -80,7 +81,7 @@ impl Layout {
         let word = self.word.is_power_of_two()
             && self.word <= WORD_MOST
             && self.word.is_multiple_of(F::WRITE_SIZE as u32)
-            && F::READ_SIZE as u32 <= WORD_MOST;
+            && self.word.max(4).is_multiple_of(F::READ_SIZE as u32);
         let [Some(active), Some(other), Some(state)] = ends else {
             return Err(McuError::FlashLayout);
         };
