@@ -51,6 +51,9 @@ fn in_the_middle() {
     fails(404, |w| w.flash.broken = true);
     fails(403, |w| w.misjudge = 2);
     fails(610, |w| w.component.piece = 1000);
+    // Once only: what is whole is not received again.
+    let world = fails(622, |w| w.unfit = Some(622));
+    assert_eq!(world.component.read, world.setup.length as u64);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod world;
 
+use sota_link::message::McuPhase;
 use sota_link::module::Output;
 use world::parts::Stage;
 use world::{Setup, World};
@@ -110,4 +111,29 @@ fn at_the_greatest_common_rate() {
     }));
     assert_eq!(fastest, 460_800);
     assert_eq!(world.ports.each_ref().map(|port| port.baud), [115_200; 2]);
+}
+
+/// The MCU was reset with the whole image in flash, and the module begins its download anew: the pieces are released, not
+/// sent, and the install is asked for after the last one.
+#[test]
+fn an_mcu_that_has_everything_takes_no_byte_of_it() {
+    for pulls in [false, true] {
+        let mut world = World::new(Setup {
+            pulls,
+            ..Setup::default()
+        });
+        assert!(world.run_until(60_000_000, |w| w.mcu.phase() == McuPhase::Verifying));
+        world.component.stage = Stage::Offered;
+        world.component.log.clear();
+        world.reset_module(0);
+        world.reset_mcu(0);
+        world.upgrade(60_000_000);
+        assert_eq!(world.component.read, world.setup.length as u64);
+        let released = world
+            .component
+            .log
+            .iter()
+            .filter(|o| **o == Output::Release);
+        assert_eq!(released.count(), 2);
+    }
 }

@@ -201,6 +201,18 @@ impl<const FRAME: usize> Link<FRAME> {
         }
     }
 
+    /// The image that was received cannot be installed, for this reason, and receiving it again would not help: the upgrade
+    /// fails. Without effect before all of it is there.
+    pub fn unfit(&mut self, number: u16) {
+        if matches!(
+            self.end.phase,
+            McuPhase::Verifying | McuPhase::Ready | McuPhase::Installing
+        ) {
+            self.end.install = false;
+            self.end.failed(number);
+        }
+    }
+
     /// Asks to install the verified image; [`Output::Install`] follows when the component agreed.
     pub fn install(&mut self) {
         if self.end.phase == McuPhase::Ready {
@@ -208,14 +220,19 @@ impl<const FRAME: usize> Link<FRAME> {
         }
     }
 
+    /// How its image came to run has changed: says hello again.
+    pub fn set_boot(&mut self, now: Millis, boot: Boot) {
+        self.session.own.boot = boot;
+        self.session.renew(now);
+    }
+
     /// It runs this version now, or its image is confirmed now: says hello again.
     pub fn set_running(&mut self, now: Millis, version: &str, boot: Boot) {
-        let own = &mut self.session.own;
-        own.version.clear();
+        let own = &mut self.session.own.version;
+        own.clear();
         // What is too long stays empty, which is no version.
-        let _ = own.version.push_str(version);
-        own.boot = boot;
-        self.session.renew(now);
+        let _ = own.push_str(version);
+        self.set_boot(now, boot);
     }
 
     /// Asks for a plan: says hello again with that wish.

@@ -217,7 +217,17 @@ impl End {
                     None
                 }
             }
-            (ModulePhase::Package, McuPhase::Installing) => Some(Output::Install),
+            (
+                ModulePhase::Package,
+                McuPhase::Verifying | McuPhase::Ready | McuPhase::Installing,
+            ) if self.start < self.end => {
+                // It had the image before this component came to its last piece, as one has that begins anew.
+                if self.end < self.package.image.length {
+                    Some(Output::Release)
+                } else {
+                    (ack.phase == McuPhase::Installing).then_some(Output::Install)
+                }
+            }
             _ => None,
         }
     }

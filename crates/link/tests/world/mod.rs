@@ -111,6 +111,8 @@ pub struct World {
     verify_us: Option<u64>,
     /// Wrong digests that it finds although the bytes are right.
     pub misjudge: u32,
+    /// Why it does not install what it verified.
+    pub unfit: Option<u16>,
     pub faults_heard: Vec<(usize, Line)>,
     sessions: u16,
     pub installs: u32,
@@ -169,6 +171,7 @@ impl World {
             confirm_us: None,
             verify_us: None,
             misjudge: 0,
+            unfit: None,
             faults_heard: Vec::new(),
             sessions: 0,
             installs: 0,
@@ -373,7 +376,10 @@ impl World {
                 self.misjudge -= 1;
                 good = false;
             }
-            self.mcu.verified(good, &mut self.flash);
+            match self.unfit {
+                Some(number) => self.mcu.unfit(number),
+                None => self.mcu.verified(good, &mut self.flash),
+            }
             self.mcu.install();
         }
         if let Some(at) = self.confirm_us

@@ -1,0 +1,204 @@
+//! The C example, compiled with `cc` against the header and the static library, as a whole MCU: a module in this program
+//! upgrades it over its stdin and stdout, once to the end and once with a kill in the middle.
+
+#[path = "../../link/tests/world/parts.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod parts;
+
+use parts::{Component, Stage, TARGET};
+use sota_link::Config;
+use sota_link::field::{Boot, Hello, Image, Package};
+use sota_link::frame::frame_len;
+use sota_link::module::{Link, Output};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const PAGE: usize = 1024;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn run(command: &mut Command) {
+    let done = command.status().unwrap();
+    assert!(done.success(), "{command:?}: {done}");
+}
+
+/// The example's program.
+fn built(folder: &Path) -> PathBuf {
+    let target = folder.join("target");
+    run(Command::new(env!("CARGO"))
+        .args(["build", "-q", "-p", "sota-mcu-c", "--target-dir"])
+        .arg(&target)
+        .current_dir(root()));
+    let program = folder.join("mcu");
+    run(Command::new("cc")
+        .args([
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-Werror",
+            "-I",
+        ])
+        .arg(root().join("include"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/upgrade.c"))
+        .arg(target.join("debug/libsota_mcu_c.a"))
+        .args(["-lpthread", "-ldl", "-lm", "-o"])
+        .arg(&program));
+    program
+}
+
+/// An image that says its version at its begin.
+fn image(version: &str, length: usize) -> Vec<u8> {
+    let mut out = format!("{version}\0").into_bytes();
+    let mut x = length as u32;
+    out.resize_with(length, || {
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (x >> 24) as u8
+    });
+    out
+}
+
+struct Mcu {
+    child: Child,
+    tx: ChildStdin,
+    rx: Receiver<Vec<u8>>,
+}
+
+impl Mcu {
+    fn start(program: &Path, flash: &Path) -> Mcu {
+        let mut child = Command::new(program)
+            .arg(flash)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let tx = child.stdin.take().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let (sender, rx) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 256];
+            while let Ok(n) = out.read(&mut bytes) {
+                if n == 0 || sender.send(bytes[..n].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Mcu { child, tx, rx }
+    }
+}
+
+impl Drop for Mcu {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `kill_at`: bytes of the package after which the MCU's process is killed.
+fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
+    let (old, new) = (image("1_0_0", 9_000), image(TARGET, 20_000));
+    let path = folder.join("flash.bin");
+    let mut flash = vec![0xFF; 64 * PAGE];
+    flash[..old.len()].copy_from_slice(&old);
+    std::fs::write(&path, &flash).unwrap();
+    let sha256: [u8; 32] = {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(&new).into()
+    };
+    let package = Package {
+        component: "STM32".try_into().unwrap(),
+        hardware: "rev-b".try_into().unwrap(),
+        image: Image {
+            target: TARGET.try_into().unwrap(),
+            length: new.len() as u32,
+            sha256: Some(sha256),
+            ..Image::default()
+        },
+    };
+    let mut component = Component::new(new.clone(), package, 8192, 1_000);
+    let hello = Hello {
+        block: 1024,
+        window: 8,
+        ..Hello::default()
+    };
+    let config = Config {
+        hello,
+        baud: 115_200,
+        session: 0x1234,
+    };
+    let mut link = Link::<{ frame_len(1024) }>::new(0, config);
+    let mut mcu = Mcu::start(program, &path);
+    let began = Instant::now();
+    let mut kill_at = kill_at;
+    while component.stage != Stage::Updated {
+        let now = began.elapsed();
+        assert!(
+            now < Duration::from_secs(60),
+            "{:?} {:?}",
+            component.stage,
+            link.peer()
+        );
+        if kill_at.is_some_and(|at| component.read >= at) {
+            kill_at = None;
+            drop(mcu);
+            mcu = Mcu::start(program, &path);
+        }
+        let (ms, us) = (now.as_millis() as u64, now.as_micros() as u64);
+        for input in component.poll(us) {
+            link.input(input);
+        }
+        let heard = mcu
+            .rx
+            .recv_timeout(Duration::from_millis(1))
+            .unwrap_or_default();
+        let mut rest = &heard[..];
+        loop {
+            rest = &rest[link.on_bytes(rest)..];
+            while let Some(output) = link.poll(ms, &mut component) {
+                let peer = link.peer();
+                let running = (peer.version.as_str(), peer.boot);
+                if output == Output::Running {
+                    println!("runs {running:?}");
+                }
+                for input in component.act(us, output, running) {
+                    link.input(input);
+                }
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let mut bytes = [0; 256];
+        loop {
+            let n = link.next_tx(&mut bytes);
+            if n == 0 {
+                break;
+            }
+            mcu.tx.write_all(&bytes[..n]).unwrap();
+        }
+    }
+    assert_eq!(link.peer().boot, Boot::Confirmed);
+    assert!(kill_at.is_none());
+    drop(mcu);
+    assert_eq!(std::fs::read(&path).unwrap()[..new.len()], new);
+    // At most one window (8 blocks of 256) more than there is.
+    assert!(
+        component.read <= new.len() as u64 + 8 * 256,
+        "{}",
+        component.read
+    );
+}
+
+#[test]
+fn the_example_is_upgraded() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = built(folder);
+    upgrade(&program, folder, None);
+    upgrade(&program, folder, Some(9_000));
+}

@@ -1,0 +1,303 @@
+//! The agent: the link's MCU end, the other slot, verifying and the boot state in one machine.
+//!
+//! The caller's loop is the link's: bytes in, [`Agent::poll`] until it gives nothing, bytes out, wait until
+//! [`Agent::deadline`]. The flash is synchronous and passed to each step; a step erases at most the pages that one block
+//! touches, or restores one page at the begin of a transfer.
+
+use crate::digest::Digests;
+use crate::layout::Layout;
+use crate::slot::OtherSlot;
+use crate::state::{BootState, Phase};
+use embedded_storage::nor_flash::NorFlash;
+use sota_errors::McuError;
+use sota_link::field::{Boot, Hello, Image, Plan};
+use sota_link::mcu::{self, Link};
+use sota_link::message::{McuPhase, ModulePhase};
+use sota_link::{Line, Millis};
+
+/// What an agent is made with.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Config {
+    /// Who it is: component, version, hardware, bootloader, window, greatest rate, whether it pulls. The agent fills in
+    /// page, slot, boot and resume.
+    pub hello: Hello,
+    /// The base baud rate.
+    pub baud: u32,
+    /// Session number: another than at the last start. 0: counted in flash, 16 to 20 bytes of the boot state each start.
+    pub session: u16,
+    /// How long an image on trial may take to confirm, ms; 0: for ever.
+    pub confirm_within_ms: u32,
+    /// Plans and verified images wait for [`Agent::accept`] and [`Agent::install`].
+    pub asks_first: bool,
+    /// Packages are MCUboot images: others are refused (410), and such as are older than the one that runs (622). Needs the
+    /// feature `mcuboot`.
+    pub mcuboot: bool,
+}
+
+/// What the caller has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one at a time, on the caller's stack
+pub enum Output {
+    /// About the line; a change of the baud rate is the caller's.
+    Line(Line),
+    /// With [`Config::asks_first`]: [`Agent::accept`] or [`Agent::refuse`].
+    Plan(Plan),
+    /// With [`Config::asks_first`]: the image is whole and verified, [`Agent::install`] when it suits.
+    Verified,
+    /// Send what is left and reset: the bootloader has something to do.
+    Reset,
+    /// The module has nothing more to do with this MCU: 0 none, 4 updated, 5 failed for this reason.
+    Ended(ModulePhase, u16),
+}
+
+/// The agent. `FRAME` is [`frame_len`](sota_link::frame::frame_len) of its greatest block.
+pub struct Agent<const FRAME: usize> {
+    link: Link<FRAME>,
+    layout: Layout,
+    boot: BootState,
+    slot: OtherSlot,
+    verifies: Option<Digests>,
+    confirm_by: Option<Millis>,
+    asks_first: bool,
+    reset: bool,
+    verified: bool,
+    #[cfg(feature = "mcuboot")]
+    mcuboot: bool,
+}
+
+impl<const FRAME: usize> Agent<FRAME> {
+    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+    ///
+    /// # Errors
+    /// 408; 404 when the session cannot be counted; 411: this build has no [`Config::mcuboot`].
+    pub fn new<F: NorFlash>(
+        now: Millis,
+        config: Config,
+        layout: Layout,
+        flash: &mut F,
+    ) -> Result<Self, McuError> {
+        layout.check(flash)?;
+        if config.mcuboot && !cfg!(feature = "mcuboot") {
+            return Err(McuError::McuConfig);
+        }
+        let mut boot = BootState::open(flash, &layout);
+        let mut session = config.session;
+        if session == 0 {
+            let same = boot.get();
+            boot.put(flash, same)?;
+            session = boot.number() as u16;
+        }
+        let mut hello = config.hello;
+        hello.page = layout.page;
+        hello.slot = layout.capacity();
+        hello.boot = boot.boot();
+        let on_trial = hello.boot == Boot::Trial;
+        let within = u64::from(config.confirm_within_ms);
+        Ok(Agent {
+            slot: OtherSlot::open(flash, &layout, boot.get(), hello.window),
+            link: Link::new(
+                now,
+                sota_link::Config {
+                    hello,
+                    baud: config.baud,
+                    session,
+                },
+            ),
+            layout,
+            boot,
+            verifies: None,
+            confirm_by: (on_trial && within > 0).then(|| now.saturating_add(within)),
+            asks_first: config.asks_first,
+            reset: false,
+            verified: false,
+            #[cfg(feature = "mcuboot")]
+            mcuboot: config.mcuboot,
+        })
+    }
+
+    /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
+    pub fn on_bytes(&mut self, bytes: &[u8]) -> usize {
+        self.link.on_bytes(bytes)
+    }
+
+    /// Moves bytes for the UART into `out` and says how many.
+    pub fn next_tx(&mut self, out: &mut [u8]) -> usize {
+        self.link.next_tx(out)
+    }
+
+    /// The module answers: on trial, a good moment to [`confirm`](Self::confirm).
+    pub fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// The link's phase.
+    pub fn phase(&self) -> McuPhase {
+        self.link.phase()
+    }
+
+    /// How the running image came to run.
+    pub fn boot(&self) -> Boot {
+        self.boot.boot()
+    }
+
+    /// Bytes of the image that are durable, and its length; (0, 0): none.
+    pub fn progress(&self) -> (u32, u32) {
+        let resume = self.slot.record().resume;
+        resume.map_or((0, 0), |resume| (resume.offset, resume.length))
+    }
+
+    /// The image that comes or came.
+    pub fn image(&self) -> &Image {
+        self.link.image()
+    }
+
+    /// Takes the plan.
+    pub fn accept(&mut self) {
+        self.link.accept();
+    }
+
+    /// Refuses the plan: 622 old image, 623 not now, or a number of the product's own.
+    pub fn refuse(&mut self, number: u16) {
+        self.link.refuse(number);
+    }
+
+    /// Asks the module to install the verified image; [`Output::Reset`] follows when it agreed.
+    pub fn install(&mut self) {
+        self.link.install();
+    }
+
+    /// Asks for a plan.
+    pub fn ask_for_plan(&mut self, now: Millis) {
+        self.link.ask_for_plan(now);
+    }
+
+    /// The running image is good: it is kept, and the module told so.
+    ///
+    /// # Errors
+    /// 404; it is on trial still.
+    pub fn confirm<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Result<(), McuError> {
+        if self.boot.get().phase == Phase::Trial {
+            self.boot.confirm(flash)?;
+            self.confirm_by = None;
+            self.slot.unlock();
+            self.link.set_boot(now, self.boot.boot());
+        }
+        Ok(())
+    }
+
+    /// The image on trial is bad, for this reason (409, or a number of the product's own from 500 to 599):
+    /// [`Output::Reset`] follows, and the old image comes back. Without effect when it is not on trial.
+    pub fn revert<F: NorFlash>(&mut self, flash: &mut F, reason: u16) {
+        if self.boot.get().phase == Phase::Trial {
+            // Where the reason does not come there, the bootloader has one of its own.
+            let _ = self.boot.give_up(flash, reason);
+            self.confirm_by = None;
+            self.reset = true;
+        }
+    }
+
+    /// Works on what came and on what time does. `Some`: do it and call again; `None`: nothing more now.
+    pub fn poll<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Option<Output> {
+        if self.confirm_by.is_some_and(|by| now >= by) {
+            self.revert(flash, McuError::TrialNotConfirmed.number());
+        }
+        loop {
+            let access = &mut self.slot.access(flash, &self.layout);
+            match self.link.poll(now, access) {
+                None => break,
+                Some(mcu::Output::Line(line)) => return Some(Output::Line(line)),
+                Some(mcu::Output::Ended(phase, number)) => {
+                    return Some(Output::Ended(phase, number));
+                }
+                Some(mcu::Output::Plan(plan)) if self.asks_first => {
+                    return Some(Output::Plan(plan));
+                }
+                Some(mcu::Output::Plan(_)) => self.link.accept(),
+                Some(mcu::Output::Verify) => {
+                    let length = self.link.image().length;
+                    self.verifies = Some(Digests::new(self.layout.other, length));
+                }
+                Some(mcu::Output::Install) => match self.boot.request(flash) {
+                    Ok(()) => self.reset = true,
+                    Err(error) => self.link.unfit(error.number()),
+                },
+            }
+        }
+        self.verify(flash);
+        if core::mem::take(&mut self.verified) {
+            return Some(Output::Verified);
+        }
+        core::mem::take(&mut self.reset).then_some(Output::Reset)
+    }
+
+    /// One step, while there is something to verify.
+    fn verify<F: NorFlash>(&mut self, flash: &mut F) {
+        if self.link.phase() != McuPhase::Verifying {
+            self.verifies = None;
+        }
+        let Some(digests) = &mut self.verifies else {
+            return;
+        };
+        let done = match digests.step(flash) {
+            Ok(false) => return,
+            Ok(true) => self.finish(flash),
+            Err(error) => Err(error.number()),
+        };
+        self.verifies = None;
+        match done {
+            Err(number) => self.link.unfit(number),
+            Ok(good) => {
+                let access = &mut self.slot.access(flash, &self.layout);
+                self.link.verified(good, access);
+                match good && self.asks_first {
+                    true => self.verified = true,
+                    false => self.link.install(),
+                }
+            }
+        }
+    }
+
+    /// Everything is hashed: whether it is the package, or why it is not to run all the same.
+    fn finish<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, u16> {
+        let image = self.link.image();
+        let Some(digests) = self.verifies.as_ref().filter(|is| is.match_image(image)) else {
+            return Ok(false);
+        };
+        #[cfg(feature = "mcuboot")]
+        if self.mcuboot {
+            Self::judge(flash, &self.layout, image.length)?;
+        }
+        self.slot
+            .set_verified(flash, digests.crc32())
+            .map_err(McuError::number)?;
+        Ok(true)
+    }
+
+    /// What an MCUboot image has to be. Its own SHA-256 is looked at in one go: the package's digest has covered the bytes.
+    #[cfg(feature = "mcuboot")]
+    fn judge<F: NorFlash>(flash: &mut F, layout: &Layout, length: u32) -> Result<(), u16> {
+        use crate::mcuboot::read;
+        let new = read(flash, layout.other, length).map_err(McuError::number)?;
+        let intact = new.is_intact(flash, layout.other);
+        if !intact.map_err(McuError::number)? {
+            return Err(McuError::ImageHeader.number());
+        }
+        // The factory's image may be none of MCUboot's: nothing is older than that.
+        match read(flash, layout.active, layout.active_len) {
+            Ok(old) if new.version < old.version => Err(sota_errors::LinkError::OldImage.number()),
+            _ => Ok(()),
+        }
+    }
+
+    /// When to call [`poll`](Self::poll) at the latest, besides when bytes came or the UART took the last one; `None`: only
+    /// then.
+    pub fn deadline(&self) -> Option<Millis> {
+        if self.verifies.is_some() {
+            return Some(0);
+        }
+        [self.link.deadline(), self.confirm_by]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

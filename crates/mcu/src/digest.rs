@@ -1,0 +1,176 @@
+//! Digests over what is in flash, in steps, so that the link is served in between.
+
+use crate::flash::{CHUNK, scan};
+use crate::records::crc32;
+use embedded_storage::nor_flash::NorFlash;
+use sota_errors::McuError;
+use sota_link::field::Image;
+
+/// Bytes of a step.
+pub const STEP: u32 = 512;
+
+/// Whether this build can compare any digest of the package.
+pub fn can_verify(image: &Image) -> bool {
+    cfg!(feature = "sha256") && image.sha256.is_some()
+        || cfg!(feature = "md5") && image.md5.is_some()
+        || cfg!(feature = "crc32") && image.crc32.is_some()
+}
+
+/// SHA-256 before the first block (FIPS 180-4, 5.3.3).
+#[cfg(feature = "sha256")]
+const SHA256_START: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// MD5 before the first block (RFC 1321, 3.3).
+#[cfg(feature = "md5")]
+const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+
+/// Digests of the bytes from one address on. CRC-32 always; the others as the build has them.
+///
+/// The crates' own buffers are not needed: the flash is read in blocks of 64 bytes, which both take as they are.
+#[derive(Clone, Debug)]
+pub struct Digests {
+    at: u32,
+    done: u32,
+    length: u32,
+    crc32: u32,
+    #[cfg(feature = "sha256")]
+    sha256: [u32; 8],
+    #[cfg(feature = "md5")]
+    md5: [u32; 4],
+}
+
+impl Digests {
+    /// Of `length` bytes, 1 or more, at an address that is a page's begin.
+    pub const fn new(at: u32, length: u32) -> Digests {
+        Digests {
+            at,
+            done: 0,
+            length,
+            crc32: 0,
+            #[cfg(feature = "sha256")]
+            sha256: SHA256_START,
+            #[cfg(feature = "md5")]
+            md5: MD5_START,
+        }
+    }
+
+    /// Takes the next [`STEP`] bytes. `true`: that was all.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
+        let to = self.length.min(self.done.saturating_add(STEP));
+        let (from, to) = (self.at + self.done, self.at + to);
+        scan(flash, from, to, |_, _, bytes| {
+            self.take(bytes);
+            Ok(true)
+        })?;
+        Ok(self.done >= self.length)
+    }
+
+    /// Takes a block, or the rest.
+    fn take(&mut self, bytes: &[u8]) {
+        self.crc32 = crc32(self.crc32, bytes);
+        self.done += bytes.len() as u32;
+        let mut block = [0; CHUNK];
+        for (to, from) in block.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        if let Some(after) = block.get_mut(bytes.len()) {
+            *after = 0x80;
+        }
+        if bytes.len() > CHUNK - 9 && (bytes.len() < CHUNK || self.done < self.length) {
+            self.block(&block);
+            block = [0; CHUNK];
+        }
+        if self.done < self.length {
+            return;
+        }
+        if bytes.len() == CHUNK {
+            self.block(&block);
+            block = [0; CHUNK];
+            block[0] = 0x80;
+        }
+        self.last(block);
+    }
+
+    /// A block whose padding is there: its length is added, most significant byte first for SHA-256, last for MD5.
+    fn last(&mut self, block: [u8; CHUNK]) {
+        let bits = u64::from(self.length) * 8;
+        #[cfg(feature = "sha256")]
+        {
+            let mut block = block;
+            if let Some(place) = block.last_chunk_mut::<8>() {
+                *place = bits.to_be_bytes();
+            }
+            sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(&block));
+        }
+        #[cfg(feature = "md5")]
+        {
+            let mut block = block;
+            if let Some(place) = block.last_chunk_mut::<8>() {
+                *place = bits.to_le_bytes();
+            }
+            md5::block_api::compress(&mut self.md5, core::slice::from_ref(&block));
+        }
+        let _ = (block, bits);
+    }
+
+    fn block(&mut self, block: &[u8; CHUNK]) {
+        #[cfg(feature = "sha256")]
+        sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(block));
+        #[cfg(feature = "md5")]
+        md5::block_api::compress(&mut self.md5, core::slice::from_ref(block));
+        let _ = block;
+    }
+
+    /// CRC-32/ISO-HDLC.
+    pub const fn crc32(&self) -> u32 {
+        self.crc32
+    }
+
+    /// SHA-256.
+    #[cfg(feature = "sha256")]
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        let (places, _) = out.as_chunks_mut::<4>();
+        for (place, word) in places.iter_mut().zip(self.sha256) {
+            *place = word.to_be_bytes();
+        }
+        out
+    }
+
+    /// MD5.
+    #[cfg(feature = "md5")]
+    pub fn md5(&self) -> [u8; 16] {
+        let mut out = [0; 16];
+        let (places, _) = out.as_chunks_mut::<4>();
+        for (place, word) in places.iter_mut().zip(self.md5) {
+            *place = word.to_le_bytes();
+        }
+        out
+    }
+
+    /// Whether these are the package's: each digest that it has and this build can compare, and one at least.
+    pub fn match_image(&self, image: &Image) -> bool {
+        #[cfg(feature = "sha256")]
+        if image.sha256.is_some_and(|sha256| sha256 != self.sha256()) {
+            return false;
+        }
+        #[cfg(feature = "md5")]
+        if image.md5.is_some_and(|md5| md5 != self.md5()) {
+            return false;
+        }
+        // It is there in any case, as the bootloader's own check.
+        can_verify(image) && image.crc32.is_none_or(|crc32| crc32 == self.crc32)
+    }
+}

@@ -1,0 +1,64 @@
+//! Records against a model: what was put last is found, or, when power failed while it was put, what was put before.
+
+mod world;
+
+use proptest::prelude::*;
+use sota_mcu::records::Records;
+use world::nor::{MOMENTS, Nor};
+
+const START: u32 = 256;
+
+fn run<const PAGE: usize, const WORD: usize>(
+    payload: usize,
+    values: &[(u8, Option<(u32, usize)>)],
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let mut flash = Nor::<PAGE, WORD>::new(START as usize * 8 + 4 * PAGE, seed);
+    let start = START.next_multiple_of(PAGE as u32);
+    flash.litter(start as usize, start as usize + 2 * PAGE);
+    let open = |flash: &mut Nor<PAGE, WORD>| {
+        let mut found = vec![0; payload];
+        let records = Records::open(flash, start, PAGE as u32, WORD as u32, &mut found);
+        (records, found)
+    };
+    let (mut records, _) = open(&mut flash);
+    prop_assert_eq!(records.number(), 0, "garbage is no record");
+    let mut last: Option<Vec<u8>> = None;
+    for (value, cut) in values {
+        let value = vec![*value; payload];
+        flash.power_on(cut.map(|(operation, moment)| (operation, MOMENTS[moment])));
+        let done = records.put(&mut flash, &value);
+        let was_off = flash.is_off;
+        prop_assert!(done.is_ok() || was_off, "only power makes it fail");
+        flash.power_on(None);
+        let (again, found) = open(&mut flash);
+        let is_new = again.number() > 0 && found == value;
+        let is_old = match &last {
+            Some(last) => again.number() > 0 && found == *last,
+            None => again.number() == 0,
+        };
+        prop_assert!(is_new || (was_off && is_old), "{found:?}");
+        if !was_off {
+            prop_assert_eq!(again.number(), records.number());
+        }
+        last = (again.number() > 0).then_some(found);
+        records = again;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_last_whole_one_counts(
+        values in prop::collection::vec((any::<u8>(), prop::option::weighted(0.4, (1u32..20, 0usize..4))), 1..60),
+        seed in any::<u64>(),
+    ) {
+        run::<128, 1>(8, &values, seed)?;
+        run::<256, 8>(8, &values, seed)?;
+        run::<256, 16>(48, &values, seed)?;
+        run::<512, 4>(48, &values, seed)?;
+        run::<4096, 2>(56, &values, seed)?;
+    }
+}
