@@ -138,6 +138,8 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                     None => continue,
                 },
                 Output::Request => Command::Request(1),
+                // on trial it has begun what would be said again
+                Output::Announce if self.is_on_trial() => Command::Announce,
                 Output::Announce => Command::AnnounceAll,
                 Output::Confirm => Command::Action(1),
                 Output::Refuse(_) => Command::Action(0),
@@ -155,12 +157,15 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
     fn running(&self) -> Option<Command> {
         let peer = self.link.peer();
         let named = !peer.component.is_empty() && !peer.version.is_empty();
-        let runs = named && !matches!(peer.boot, Boot::Trial);
-        runs.then(|| {
+        (named && !self.is_on_trial()).then(|| {
             let component: ComponentName = text(&peer.component);
             let version: Version = text(&peer.version);
             Command::SetMcuVersion(component, version)
         })
+    }
+
+    fn is_on_trial(&self) -> bool {
+        self.link.peer().boot == Boot::Trial
     }
 
     /// The component is the MCU's. Before the MCU has said who it is none is: everything is announced when it does.

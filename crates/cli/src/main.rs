@@ -12,6 +12,7 @@ mod mcu;
 mod module;
 mod names;
 mod out;
+mod protocol;
 mod remote;
 mod rest;
 mod sim;

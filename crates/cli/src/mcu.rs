@@ -3,12 +3,15 @@
 use crate::failure::Failure;
 use crate::names;
 use crate::out::Out;
+use crate::protocol::Protocol;
 use crate::stop::on_stop;
 use serde_json::json;
 use sota_errors::{McuError, ProgramError};
-use sota_host::mcu::{Config, McuEvent};
+use sota_host::link_mcu::{self, Identity, LinkMcu};
+use sota_host::mcu::{Config, McuEvent, Status};
 use sota_host::mcu_port::{Heard, McuPort, StartError, flash_path, open_flash};
 use sota_host::serial::{Change, Serial, Source};
+use sota_host::wake::Wake;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +25,12 @@ pub(crate) struct Args {
     /// Bits per second of a real serial port.
     #[arg(long, default_value_t = 115_200)]
     baud: u32,
+    /// What is spoken with the module: by AT commands the simulated MCU pulls; over the link it is the library for MCUs.
+    #[arg(long, value_enum, default_value = "at")]
+    protocol: Protocol,
+    /// Greatest bits per second that the binary link may change to while a package comes; 0: no change.
+    #[arg(long, default_value_t = 0)]
+    link_baud: u32,
     /// Folder of the MCU's flash; made if it is not there.
     #[arg(long)]
     state: PathBuf,
@@ -39,26 +48,79 @@ pub(crate) struct Args {
     exit_when_updated: bool,
 }
 
+/// An MCU of either kind.
+enum Port {
+    At(Box<McuPort>),
+    Link(Box<LinkMcu>),
+}
+
+impl Port {
+    fn start(args: &Args, serial: Serial) -> Result<(Port, Wake), Failure> {
+        let at = args.protocol == Protocol::At;
+        let path = match at {
+            true => flash_path(&args.state),
+            false => link_mcu::flash_path(&args.state),
+        };
+        let opened = match at {
+            true => open_flash(&args.state, args.slot),
+            false => link_mcu::open_flash(&args.state, args.slot),
+        };
+        let flash = opened.map_err(|e| {
+            Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
+        })?;
+        let started = if at {
+            let config = Config::new(&args.component, &args.version, args.slot);
+            McuPort::new(config, flash, serial).map(|(port, wake)| (Port::At(port.into()), wake))
+        } else {
+            let identity = Identity {
+                component: args.component.clone(),
+                version: args.version.clone(),
+                slot_size: args.slot,
+                greatest_baud: args.link_baud,
+            };
+            LinkMcu::new(identity, &args.state, flash, serial)
+                .map(|(port, wake)| (Port::Link(port.into()), wake))
+        };
+        started.map_err(|e| match e {
+            StartError::Mcu(error) => Failure::from(error),
+            StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
+        })
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Port::At(port) => port.status(),
+            Port::Link(port) => port.status(),
+        }
+    }
+
+    fn running_sha256(&mut self) -> Result<[u8; 32], McuError> {
+        match self {
+            Port::At(port) => port.running_sha256(),
+            Port::Link(port) => port.running_sha256(),
+        }
+    }
+
+    fn step(&mut self, heard: &mut dyn FnMut(Heard)) {
+        match self {
+            Port::At(port) => port.step(heard),
+            Port::Link(port) => port.step(heard),
+        }
+    }
+}
+
 /// Runs until it is stopped.
 pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> {
     names::component(&args.component)?;
     names::version(&args.version)?;
     names::folder(&args.state)?;
-    let flash = open_flash(&args.state, args.slot).map_err(|e| {
-        let path = flash_path(&args.state);
-        Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
-    })?;
     let serial = Serial::open(Source::Path(args.uart.clone()), args.baud).map_err(|e| {
         Failure::new(
             ProgramError::UartNotOpened,
             format!("{}: {e}", args.uart.display()),
         )
     })?;
-    let config = Config::new(&args.component, &args.version, args.slot);
-    let (mut port, wake) = McuPort::new(config, flash, serial).map_err(|e| match e {
-        StartError::Mcu(error) => Failure::from(error),
-        StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
-    })?;
+    let (mut port, wake) = Port::start(&args, serial)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     on_stop(until_eof, move || {
@@ -98,7 +160,7 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
     Ok(())
 }
 
-fn show(out: Out, port: &mut McuPort, event: &McuEvent) -> Result<(), Failure> {
+fn show(out: Out, port: &mut Port, event: &McuEvent) -> Result<(), Failure> {
     match event {
         McuEvent::Announced(version) => out.line(
             format_args!("said to the module that it runs {version}"),

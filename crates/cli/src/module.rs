@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::names;
 use crate::out::Out;
+use crate::protocol::Protocol;
 use crate::stop::on_stop;
 use clap::ValueEnum;
 use serde_json::json;
@@ -12,8 +13,11 @@ use sota::engine;
 use sota::message::{Event, View};
 use sota::platform::Readings;
 use sota_errors::{ProgramError, Reason};
-use sota_host::module::{Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings};
+use sota_host::module::{
+    Backend, Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings,
+};
 use sota_host::serial::{Change, Serial, Source};
+use sota_link::Line;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
@@ -39,6 +43,12 @@ pub(crate) struct Args {
     /// Bits per second of a real serial port.
     #[arg(long, default_value_t = 115_200)]
     baud: u32,
+    /// What is spoken with the MCU.
+    #[arg(long, value_enum, default_value = "at")]
+    protocol: Protocol,
+    /// Greatest bits per second that the binary link may change to while a package goes over it; 0: no change.
+    #[arg(long, default_value_t = 0)]
+    link_baud: u32,
     /// Bytes of the staging partition: a multiple of 4096, one page of it is kept for repairs.
     #[arg(long, default_value_t = 1 << 20)]
     staging: u32,
@@ -211,6 +221,10 @@ fn config(args: &Args) -> Result<Config, Failure> {
         defaults,
         readings,
         state: args.state.clone(),
+        backend: match args.protocol {
+            Protocol::At => Backend::At,
+            Protocol::Link => Backend::Link(args.link_baud),
+        },
     })
 }
 
@@ -292,6 +306,7 @@ fn show(out: Out, uart: &str, heard: Heard) {
             format_args!("the UART {uart} is back"),
             json!({ "event": "uart back" }),
         ),
+        Heard::Line(line) => show_line(out, uart, line),
         Heard::SettingsNotStored(error) => {
             let e = ProgramError::StateFolder;
             out.line(
@@ -301,6 +316,28 @@ fn show(out: Out, uart: &str, heard: Heard) {
                     "message": error, "remedy": e.remedy(),
                 }),
             );
+        }
+    }
+}
+
+fn show_line(out: Out, uart: &str, line: Line) {
+    let warn = |number: u16, text: String, remedy: &str| {
+        out.line(
+            format_args!("warning {number} {text} ({uart}); {remedy}"),
+            json!({ "warning": number, "message": text, "uart": uart, "remedy": remedy }),
+        );
+    };
+    match line {
+        Line::Up => out.line("the MCU answers on the link", json!({ "event": "link up" })),
+        Line::Down => out.line(
+            "the MCU is silent on the link",
+            json!({ "event": "link down" }),
+        ),
+        Line::Baud(baud) => out.object(json!({ "baud": baud })),
+        Line::Fault(error) => warn(error.number(), error.meaning().to_owned(), error.remedy()),
+        Line::PeerError(number) => {
+            let text = "the MCU says that something was wrong".to_owned();
+            warn(number, text, "see docs/errors.md");
         }
     }
 }

@@ -11,9 +11,11 @@
 //! | [`wake`] | one wake-up per thread |
 //! | [`module`] | the module: three threads around the component's machines |
 //! | [`mcu`], [`mcu_port`] | the MCU: two slots, pulls by AT; the loop around it |
+//! | [`link_mcu`] | the MCU with the library for MCUs, over the binary link |
 
 pub mod clock;
 pub mod flash;
+pub mod link_mcu;
 pub mod lossy;
 pub mod mcu;
 pub mod mcu_port;

@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::module::{Block, check_staging};
 use crate::names;
 use crate::out::Out;
+use crate::protocol::Protocol;
 use crate::rest::Rest;
 use crate::stop::on_stop;
 use follow::Follow;
@@ -67,6 +68,9 @@ pub(crate) struct Args {
     /// Block size in bytes.
     #[arg(long, value_enum, default_value = "1024")]
     block: Block,
+    /// What module and MCU speak on the UART.
+    #[arg(long, value_enum, default_value = "at")]
+    protocol: Protocol,
     /// Bits per second of the UART between module and MCU, both directions paced to it.
     #[arg(long, default_value_t = 230_400, value_parser = clap::value_parser!(u32).range(300..))]
     baud: u32,
@@ -124,8 +128,10 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
     network.carry_to(center);
     let mut follow = Follow::new(out, package.len(), args);
     follow.say(format_args!(
-        "Center, module and MCU are processes of their own; UART at {} baud, {} % of the datagrams lost",
-        args.baud, args.loss
+        "Center, module and MCU are processes of their own; UART at {} baud ({}), {} % of the datagrams lost",
+        args.baud,
+        args.protocol.name(),
+        args.loss
     ));
     let made = setup::make(&rest, args, &package)?;
     parts.start_module()?;

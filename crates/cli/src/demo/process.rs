@@ -128,6 +128,8 @@ impl Parts {
             &args.block.bytes().to_string(),
             "--component",
             super::setup::MODULE,
+            "--protocol",
+            args.protocol.name(),
         ]);
         if let Some(piece) = args.piece {
             module_args.extend(strings(&["--piece", &piece.to_string()]));
@@ -163,6 +165,8 @@ impl Parts {
                 &args.from,
                 "--slot",
                 &slot.to_string(),
+                "--protocol",
+                args.protocol.name(),
             ]),
             slot,
             coap: None,

@@ -5,10 +5,12 @@ use super::follow::{Follow, PHASES};
 use super::setup::Served;
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::protocol::Protocol;
 use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sota_errors::ProgramError;
+use sota_host::link_mcu::running_image;
 use sota_host::lossy::Passed;
 use sota_host::mcu_port::{open_flash, running};
 use sota_host::wire::Carried;
@@ -69,9 +71,14 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(facts: Facts<'_>) -> Result<Report, Failure> {
         let state = facts.folder.join("mcu");
-        let flash =
-            open_flash(&state, facts.slot).map_err(|e| Failure::new(ProgramError::FlashFile, e))?;
-        let (version, image) = running(flash, facts.slot)?;
+        let (version, image) = match facts.args.protocol {
+            Protocol::At => {
+                let flash = open_flash(&state, facts.slot)
+                    .map_err(|e| Failure::new(ProgramError::FlashFile, e))?;
+                running(flash, facts.slot)?
+            }
+            Protocol::Link => running_image(&state, facts.slot)?,
+        };
         Ok(Report {
             component: facts.args.component.clone(),
             from: facts.args.from.clone(),
