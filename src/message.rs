@@ -209,6 +209,9 @@ pub enum Command {
     /// commands would begin anew.
     #[cfg(feature = "link")]
     AnnounceAll,
+    /// The MCU will not install what it was told to: it has no such image any more, or could not begin. State 9 ends in 12.
+    #[cfg(feature = "link")]
+    NotInstalled,
     /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
     /// once the image is being written.
     Cancel,

@@ -256,6 +256,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce_update();
                 Ok(())
             }
+            #[cfg(feature = "link")]
+            Command::NotInstalled => self.not_installed(flash),
             Command::Cancel => self.host_cancels(flash),
         };
         match done {

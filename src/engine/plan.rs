@@ -467,6 +467,16 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
     }
 
+    /// The host says that it will not install: what it runs, it runs on.
+    #[cfg(feature = "link")]
+    pub(super) fn not_installed<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+        if self.state() != State::Updating {
+            return Err(Reason::AtNotAllowedNow);
+        }
+        self.give_up(flash, Reason::McuStillRunsSource);
+        Ok(())
+    }
+
     /// Action 3 or the server's Install: 20 minutes from now.
     fn begin_update<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         let firmware = self

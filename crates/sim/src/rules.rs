@@ -16,6 +16,7 @@
 //! | Mail | a message lost between threads is a hang that no log explains |
 //! | Flash | a write over what is not erased gives other bytes on real parts |
 //! | Rest | machines that never come to rest drain the battery and starve other threads |
+//! | Twice | (link only; AT has no acknowledged window) over the link a reset costs one window of bytes, and nothing else does: a resume that costs more is none |
 //! | Truth | "Upgraded" is said of a device only when its MCU runs exactly the package |
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use sota_coap::{Code, Kind, Message, option};
 use sota_errors::McuError;
 
 use crate::node::center::{OWNER, done};
+use crate::node::link_mcu::{BLOCK, WINDOW};
 
 /// Which rule was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +49,7 @@ pub enum Rule {
     Mail,
     Flash,
     Rest,
+    Twice,
     Truth,
 }
 
@@ -93,6 +96,10 @@ pub struct Book {
     gets: Vec<u16>,
     /// The MCU asked for bytes again that were released.
     pub rewound: bool,
+    /// The MCU speaks the link.
+    link: bool,
+    /// Offer whose bytes the link sends, how many, and how often it came up meanwhile.
+    sent: (String, u32, u32),
     /// GETs that asked again for a block that was durable, right after a rewind or a restart from 0.
     pub blocks: BTreeMap<u32, u32>,
 }
@@ -112,6 +119,39 @@ enum Stage {
 }
 
 impl Book {
+    /// An empty book.
+    pub fn new(link: bool) -> Book {
+        Book {
+            link,
+            ..Book::default()
+        }
+    }
+
+    /// The link came up.
+    pub fn link_up(&mut self) {
+        self.sent.2 += 1;
+    }
+
+    /// The link reads `bytes` of the package of `offer` to send them.
+    pub fn sent(&mut self, offer: Option<&str>, bytes: u32, package: u32) -> Verdict {
+        let offer = offer.unwrap_or_default();
+        if self.sent.0 != offer {
+            self.sent = (offer.to_owned(), 0, 0);
+        }
+        self.sent.1 += bytes;
+        let (_, sent, ups) = self.sent;
+        let window = u32::from(WINDOW) * u32::from(BLOCK);
+        match sent <= package.saturating_add(ups * window) {
+            true => Ok(()),
+            false => broken(
+                Rule::Twice,
+                format!(
+                    "{sent} bytes of a package of {package} were sent, the link came up {ups} times meanwhile"
+                ),
+            ),
+        }
+    }
+
     /// The module has power again; `offer` and `durable` as its engine says.
     pub fn restart(&mut self, offer: &str, durable: u32, state: State, excused: bool) -> Verdict {
         self.restarted = true;
@@ -209,12 +249,14 @@ impl Book {
                     || self.reported == State::DownloadError,
                 Stage::Plan,
             ),
-            // Again when the MCU announces its source version or asks.
+            // Again when the MCU announces its source version or asks. Over the link also in state 9: an MCU that lost power
+            // before it began is told once more.
             Event::DownloadStart(_) => (
                 matches!(
                     from,
                     Stage::Plan | Stage::Started | Stage::Downloading | Stage::Downloaded
-                ) || restarted,
+                ) || self.link && from == Stage::Updating
+                    || restarted,
                 from.max(Stage::Started),
             ),
             Event::Downloading => (
@@ -229,7 +271,9 @@ impl Book {
                 Stage::Downloaded,
             ),
             Event::Updating => (
-                matches!(from, Stage::Downloaded) || restarted,
+                matches!(from, Stage::Downloaded)
+                    || self.link && from == Stage::Updating
+                    || restarted,
                 Stage::Updating,
             ),
             // Success from every state with a plan that was confirmed: the version is the truth.

@@ -12,12 +12,12 @@ use sota_center::domain::{
     Strategy,
 };
 use sota_center::service::{NewModel, NewPackage, NewPlan, NewProduct, NewProject, Service};
-use sota_host::mcu;
 
 use crate::Micros;
 use crate::net::Profile;
 use crate::node::center::{File, OWNER, done};
-use crate::node::module::{self, PAGE};
+use crate::node::module::{self, LinkConfig, PAGE};
+use crate::node::{link_mcu, mcu};
 use crate::rng::Rng;
 use crate::uart::LineFaults;
 
@@ -42,9 +42,34 @@ pub enum LeftOut {
     Both,
 }
 
+/// What module and MCU speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// AT commands, with `sota-host`'s simulated MCU.
+    #[default]
+    At,
+    /// The binary link, with the library for MCUs.
+    Link {
+        /// Greatest baud that it may change to; 0: none.
+        greatest_baud: u32,
+        /// New images confirm themselves when they reach the module; else they are reverted.
+        confirms: bool,
+    },
+}
+
+impl Protocol {
+    /// The link at the UART's one rate, with images that are good.
+    pub const LINK: Protocol = Protocol::Link {
+        greatest_baud: 0,
+        confirms: true,
+    };
+}
+
 /// What a world is made with.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What module and MCU speak.
+    pub protocol: Protocol,
     /// Bytes of the package.
     pub package: u32,
     /// Bytes of a piece: staging has one page more. A multiple of 1024.
@@ -87,6 +112,7 @@ impl Default for Setup {
     /// One device, 64 KiB in pieces of 16 KiB, a good network, 921,600 baud.
     fn default() -> Setup {
         Setup {
+            protocol: Protocol::At,
             package: 64 * 1024,
             piece: 16 * 1024,
             devices: 1,
@@ -144,6 +170,13 @@ impl Setup {
             engine,
             staging: self.piece + PAGE as u32,
             journal: 8 * PAGE as u32,
+            link: match self.protocol {
+                Protocol::At => None,
+                Protocol::Link { greatest_baud, .. } => Some(LinkConfig {
+                    baud: self.baud,
+                    greatest_baud,
+                }),
+            },
         };
         let settings = Settings {
             product_key: PRODUCT.try_into().unwrap_or_default(),
@@ -158,11 +191,55 @@ impl Setup {
         (config, settings)
     }
 
-    /// The MCU of a device.
-    pub fn mcu(&self) -> mcu::Config {
-        mcu::Config {
-            read_size: self.read_size,
-            ..mcu::Config::new(COMPONENT, VERSIONS[0], self.package.next_multiple_of(1024))
+    /// It speaks the binary link.
+    pub fn is_link(&self) -> bool {
+        self.protocol != Protocol::At
+    }
+
+    /// New images confirm themselves. Over AT commands there is no trial.
+    pub fn confirms(&self) -> bool {
+        !matches!(
+            self.protocol,
+            Protocol::Link {
+                confirms: false,
+                ..
+            }
+        )
+    }
+
+    /// The MCU of a device; `images`: all that there are, the factory's first.
+    pub fn mcu(&self, images: &[(&'static str, Bytes)]) -> mcu::Config {
+        match self.protocol {
+            Protocol::At => mcu::Config::At(sota_host::mcu::Config {
+                read_size: self.read_size,
+                ..sota_host::mcu::Config::new(
+                    COMPONENT,
+                    VERSIONS[0],
+                    self.package.next_multiple_of(1024),
+                )
+            }),
+            Protocol::Link {
+                greatest_baud,
+                confirms,
+            } => mcu::Config::Link(link_mcu::Config {
+                images: images.to_vec(),
+                baud: self.baud,
+                greatest_baud,
+                confirms,
+            }),
+        }
+    }
+
+    /// The image that the factory's MCU runs. Over AT commands it is not there.
+    pub fn factory(&self, mut rng: Rng) -> Bytes {
+        match self.protocol {
+            Protocol::At => Bytes::new(),
+            Protocol::Link { .. } => {
+                // Shorter than most packages, longer than the shortest.
+                let mut bytes = vec![0; self.package as usize / 2 + 700];
+                rng.fill(&mut bytes);
+                bytes.into()
+            }
         }
     }
 

@@ -215,6 +215,19 @@ impl Line {
         self.batched = 0;
     }
 
+    /// When everything that is in the buffer has left; never before `now`.
+    pub fn idle_at(&self, now: Micros) -> Micros {
+        match self.queue.len() as u64 {
+            0 => now,
+            waiting => self.end_of(waiting).max(now),
+        }
+    }
+
+    /// How long so many bytes take, rounded up.
+    pub fn time_of(&self, bytes: u64) -> Micros {
+        (bytes * BYTE_BIT_MICROS).div_ceil(u64::from(self.baud))
+    }
+
     /// When the `count`th byte of the queue has arrived.
     fn end_of(&self, count: u64) -> Micros {
         let bits = (self.batched + count) * BYTE_BIT_MICROS;

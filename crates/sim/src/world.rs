@@ -16,6 +16,7 @@ mod excuses;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use sota::message::State;
 use sota_center::domain::{DeviceState, Endpoint, PlanDevice, PlanId};
 use sota_center::store::Store as _;
@@ -29,9 +30,9 @@ use crate::node::mcu::McuNode;
 use crate::node::module::ModuleNode;
 use crate::rng::Rng;
 use crate::rules::{Book, Broken, Rule, Verdict, broken};
-use crate::setup::{self, PRODUCT, Setup};
+use crate::setup::{self, PRODUCT, Setup, VERSIONS};
 use crate::story;
-use crate::uart::{Line, LineFaults};
+use crate::uart::Line;
 use excuses::Excuses;
 
 /// The Center's address.
@@ -105,6 +106,8 @@ pub struct World {
     pub(crate) devices: Vec<Device>,
     pub(crate) plans: Vec<PlanId>,
     pub(crate) files: Vec<File>,
+    /// Every image that there is, the factory's first.
+    pub(crate) images: Vec<(&'static str, Bytes)>,
     /// Faults by time, the earliest last.
     timed: Vec<(Micros, Fault)>,
     /// Faults that wait for a datagram's arrival.
@@ -149,6 +152,10 @@ impl World {
             .map(|_| setup::package(&mut packages, setup.package))
             .unzip();
         center.files.clone_from(&files);
+        let mut images = vec![(VERSIONS[0], setup.factory(rng.fork("factory")))];
+        for (version, file) in VERSIONS.iter().skip(1).zip(&files) {
+            images.push((version, file.bytes.clone()));
+        }
         center.power_on(0);
         let ms = |at: Micros| (at / 1000) as i64;
         let end_at = setup.end_at.map(|at| center.time(0) + ms(at));
@@ -178,9 +185,9 @@ impl World {
                 module: ModuleNode::new(config, settings, readings, stream.fork("module")),
                 to_mcu: line("to mcu"),
                 to_module: line("to module"),
-                mcu: McuNode::new(setup.mcu(), stream.fork("mcu")),
+                mcu: McuNode::new(setup.mcu(&images), stream.fork("mcu")),
                 address,
-                book: Book::default(),
+                book: Book::new(setup.is_link()),
                 out: VecDeque::new(),
                 stepped: (Micros::MAX, Micros::MAX),
             });
@@ -193,6 +200,7 @@ impl World {
             devices,
             plans,
             files,
+            images,
             timed: Vec::new(),
             at_arrival: Vec::new(),
             counted: Vec::new(),
@@ -204,7 +212,7 @@ impl World {
             last_fault: setup.activate_at,
             lively: 0,
             broken: None,
-            excuses: Excuses::new(setup.noise != LineFaults::NONE),
+            excuses: Excuses::new(setup),
             latest: 0,
             acknowledged: Vec::new(),
             rng: rng.fork("world"),
@@ -409,11 +417,19 @@ impl World {
         let device = &mut self.devices[index];
         device.stepped.0 = self.now;
         let before = device.to_mcu.stats().pushed;
+        let waiting = device.to_mcu.time_of(device.module.waiting());
+        let mut leaves = device.to_mcu.idle_at(self.now) + waiting;
         let off = device.module.step(self.now, &mut device.to_mcu);
         let bytes = device.to_mcu.stats().pushed - before;
+        let frames = std::mem::take(&mut device.module.frames);
         self.look_at_module(index, off);
-        if bytes > 0 {
-            self.frame(index, bytes);
+        if self.setup.is_link() {
+            for bytes in frames {
+                self.frame(index, leaves, bytes);
+                leaves += self.devices[index].to_mcu.time_of(bytes);
+            }
+        } else if bytes > 0 {
+            self.frame(index, self.now, bytes);
         }
         if off {
             self.went_off(Node::Module(index));
@@ -427,6 +443,9 @@ impl World {
             Some(bytes) => device.mcu.on_bytes(self.now, bytes),
             None => device.mcu.poll(self.now),
         };
+        let waiting = device.to_module.time_of(device.out.len() as u64);
+        let mut leaves = device.to_module.idle_at(self.now) + waiting;
+        let frames = device.mcu.take_frames();
         let mut out = [0; 512];
         loop {
             let n = device.mcu.next_bytes(&mut out);
@@ -436,9 +455,34 @@ impl World {
             device.out.extend(out.iter().take(n));
         }
         self.look_at_mcu(index);
+        for bytes in frames {
+            self.frame(index, leaves, bytes);
+            leaves += self.devices[index].to_module.time_of(bytes);
+        }
         self.push_out(index);
         if off {
             self.went_off(Node::Mcu(index));
+        }
+    }
+
+    /// The MCU has sent what was left, and starts again.
+    fn reset_mcu(&mut self, index: usize) {
+        let node = Node::Mcu(index);
+        self.tell(&node.to_string(), || "resets".into());
+        self.lively = self.now;
+        self.devices[index].mcu.reset(self.now);
+        self.mcu_started(index);
+    }
+
+    /// The MCU's bootloader has done what it could.
+    pub(crate) fn mcu_started(&mut self, index: usize) {
+        match self.devices[index].mcu.is_on() {
+            true => {
+                self.check_boot(index);
+                self.step_mcu(index, None);
+            }
+            false if self.devices[index].mcu.power().is_off() => self.went_off(Node::Mcu(index)),
+            false => self.check_boot(index),
         }
     }
 
@@ -448,12 +492,18 @@ impl World {
         if n > 0 {
             let bytes: Vec<u8> = device.out.drain(..n).collect();
             device.to_module.push(self.now, &bytes);
-            self.frame(index, n as u64);
+            if !self.setup.is_link() {
+                self.frame(index, self.now, n as u64);
+            }
+        }
+        let device = &self.devices[index];
+        if device.out.is_empty() && device.mcu.wants_reset() {
+            self.reset_mcu(index);
         }
     }
 
-    /// One side gave the UART `bytes` at once.
-    fn frame(&mut self, index: usize, bytes: u64) {
+    /// A frame begins at `from`: over AT commands what one side gave the UART at once, over the link one of its own.
+    fn frame(&mut self, index: usize, from: Micros, bytes: u64) {
         if index != 0 {
             return;
         }
@@ -470,7 +520,7 @@ impl World {
         let faults: Vec<Fault> = self.counted.extract_if(.., due).collect();
         for fault in faults {
             if let When::Frame(_, edge) = fault.when {
-                let at = self.now + cut(edge);
+                let at = from + cut(edge);
                 self.timed.push((at, fault));
             }
         }

@@ -281,6 +281,49 @@ fn a_module_that_forgot_that_the_mcu_installs_tells_it_again() {
 }
 
 #[test]
+fn a_reverted_image_fails_the_upgrade_within_a_second() {
+    let mut joined = Joined::new();
+    joined.until("the hello", |j| reports(j) == Some("1_0"));
+    joined.world.offer().unwrap();
+    joined.until("the trial", |j| j.boot == Boot::Trial);
+    joined.until("the hello of the new image", |j| j.mcu.is_up());
+    // On trial it refuses every package: that is no failure.
+    for _ in 0..30_000 {
+        joined.tick();
+    }
+    assert!(joined.has(State::Updating) && !joined.has(State::Failure));
+    // The bootloader brought the old image back, and what was in the other slot is no image any more.
+    (joined.version, joined.boot) = ("1_0", Boot::Reverted(406));
+    joined.slot.mark = None;
+    joined.restart_mcu();
+    let began = joined.world.now;
+    joined.until("failure", |j| j.has(State::Failure));
+    let took = joined.world.now - began;
+    assert!(took < 1_000, "{took} ms");
+    // It is not told to install again.
+    for _ in 0..30_000 {
+        joined.tick();
+    }
+    assert_eq!(joined.boot, Boot::Reverted(406));
+    assert_eq!(joined.slot.writes, LENGTH, "nothing was sent again");
+}
+
+#[test]
+fn an_mcu_that_reverted_long_ago_and_still_has_the_new_image_installs_it() {
+    let mut joined = Joined::new();
+    joined.boot = Boot::Reverted(406);
+    joined.restart_mcu();
+    joined.until("the hello", |j| reports(j) == Some("1_0"));
+    joined.world.offer().unwrap();
+    joined.until("the trial", |j| j.boot == Boot::Trial);
+    // Power went before the bootloader had begun.
+    (joined.version, joined.boot) = ("1_0", Boot::Reverted(406));
+    joined.restart_mcu();
+    joined.until("the trial again", |j| j.boot == Boot::Trial);
+    assert!(!joined.has(State::Failure));
+}
+
+#[test]
 fn an_mcu_that_refuses_is_not_upgraded() {
     let mut joined = Joined::new();
     joined.takes_plans = false;

@@ -206,6 +206,9 @@ impl End {
             (ModulePhase::Package, McuPhase::Refused | McuPhase::Failed) => {
                 Some(Output::Cancel(ack.number))
             }
+            (ModulePhase::Install, McuPhase::Refused | McuPhase::Failed) => {
+                Some(Output::Uninstalled(ack.number))
+            }
             (ModulePhase::Package, McuPhase::Receiving) if self.start < self.end => {
                 if self.bad_piece(session) {
                     Some(Output::Cancel(LinkError::LinkPieceBorder.number()))

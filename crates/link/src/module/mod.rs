@@ -71,6 +71,9 @@ pub enum Output {
     Refuse(u16),
     /// The MCU gives the upgrade up, for this reason.
     Cancel(u16),
+    /// The MCU was told to install and will not, for this reason: it has no such image any more (611), which is how one that
+    /// reverted answers, or could not begin (403, 404). On trial it refuses every package, and this means nothing.
+    Uninstalled(u16),
     /// Action 2: the piece is durable in the MCU's flash.
     Release,
     /// Fetch again from the piece boundary at or below.

@@ -4,10 +4,11 @@
 //! | node | runs | keeps over a power cut |
 //! |---|---|---|
 //! | [`module`] | cloud, engine, bridge with their mailboxes | staging and journal flash, settings |
-//! | [`mcu`] | the simulated MCU | its flash |
+//! | [`mcu`] | the simulated MCU over AT commands, or [`link_mcu`]: bootloader and agent of `sota-mcu` over the link | its flash |
 //! | [`center`] | the device endpoint and the service over the memory store | the store and the packages |
 
 pub mod center;
+pub mod link_mcu;
 pub mod mcu;
 pub mod module;
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use embedded_storage::nor_flash::ReadNorFlash;
+use sota::bridge::link::LinkBridge;
 use sota::bridge::{Bridge, ConnectMode, Output, Settings};
 use sota::cloud::{self, Cloud, OVERHEAD, Peer};
 use sota::engine::{self, Engine};
@@ -14,6 +15,7 @@ use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reason, Reply, State, ToCloud, ToEngine};
 use sota::platform::{Flash, Readings};
 
+use super::link_mcu::{self, FRAME};
 use crate::Micros;
 use crate::flash::{FirstContent, FlashPower, SimFlash};
 use crate::rng::Rng;
@@ -64,6 +66,24 @@ pub struct Config {
     pub staging: u32,
     /// Bytes of the journal partition.
     pub journal: u32,
+    /// The bridge speaks the binary link and not AT commands.
+    pub link: Option<LinkConfig>,
+}
+
+/// The bridge's end of the binary link.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkConfig {
+    /// Baud of the UART after each start.
+    pub baud: u32,
+    /// Greatest baud that the link may change to; 0: none.
+    pub greatest_baud: u32,
+}
+
+/// The bridge by its protocol.
+#[allow(clippy::large_enum_variant)] // one a device
+enum Front {
+    At(Bridge),
+    Link(LinkBridge<FRAME>),
 }
 
 /// Something the world looks at.
@@ -81,6 +101,10 @@ pub enum Seen {
     State(State),
     /// A command of the host and its answer.
     Command(Command, Reply),
+    /// The link came up.
+    Up,
+    /// So many bytes of the package were read for the link.
+    Sent(u32),
 }
 
 /// A module and its power.
@@ -101,6 +125,8 @@ pub struct ModuleNode {
     pub mail: Mail,
     /// The machines did not come to rest in a step.
     pub spins: bool,
+    /// Bytes of each frame that the link gave since the world looked.
+    pub frames: Vec<u64>,
 }
 
 /// Messages of all mailboxes.
@@ -117,7 +143,7 @@ pub struct Mail {
 struct Running {
     engine: Engine<BLOCK>,
     cloud: Cloud<BLOCK>,
-    bridge: Bridge,
+    front: Front,
     to_engine: Mailbox<ToEngine<BLOCK>, 4>,
     to_cloud: Mailbox<ToCloud, 4>,
     events: Mailbox<Event, 8>,
@@ -159,6 +185,7 @@ impl ModuleNode {
             seen: Vec::new(),
             mail: Mail::default(),
             spins: false,
+            frames: Vec::new(),
         }
     }
 
@@ -170,10 +197,14 @@ impl ModuleNode {
         cloud.on_readings(self.readings);
         let engine = Engine::start(self.config.engine.clone(), 0, &mut self.flash);
         let state = engine.state();
+        let front = match self.config.link {
+            None => Front::At(Bridge::new(self.settings.clone())),
+            Some(link) => Front::Link(self.link_bridge(link)),
+        };
         self.running = Some(Running {
             engine,
             cloud,
-            bridge: Bridge::new(self.settings.clone()),
+            front,
             to_engine: Mailbox::new(),
             to_cloud: Mailbox::new(),
             events: Mailbox::new(),
@@ -196,6 +227,21 @@ impl ModuleNode {
         if self.settings.connect == ConnectMode::Auto {
             self.command(0, Command::Connect(true));
         }
+    }
+
+    fn link_bridge(&mut self, link: LinkConfig) -> LinkBridge<FRAME> {
+        let hello = sota_link::field::Hello {
+            block: link_mcu::BLOCK,
+            window: link_mcu::WINDOW,
+            rate: link.greatest_baud,
+            ..Default::default()
+        };
+        let config = sota_link::Config {
+            hello,
+            baud: link.baud,
+            session: self.rng.next_u32() as u16,
+        };
+        LinkBridge::new(0, config)
     }
 
     /// Power goes.
@@ -267,13 +313,22 @@ impl ModuleNode {
         let running = self.running.as_ref()?;
         let engine = running.engine.deadline();
         let cloud = running.cloud.deadline();
-        let first = engine.into_iter().chain(cloud).min()?;
+        let link = match &running.front {
+            Front::At(_) => None,
+            Front::Link(bridge) => bridge.deadline(),
+        };
+        let first = engine.into_iter().chain(cloud).chain(link).min()?;
         Some(self.boot_at.saturating_add(first.saturating_mul(1000)))
     }
 
     /// Bytes wait for the UART.
     pub fn has_bytes(&self) -> bool {
-        self.running.as_ref().is_some_and(|r| !r.out.is_empty())
+        self.waiting() > 0
+    }
+
+    /// Bytes that wait for the UART.
+    pub fn waiting(&self) -> u64 {
+        self.running.as_ref().map_or(0, |r| r.out.len() as u64)
     }
 
     /// Runs the three threads until none moves. `true`: its power went in this step.
@@ -457,10 +512,24 @@ impl ModuleNode {
     }
 
     fn bridge_turn(&mut self, now: Micros, ms: u64, r: &mut Running, line: &mut Line) -> bool {
-        let taken = r.bridge.on_bytes(&r.received);
+        let moved = match r.front {
+            Front::At(_) => self.at_turn(ms, r),
+            Front::Link(_) => self.link_turn(ms, r),
+        };
+        if self.power.is_off() {
+            return true;
+        }
+        self.send(now, r, line) || moved
+    }
+
+    fn at_turn(&mut self, ms: u64, r: &mut Running) -> bool {
+        let Front::At(bridge) = &mut r.front else {
+            return false;
+        };
+        let taken = bridge.on_bytes(&r.received);
         r.received.drain(..taken);
         let mut moved = taken > 0;
-        while let Some(output) = r.bridge.poll() {
+        while let Some(output) = bridge.poll() {
             moved = true;
             match output {
                 Output::Command(command) => {
@@ -479,22 +548,22 @@ impl ModuleNode {
                     if self.power.is_off() {
                         return true;
                     }
-                    let buffer = r.bridge.read_buffer();
+                    let buffer = bridge.read_buffer();
                     for (to, from) in buffer.iter_mut().zip(bytes) {
                         *to = from;
                     }
                     self.seen.push(Seen::Command(command, reply));
-                    r.bridge.reply(reply);
+                    bridge.reply(reply);
                 }
                 Output::Versions => {
                     for (name, version) in r.engine.versions() {
-                        r.bridge.version(name, version);
+                        bridge.version(name, version);
                     }
-                    r.bridge.reply(Reply::Ok);
+                    bridge.reply(Reply::Ok);
                 }
             }
         }
-        while r.bridge.ready_for_event() {
+        while bridge.ready_for_event() {
             let Some(event) = r.held_in_bridge.take().or_else(|| {
                 let event = r.events.try_recv()?;
                 self.mail.taken += 1;
@@ -502,19 +571,69 @@ impl ModuleNode {
             }) else {
                 break;
             };
-            if !r.bridge.on_event(&event) {
+            if !bridge.on_event(&event) {
                 r.held_in_bridge = Some(event);
                 break;
             }
             moved = true;
         }
-        if r.bridge.settings_changed() {
-            self.settings = r.bridge.settings().clone();
+        if bridge.settings_changed() {
+            self.settings = bridge.settings().clone();
         }
+        moved
+    }
+
+    fn link_turn(&mut self, ms: u64, r: &mut Running) -> bool {
+        let Front::Link(bridge) = &mut r.front else {
+            return false;
+        };
+        let taken = bridge.on_bytes(&r.received);
+        r.received.drain(..taken);
+        let mut moved = taken > 0;
+        while let Some(event) = r.events.try_recv() {
+            self.mail.taken += 1;
+            bridge.on_event(&event);
+            moved = true;
+        }
+        let (seen, flash, readings) = (&mut self.seen, &mut self.flash, self.readings);
+        let engine = &mut r.engine;
+        let mut sent = 0;
+        let mut ask = |command: Command, out: &mut [u8]| {
+            let reply = engine.command(ms, readings, flash, &command, out);
+            match (&command, reply) {
+                (Command::Read { .. }, Reply::Read(count)) => sent += count as u32,
+                (Command::Read { .. }, _) => {}
+                _ => seen.push(Seen::Command(command, reply)),
+            }
+            reply
+        };
+        let mut up = false;
+        while let Some(line) = bridge.poll(ms, &mut ask) {
+            up |= line == sota_link::Line::Up;
+            moved = true;
+        }
+        if up {
+            self.seen.push(Seen::Up);
+        }
+        if sent > 0 {
+            self.seen.push(Seen::Sent(sent));
+        }
+        moved
+    }
+
+    /// Gives the UART what it has room for.
+    fn send(&mut self, now: Micros, r: &mut Running, line: &mut Line) -> bool {
+        let mut moved = false;
         loop {
             if r.out.is_empty() {
                 let mut bytes = [0; 1536];
-                let count = r.bridge.next_bytes(&mut bytes);
+                let count = match &mut r.front {
+                    Front::At(bridge) => bridge.next_bytes(&mut bytes),
+                    Front::Link(bridge) => bridge.next_bytes(&mut bytes),
+                };
+                if count > 0 && matches!(r.front, Front::Link(_)) {
+                    self.frames.push(count as u64);
+                }
                 r.out
                     .extend_from_slice(bytes.get(..count).unwrap_or_default());
             }

@@ -265,14 +265,7 @@ impl World {
                     self.devices[i].mcu.power_on(self.now);
                     self.devices[i].to_module.cut(self.now);
                     self.devices[i].out.clear();
-                    match self.devices[i].mcu.is_on() {
-                        true => {
-                            self.check_boot(i);
-                            self.step_mcu(i, None);
-                        }
-                        false if self.devices[i].mcu.power().is_off() => self.went_off(node),
-                        false => self.check_boot(i),
-                    }
+                    self.mcu_started(i);
                 }
             }
         }

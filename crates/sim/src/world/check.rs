@@ -14,7 +14,6 @@ use crate::node::center::{OWNER, done};
 use crate::node::module::Seen;
 use crate::rules::{self, Rule, broken};
 use crate::setup::{PRODUCT, Setup, VERSIONS};
-use crate::uart::LineFaults;
 
 impl World {
     /// Looks at what a module did in a step; `off`: its power went in it.
@@ -70,6 +69,23 @@ impl World {
                     self.tell(&who, || format!("{command:?} -> {reply:?}"));
                     if matches!(command, sota::message::Command::Rewind(_)) {
                         self.devices[index].book.rewound = true;
+                    }
+                }
+                Seen::Up => {
+                    self.tell(&who, || "link up".into());
+                    self.devices[index].book.link_up();
+                }
+                Seen::Sent(bytes) => {
+                    let offer = self.devices[index]
+                        .module
+                        .engine()
+                        .map(|e| e.view().plan.to_string());
+                    let package = self.setup.package;
+                    let verdict = self.devices[index]
+                        .book
+                        .sent(offer.as_deref(), bytes, package);
+                    if !self.excuses.sends_again(index) {
+                        self.rule(verdict);
                     }
                 }
             }
@@ -142,9 +158,7 @@ impl World {
             }
             // The UART has no check of its own for what is read: there the digests are for.
             if let McuEvent::Error(error) = event
-                && !self
-                    .excuses
-                    .mcu_finds_damage(index, self.setup.noise != LineFaults::NONE)
+                && !self.excuses.mcu_finds_damage(index)
             {
                 self.rule(rules::sound(error.number()));
             }
@@ -165,10 +179,9 @@ impl World {
 
     pub(super) fn check_boot(&mut self, index: usize) {
         let would = self.devices[index].mcu.would_boot();
-        let mut images: Vec<(&str, &[u8])> = vec![(VERSIONS[0], &[])];
-        for (version, file) in VERSIONS.iter().skip(1).zip(&self.files) {
-            images.push((version, &file.bytes));
-        }
+        let images: Vec<(&str, &[u8])> = (self.images.iter())
+            .map(|(version, bytes)| (*version, &bytes[..]))
+            .collect();
         let verdict = rules::boots(would, &images, self.excuses.name_garbled(index));
         if !self.excuses.image_rots(index) {
             self.rule(verdict);
@@ -371,6 +384,16 @@ impl World {
                     continue;
                 }
                 let runs = VERSIONS.iter().position(|v| *v == version) > Some(plan);
+                if !self.setup.confirms() {
+                    let seen = format!(
+                        "no image was confirmed, the Center says {state:?}, the MCU boots {version}"
+                    );
+                    let well = state == Some(DeviceState::UpgradeFailed) && version == VERSIONS[0];
+                    if !well && !self.excuses.may_fail(index) {
+                        self.rule(broken(Rule::Truth, seen));
+                    }
+                    continue;
+                }
                 if state == Some(DeviceState::Upgraded) && !runs && !self.excuses.image_rots(index)
                 {
                     let seen = format!("the Center says {target}, the MCU boots {version}");

@@ -7,12 +7,15 @@
 //! | a page of staging dies | the upgrade fails |
 //! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
 //! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan |
-//! | the UART harms bytes | a package called damaged by the MCU; two lines garbled alike, so that it calls itself something else and is failed; a plan refused: `=1` and `=0` differ by one bit |
+//! | the UART harms bytes, with AT commands | a package called damaged by the MCU; two lines garbled alike, so that it calls itself something else and is failed; a plan refused: `=1` and `=0` differ by one bit |
+//! | the UART harms bytes or is silent, with the link | bytes sent again |
 //! | a person stops it | it ends as the person wanted |
 
 use sota::message::State;
 
 use crate::fault::{Fault, Operator, What};
+use crate::setup::Setup;
+use crate::uart::LineFaults;
 
 /// See the module's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,14 +26,21 @@ pub(crate) struct Excuses {
     mcu_flipped: bool,
     mcu_died: bool,
     garbled: bool,
+    /// All UARTs are noisy from the beginning.
+    noisy: bool,
+    /// A CRC-32 guards every byte of the UART.
+    link: bool,
+    silenced: bool,
     stopped: bool,
 }
 
 impl Excuses {
-    /// A world whose UARTs are noisy from the beginning, or not.
-    pub(crate) fn new(noisy: bool) -> Excuses {
+    /// A world in which nothing went wrong yet, but for UARTs that are noisy from the beginning.
+    pub(crate) fn new(setup: &Setup) -> Excuses {
         Excuses {
-            garbled: noisy,
+            garbled: setup.noise != LineFaults::NONE,
+            noisy: setup.noise != LineFaults::NONE,
+            link: setup.is_link(),
             ..Excuses::default()
         }
     }
@@ -44,6 +54,7 @@ impl Excuses {
             What::FlipMcu { .. } => self.mcu_flipped = true,
             What::McuSectorDies(_) => self.mcu_died = true,
             What::Uart(..) | What::Babble(..) => self.garbled = true,
+            What::Silence(..) => self.silenced = true,
             What::Operator(
                 Operator::Cancel
                 | Operator::Terminate
@@ -59,7 +70,7 @@ impl Excuses {
     /// A module reports a state.
     pub(crate) fn heard(&mut self, index: usize, state: State) {
         // One flipped bit makes a refusal of the answer.
-        self.stopped |= index == 0 && self.garbled && state == State::Refused;
+        self.stopped |= index == 0 && self.garbled && !self.link && state == State::Refused;
     }
 
     /// The module's journal may have lost its newest record.
@@ -72,14 +83,26 @@ impl Excuses {
         index == 0 && (self.staging_flipped || self.journal_flipped)
     }
 
-    /// The MCU may find the package damaged; `noisy`: all UARTs are.
-    pub(crate) fn mcu_finds_damage(&self, index: usize, noisy: bool) -> bool {
-        noisy || index == 0 && (self.garbled || self.staging_rots(index) || self.mcu_flipped)
+    /// The MCU may find the package damaged.
+    pub(crate) fn mcu_finds_damage(&self, index: usize) -> bool {
+        let garbled = !self.link && (self.noisy || index == 0 && self.garbled);
+        garbled || index == 0 && (self.staging_rots(index) || self.mcu_flipped)
+    }
+
+    /// The link may send bytes again for another reason than a reset.
+    pub(crate) fn sends_again(&self, index: usize) -> bool {
+        self.noisy
+            || index == 0
+                && (self.garbled
+                    || self.silenced
+                    || self.staging_rots(index)
+                    || self.mcu_flipped
+                    || self.mcu_died)
     }
 
     /// The MCU may have heard the same wrong name twice: one in some 300,000 drawn worlds.
     pub(crate) fn name_garbled(&self, index: usize) -> bool {
-        index == 0 && self.garbled
+        index == 0 && self.garbled && !self.link
     }
 
     /// The MCU's running image may be another.
