@@ -144,8 +144,6 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Output::Confirm => Command::Action(1),
                 Output::Refuse(_) => Command::Action(0),
                 Output::Cancel(_) => Command::Cancel,
-                // on trial it refuses every package, and what it has installed is not known yet
-                Output::Uninstalled(_) if self.is_on_trial() => continue,
                 Output::Uninstalled(_) => Command::NotInstalled,
                 Output::Release => Command::Action(2),
                 Output::Rewind(offset) => Command::Rewind(offset),

@@ -6,9 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sota_errors::ProgramError;
 use sota_sim::draw::world_of;
-use sota_sim::exhaustive::{self, Which};
-use sota_sim::fault::clock;
+use sota_sim::exhaustive::{self, Places, Which};
+use sota_sim::fault::{Fault, clock};
 use sota_sim::run::{run_many, shrink, story};
+use sota_sim::setup::Setup;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -27,9 +28,13 @@ pub(crate) struct Args {
     #[arg(long, group = "what", value_name = "A..B", value_parser = range)]
     seeds: Option<Range<u64>>,
     /// Power cut before, in the middle of and after every flash operation, datagram, frame and commit of a small
-    /// upgrade; `pairs`: a second cut at every flash operation after the first; `all-pairs`: every combination.
+    /// upgrade; `pairs`: a second cut at every flash operation after the first; `all-pairs`: every combination; `link`:
+    /// every flash operation and frame of upgrades over the binary link, confirmed and reverted.
     #[arg(long, group = "what", value_enum)]
     exhaustive: Option<Cases>,
+    /// Only every Nth case.
+    #[arg(long, requires = "exhaustive", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    step: Option<u16>,
     /// Threads (default: one a core).
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -40,6 +45,7 @@ enum Cases {
     Singles,
     Pairs,
     AllPairs,
+    Link,
 }
 
 /// `A..B`, not empty.
@@ -61,7 +67,7 @@ pub(crate) fn run(args: Args, out: Out) -> Result<(), Failure> {
     match (args.seed, args.seeds, args.exhaustive) {
         (Some(seed), ..) => one(seed, args.story, out),
         (_, Some(seeds), _) => many(seeds, threads, out),
-        (_, _, Some(cases)) => every(cases, threads, out),
+        (_, _, Some(cases)) => every(cases, args.step.unwrap_or(1).into(), threads, out),
         _ => Ok(()),
     }
 }
@@ -176,17 +182,70 @@ fn many(seeds: Range<u64>, threads: usize, out: Out) -> Result<(), Failure> {
     }
 }
 
-fn every(cases: Cases, threads: usize, out: Out) -> Result<(), Failure> {
+fn every(cases: Cases, step: usize, threads: usize, out: Out) -> Result<(), Failure> {
     let which = match cases {
         Cases::Singles => Which::Singles,
         Cases::Pairs => Which::Pairs,
         Cases::AllPairs => Which::AllPairs,
+        Cases::Link => return link(step, threads, out),
     };
-    let places = exhaustive::places();
+    let setup = exhaustive::setup();
+    let places = exhaustive::places(&setup);
     let cases = exhaustive::cases(which, &places);
+    run_every("", &setup, &places, &every_nth(cases, step), threads, out)
+}
+
+/// Sizes of the packages whose upgrades over the link are cut everywhere.
+const LINK_SIZES: [u32; 2] = [3_000, 32 * 1024];
+
+fn link(step: usize, threads: usize, out: Out) -> Result<(), Failure> {
+    for size in LINK_SIZES {
+        let setup = exhaustive::link_setup(size, true);
+        let confirmed = exhaustive::places(&setup);
+        let cases = exhaustive::link_cases(&confirmed, None);
+        let name = format!("link, {size} bytes, confirmed: ");
+        run_every(
+            &name,
+            &setup,
+            &confirmed,
+            &every_nth(cases, step),
+            threads,
+            out,
+        )?;
+        let setup = exhaustive::link_setup(size, false);
+        let places = exhaustive::places(&setup);
+        // What comes before the confirmation was cut already.
+        let from = confirmed.mcu_flash - 1;
+        let cases = exhaustive::link_cases(&places, Some(from));
+        let name =
+            format!("link, {size} bytes, reverted, the MCU from flash operation {from} on: ");
+        run_every(
+            &name,
+            &setup,
+            &places,
+            &every_nth(cases, step),
+            threads,
+            out,
+        )?;
+    }
+    Ok(())
+}
+
+fn every_nth(cases: Vec<Vec<Fault>>, step: usize) -> Vec<Vec<Fault>> {
+    cases.into_iter().step_by(step).collect()
+}
+
+fn run_every(
+    name: &str,
+    setup: &Setup,
+    places: &Places,
+    cases: &[Vec<Fault>],
+    threads: usize,
+    out: Out,
+) -> Result<(), Failure> {
     let bar = bar(cases.len() as u64, out.json);
     let began = Instant::now();
-    let failed = exhaustive::run_cases(&cases, threads, &|_| bar.inc(1));
+    let failed = exhaustive::run_cases(setup, cases, threads, &|_| bar.inc(1));
     bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
     for (faults, broken) in &failed {
@@ -197,11 +256,11 @@ fn every(cases: Cases, threads: usize, out: Out) -> Result<(), Failure> {
     }
     out.line(
         format!(
-            "{} cases over {places:?} in {seconds:.1} s; {} broke a rule",
+            "{name}{} cases over {places:?} in {seconds:.1} s; {} broke a rule",
             cases.len(),
             failed.len()
         ),
-        json!({"cases": cases.len(), "places": format!("{places:?}"), "seconds": seconds, "failures": failed.len()}),
+        json!({"world": name, "cases": cases.len(), "places": format!("{places:?}"), "seconds": seconds, "failures": failed.len()}),
     );
     match failed.first() {
         None => Ok(()),

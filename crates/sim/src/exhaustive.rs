@@ -2,6 +2,9 @@
 //!
 //! The world is small: 4 KiB in two pieces, a network and a UART that harm nothing. A first run without faults counts its
 //! flash operations, datagrams and frames; then each of them is a place where power goes, on each side.
+//!
+//! Over the binary link ([`link_cases`]) every flash operation of module and MCU, the bootloader's swap and the way back
+//! of an image that never confirms among them, and every frame in each direction.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +14,7 @@ use crate::fault::{Edge, Fault, What, When};
 use crate::net::Profile;
 use crate::node::Node;
 use crate::rules::Broken;
-use crate::setup::Setup;
+use crate::setup::{Protocol, Setup};
 use crate::world::{Outcome, World};
 
 /// Seed of every case: only the place of the cut differs.
@@ -61,9 +64,24 @@ pub enum Which {
 /// A case that broke a rule.
 pub type Failed = (Vec<Fault>, Broken);
 
+/// The small world over the link: this package, in pieces of 8 KiB or less. Without `confirms` the new image is
+/// reverted and not tried again.
+pub fn link_setup(package: u32, confirms: bool) -> Setup {
+    Setup {
+        protocol: Protocol::Link {
+            greatest_baud: 0,
+            confirms,
+        },
+        package,
+        piece: (package / 2).next_multiple_of(1024).min(8_192),
+        retries: confirms.into(),
+        ..setup()
+    }
+}
+
 /// One run without faults.
-pub fn places() -> Places {
-    let outcome = run(&[]);
+pub fn places(setup: &Setup) -> Places {
+    let outcome = run(setup, &[]);
     Places {
         module_flash: outcome.flash.0,
         mcu_flash: outcome.flash.1,
@@ -73,8 +91,8 @@ pub fn places() -> Places {
     }
 }
 
-fn run(faults: &[Fault]) -> Outcome {
-    let mut world = World::new(&setup(), SEED, faults);
+fn run(setup: &Setup, faults: &[Fault]) -> Outcome {
+    let mut world = World::new(setup, SEED, faults);
     world.look_always();
     world.run()
 }
@@ -118,6 +136,26 @@ fn singles(places: &Places) -> Vec<Fault> {
     all
 }
 
+/// Every flash operation of module and MCU and every frame, on each side: before, in the middle and after.
+///
+/// A frame's first byte, its middle and its last one count; cut is the sender, and cut is the receiver. Of an upgrade that
+/// is reverted only the MCU's operations from `from` on are new.
+pub fn link_cases(places: &Places, from: Option<u64>) -> Vec<Vec<Fault>> {
+    let mut all = Vec::new();
+    for edge in Edge::ALL {
+        let first = from.unwrap_or(0);
+        all.extend((first..places.mcu_flash).map(|n| cut(MCU, When::Flash(MCU, n, edge))));
+        if from.is_some() {
+            continue;
+        }
+        all.extend((0..places.module_flash).map(|n| cut(MODULE, When::Flash(MODULE, n, edge))));
+        for node in [MODULE, MCU] {
+            all.extend((0..places.frames).map(|n| cut(node, When::Frame(n, edge))));
+        }
+    }
+    all.into_iter().map(|fault| vec![fault]).collect()
+}
+
 /// A recovery does operations of its own, so the second cut goes on a little past the first run's count.
 fn pairs(places: &Places, edges: &[Edge]) -> Vec<Vec<Fault>> {
     const RECOVERY: u64 = 12;
@@ -149,6 +187,7 @@ fn pairs(places: &Places, edges: &[Edge]) -> Vec<Vec<Fault>> {
 
 /// Runs the cases on `threads` threads; `progress` hears how many are done.
 pub fn run_cases(
+    setup: &Setup,
     cases: &[Vec<Fault>],
     threads: usize,
     progress: &(dyn Fn(usize) + Sync),
@@ -162,7 +201,7 @@ pub fn run_cases(
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     cases.get(place).map(|case| (place, case))
                 } {
-                    if let Some(broken) = run(faults).broken {
+                    if let Some(broken) = run(setup, faults).broken {
                         let mut all = failed.lock().unwrap_or_else(|e| e.into_inner());
                         all.push((place, (faults.clone(), broken)));
                     }

@@ -98,10 +98,23 @@ pub struct Book {
     pub rewound: bool,
     /// The MCU speaks the link.
     link: bool,
-    /// Offer whose bytes the link sends, how many, and how often it came up meanwhile.
-    sent: (String, u32, u32),
+    /// What came to the MCU over the link.
+    data: Data,
     /// GETs that asked again for a block that was durable, right after a rewind or a restart from 0.
     pub blocks: BTreeMap<u32, u32>,
+}
+
+/// What came to the MCU over the link.
+#[derive(Clone, Debug, Default)]
+struct Data {
+    /// Of which offer.
+    offer: String,
+    /// Bytes in whole Data frames.
+    bytes: u32,
+    /// How often the link came up meanwhile.
+    ups: u32,
+    /// How often module or MCU started meanwhile.
+    starts: u32,
 }
 
 /// How far the events of one upgrade are.
@@ -129,25 +142,30 @@ impl Book {
 
     /// The link came up.
     pub fn link_up(&mut self) {
-        self.sent.2 += 1;
+        self.data.ups += 1;
     }
 
-    /// The link reads `bytes` of the package of `offer` to send them.
-    pub fn sent(&mut self, offer: Option<&str>, bytes: u32, package: u32) -> Verdict {
-        let offer = offer.unwrap_or_default();
-        if self.sent.0 != offer {
-            self.sent = (offer.to_owned(), 0, 0);
+    /// Module or MCU start.
+    pub fn starts(&mut self) {
+        self.data.starts += 1;
+    }
+
+    /// `bytes` of a package of `package` bytes came to the MCU over the link; `offer` is what the module has, if it runs.
+    pub fn data(&mut self, offer: Option<String>, bytes: u32, package: u32) -> Verdict {
+        if let Some(offer) = offer.filter(|offer| *offer != self.data.offer) {
+            self.data = Data {
+                offer,
+                ..Data::default()
+            };
         }
-        self.sent.1 += bytes;
-        let (_, sent, ups) = self.sent;
+        self.data.bytes += bytes;
+        let breaks = self.data.ups.max(self.data.starts);
         let window = u32::from(WINDOW) * u32::from(BLOCK);
-        match sent <= package.saturating_add(ups * window) {
+        match self.data.bytes <= package.saturating_add(breaks * window) {
             true => Ok(()),
             false => broken(
                 Rule::Twice,
-                format!(
-                    "{sent} bytes of a package of {package} were sent, the link came up {ups} times meanwhile"
-                ),
+                format!("{:?} of a package of {package}", self.data),
             ),
         }
     }

@@ -476,6 +476,7 @@ impl World {
 
     /// The MCU's bootloader has done what it could.
     pub(crate) fn mcu_started(&mut self, index: usize) {
+        self.devices[index].book.starts();
         match self.devices[index].mcu.is_on() {
             true => {
                 self.check_boot(index);

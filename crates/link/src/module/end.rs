@@ -1,6 +1,7 @@
 //! The phases of the module's end: what it sends, what it asks of the component.
 
 use super::{End, Input, Output, Todo};
+use crate::field::{Boot, Hello};
 use crate::message::{ANSWER, Ack, McuPhase, Message, ModulePhase, State};
 use crate::session::{Line, Session};
 use crate::timing::{ACTION, Millis};
@@ -18,14 +19,15 @@ impl End {
     }
 
     /// The link is up anew: what was known of the MCU is forgotten.
-    pub(super) fn anew(&mut self, session: &Session, asks: bool) {
+    pub(super) fn anew(&mut self, session: &Session, peer: &Hello) {
         self.next_transfer();
         self.window = Window::new(session.block, session.timing);
         self.mcu = McuPhase::Idle;
+        self.trial = peer.boot == Boot::Trial;
         self.todo = Todo {
             up: true,
             running: true,
-            request: asks,
+            request: peer.asks,
             announce: true,
         };
     }
@@ -206,7 +208,7 @@ impl End {
             (ModulePhase::Package, McuPhase::Refused | McuPhase::Failed) => {
                 Some(Output::Cancel(ack.number))
             }
-            (ModulePhase::Install, McuPhase::Refused | McuPhase::Failed) => {
+            (ModulePhase::Install, McuPhase::Refused | McuPhase::Failed) if !self.trial => {
                 Some(Output::Uninstalled(ack.number))
             }
             (ModulePhase::Package, McuPhase::Receiving) if self.start < self.end => {

@@ -72,7 +72,7 @@ pub enum Output {
     /// The MCU gives the upgrade up, for this reason.
     Cancel(u16),
     /// The MCU was told to install and will not, for this reason: it has no such image any more (611), which is how one that
-    /// reverted answers, or could not begin (403, 404). On trial it refuses every package, and this means nothing.
+    /// reverted answers, or could not begin (403, 404).
     Uninstalled(u16),
     /// Action 2: the piece is durable in the MCU's flash.
     Release,
@@ -106,6 +106,8 @@ struct End {
     ack: Option<Ack>,
     /// The MCU's phase, of whatever transfer.
     mcu: McuPhase,
+    /// Its image is on trial: it refuses every package.
+    trial: bool,
     /// Its range is what a Request asked for and was not sent yet.
     asked: (u32, u32),
     /// The phase has to be told now.
@@ -145,6 +147,7 @@ impl<const FRAME: usize> Link<FRAME> {
                 end: 0,
                 ack: None,
                 mcu: McuPhase::Idle,
+                trial: false,
                 asked: (0, 0),
                 due: false,
                 told_at: now,
@@ -209,7 +212,7 @@ impl<const FRAME: usize> Link<FRAME> {
         let idle = self.end.is_idle();
         self.session.poll(now, idle, self.tx.is_empty());
         if core::mem::take(&mut self.session.anew) {
-            self.end.anew(&self.session, self.peer.asks);
+            self.end.anew(&self.session, &self.peer);
         }
         if let Some(line) = self.session.next_line(now) {
             if let Line::Baud(_) = line {

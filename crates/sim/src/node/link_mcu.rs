@@ -14,7 +14,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use sota_errors::McuError;
 use sota_host::mcu::McuEvent;
 use sota_link::field::{Boot, Hello};
-use sota_link::frame::frame_len;
+use sota_link::frame::{Rx, frame_len};
 use sota_link::message::{McuPhase, ModulePhase};
 use sota_mcu::layout::RESERVED;
 use sota_mcu::{Agent, Layout, Output, boot};
@@ -31,6 +31,9 @@ pub const BLOCK: u16 = 1024;
 pub const WINDOW: u8 = 8;
 /// A data frame on the line, at most.
 pub const FRAME: usize = frame_len(BLOCK as usize);
+/// Type of a Data frame, and bytes of its payload before those of the package (`docs/link.md`).
+const DATA: u8 = 7;
+const DATA_HEAD: usize = 5;
 /// How long an image on trial has to reach the module, ms.
 const CONFIRM_WITHIN_MS: u32 = 60_000;
 /// Steps of verifying in one go: more than the greatest image of a world needs.
@@ -120,6 +123,10 @@ pub struct LinkMcu {
     pub resets: bool,
     /// What is worth a line.
     pub events: Vec<McuEvent>,
+    /// What comes, as the world reads it.
+    wire: Rx<FRAME>,
+    /// Bytes of the package that came in whole frames since the world looked.
+    pub data: u32,
 }
 
 impl LinkMcu {
@@ -158,15 +165,35 @@ impl LinkMcu {
             out: Vec::new(),
             frames: Vec::new(),
             resets: false,
+            wire: Rx::new(),
+            data: 0,
         })
     }
 
     /// Bytes came from the UART.
     pub fn on_bytes(&mut self, ms: u64, mut bytes: &[u8], flash: &mut McuFlash) {
+        self.count(bytes);
         while !bytes.is_empty() {
             let taken = self.agent.on_bytes(bytes);
             bytes = bytes.get(taken..).unwrap_or_default();
             self.poll(ms, flash);
+        }
+    }
+
+    /// Counts the bytes of the package.
+    fn count(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.wire.feed(bytes);
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if !self.wire.is_complete() {
+                continue;
+            }
+            if let Ok(body) = self.wire.body()
+                && body.kind == DATA
+            {
+                self.data += body.payload.len().saturating_sub(DATA_HEAD) as u32;
+            }
+            self.wire.clear();
         }
     }
 

@@ -146,6 +146,14 @@ impl McuNode {
         }
     }
 
+    /// Bytes of the package that came over the link since this was asked last.
+    pub fn take_data(&mut self) -> u32 {
+        match &mut self.machine {
+            Some(Machine::Link(mcu)) => std::mem::take(&mut mcu.data),
+            _ => 0,
+        }
+    }
+
     /// It resets when what it has to send has left.
     pub fn wants_reset(&self) -> bool {
         matches!(&self.machine, Some(Machine::Link(mcu)) if mcu.resets)

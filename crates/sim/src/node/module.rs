@@ -91,8 +91,8 @@ enum Front {
 pub enum Seen {
     /// A datagram goes out; with it, the bytes of the package that were durable then.
     Datagram(SocketAddr, Vec<u8>, u32),
-    /// An event for the application and the MCU.
-    Event(Event),
+    /// An event for the application and the MCU; with a piece that is there, what staging held for it then.
+    Event(Event, Option<Vec<u8>>),
     /// A report was handed to cloud.
     Report(u8, State, Option<Reason>),
     /// A fetch was asked of cloud.
@@ -103,8 +103,6 @@ pub enum Seen {
     Command(Command, Reply),
     /// The link came up.
     Up,
-    /// So many bytes of the package were read for the link.
-    Sent(u32),
 }
 
 /// A module and its power.
@@ -283,7 +281,7 @@ impl ModuleNode {
     }
 
     /// A copy of `len` bytes of staging, if the flash can be read.
-    pub fn staged(&mut self, len: usize) -> Option<Vec<u8>> {
+    fn staged(&mut self, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len];
         self.flash.staging.read(0, &mut bytes).ok()?;
         Some(bytes)
@@ -498,7 +496,11 @@ impl ModuleNode {
         }
         while let Some(event) = r.held_event.take().or_else(|| {
             let event = r.engine.next_event()?;
-            self.seen.push(Seen::Event(event.clone()));
+            let staged = match &event {
+                Event::Downloaded(Some(piece)) => self.staged(piece.piece_length as usize),
+                _ => None,
+            };
+            self.seen.push(Seen::Event(event.clone(), staged));
             Some(event)
         }) {
             if let Err(event) = r.events.try_send(event) {
@@ -597,13 +599,11 @@ impl ModuleNode {
         }
         let (seen, flash, readings) = (&mut self.seen, &mut self.flash, self.readings);
         let engine = &mut r.engine;
-        let mut sent = 0;
         let mut ask = |command: Command, out: &mut [u8]| {
             let reply = engine.command(ms, readings, flash, &command, out);
-            match (&command, reply) {
-                (Command::Read { .. }, Reply::Read(count)) => sent += count as u32,
-                (Command::Read { .. }, _) => {}
-                _ => seen.push(Seen::Command(command, reply)),
+            // Each block is several reads: they would be most of a story.
+            if !matches!(command, Command::Read { .. }) {
+                seen.push(Seen::Command(command, reply));
             }
             reply
         };
@@ -614,9 +614,6 @@ impl ModuleNode {
         }
         if up {
             self.seen.push(Seen::Up);
-        }
-        if sent > 0 {
-            self.seen.push(Seen::Sent(sent));
         }
         moved
     }

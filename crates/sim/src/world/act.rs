@@ -250,6 +250,7 @@ impl World {
             Node::Module(i) => {
                 if !self.devices[i].module.is_on() {
                     self.devices[i].module.power_on(self.now);
+                    self.devices[i].book.starts();
                     self.devices[i].to_mcu.cut(self.now);
                     match self.devices[i].module.is_on() {
                         true => {

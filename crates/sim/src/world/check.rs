@@ -36,14 +36,14 @@ impl World {
                     let from = self.devices[index].address;
                     self.send(from, to, &bytes);
                 }
-                Seen::Event(event) => {
+                Seen::Event(event, staged) => {
                     self.tell(&who, || format!("event {event:?}"));
                     let verdict = self.devices[index].book.event(&event);
                     // A journal that lost its newest record goes on from the one before.
                     if !self.excuses.forgets(index) {
                         self.rule(verdict);
                     }
-                    self.check_downloaded(index, &event);
+                    self.check_downloaded(index, &event, staged);
                     self.lively = self.now;
                 }
                 Seen::Report(instance, state, reason) => {
@@ -74,19 +74,6 @@ impl World {
                 Seen::Up => {
                     self.tell(&who, || "link up".into());
                     self.devices[index].book.link_up();
-                }
-                Seen::Sent(bytes) => {
-                    let offer = self.devices[index]
-                        .module
-                        .engine()
-                        .map(|e| e.view().plan.to_string());
-                    let package = self.setup.package;
-                    let verdict = self.devices[index]
-                        .book
-                        .sent(offer.as_deref(), bytes, package);
-                    if !self.excuses.sends_again(index) {
-                        self.rule(verdict);
-                    }
                 }
             }
         }
@@ -125,12 +112,8 @@ impl World {
     }
 
     /// What is announced is what the package has there, as far as the flash is sound.
-    fn check_downloaded(&mut self, index: usize, event: &Event) {
-        let Event::Downloaded(Some(piece)) = event else {
-            return;
-        };
-        let module = &mut self.devices[index].module;
-        let Some(staged) = module.staged(piece.piece_length as usize) else {
+    fn check_downloaded(&mut self, index: usize, event: &Event, staged: Option<Vec<u8>>) {
+        let (Event::Downloaded(Some(piece)), Some(staged)) = (event, staged) else {
             return;
         };
         let range = piece.start as usize..(piece.start + piece.piece_length) as usize;
@@ -161,6 +144,15 @@ impl World {
                 && !self.excuses.mcu_finds_damage(index)
             {
                 self.rule(rules::sound(error.number()));
+            }
+        }
+        let data = self.devices[index].mcu.take_data();
+        if data > 0 {
+            let device = &mut self.devices[index];
+            let offer = device.module.engine().map(|e| e.view().plan.to_string());
+            let verdict = device.book.data(offer, data, self.setup.package);
+            if !self.excuses.sends_again(index) {
+                self.rule(verdict);
             }
         }
         let operations = self.devices[index].mcu.power().operations();
