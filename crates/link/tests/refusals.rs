@@ -65,6 +65,18 @@ fn a_wrong_digest_once_is_received_again_from_the_first_byte() {
     assert_eq!(world.component.read, 2 * world.setup.length as u64);
 }
 
+/// It fetches for half a minute, and says so late: it is asked once, and not again for what it does already.
+#[test]
+fn a_slow_network_is_not_asked_twice_for_the_same_rewind() {
+    let mut world = World::new(Setup::default());
+    world.misjudge = 1;
+    world.component.quiet = true;
+    world.component.fetch_us = 30_000_000;
+    world.upgrade(600_000_000);
+    let rewinds = (world.component.log.iter()).filter(|output| **output == Output::Rewind(0));
+    assert_eq!(rewinds.count(), 1);
+}
+
 /// Actions that the component does not take at present are asked for again.
 #[test]
 fn a_component_that_waits_is_asked_again() {

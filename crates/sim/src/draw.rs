@@ -7,7 +7,7 @@ use crate::fault::{Fault, Operator, Way, What, When};
 use crate::net::Profile;
 use crate::node::Node;
 use crate::rng::Rng;
-use crate::setup::{LeftOut, Setup};
+use crate::setup::{LeftOut, Protocol, Setup};
 use crate::uart::LineFaults;
 use crate::{Micros, fault::Edge};
 
@@ -15,9 +15,12 @@ use crate::{Micros, fault::Edge};
 pub const SECOND: Micros = 1_000_000;
 
 /// The world of a seed.
+///
+/// Which protocol is drawn from a stream of its own, so that a world over AT commands is the one that this seed always was.
 pub fn world_of(seed: u64) -> (Setup, Vec<Fault>) {
     let mut rng = Rng::new(seed).fork("draw");
-    let setup = setup(&mut rng);
+    let mut setup = setup(&mut rng);
+    setup.protocol = protocol(&mut Rng::new(seed).fork("protocol"));
     let faults = faults(&mut rng, &setup);
     (setup, faults)
 }
@@ -25,6 +28,17 @@ pub fn world_of(seed: u64) -> (Setup, Vec<Fault>) {
 /// One of these.
 fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.below(of.len() as u64) as usize]
+}
+
+/// One of three speaks the link; one of twelve of those has images that never confirm.
+fn protocol(rng: &mut Rng) -> Protocol {
+    match rng.below(3) {
+        0 => Protocol::Link {
+            greatest_baud: 0,
+            confirms: rng.below(12) > 0,
+        },
+        _ => Protocol::At,
+    }
 }
 
 fn setup(rng: &mut Rng) -> Setup {
@@ -113,6 +127,10 @@ fn place(rng: &mut Rng, setup: &Setup, fault: Fault) -> Fault {
             When::Commit(8 + rng.below(20), edge)
         }
         (_, Node::Module(_)) => When::Flash(node, rng.below(40 + 4 * blocks), edge),
+        // The swap of the link's bootloader copies every page twice.
+        (_, Node::Mcu(_)) if setup.is_link() => {
+            When::Flash(node, rng.below(60 + 20 * blocks), edge)
+        }
         (_, Node::Mcu(_)) => When::Flash(node, rng.below(20 + 3 * blocks), edge),
     };
     Fault { when, ..fault }

@@ -104,11 +104,9 @@ pub struct Book {
     pub blocks: BTreeMap<u32, u32>,
 }
 
-/// What came to the MCU over the link.
+/// What came to the MCU over the link since the module had the plan.
 #[derive(Clone, Debug, Default)]
 struct Data {
-    /// Of which offer.
-    offer: String,
     /// Bytes in whole Data frames.
     bytes: u32,
     /// How often the link came up meanwhile.
@@ -150,14 +148,13 @@ impl Book {
         self.data.starts += 1;
     }
 
-    /// `bytes` of a package of `package` bytes came to the MCU over the link; `offer` is what the module has, if it runs.
-    pub fn data(&mut self, offer: Option<String>, bytes: u32, package: u32) -> Verdict {
-        if let Some(offer) = offer.filter(|offer| *offer != self.data.offer) {
-            self.data = Data {
-                offer,
-                ..Data::default()
-            };
-        }
+    /// The module has a plan, or another: what came for the one before is over.
+    pub fn plan(&mut self) {
+        self.data = Data::default();
+    }
+
+    /// `bytes` of a package of `package` bytes came to the MCU over the link.
+    pub fn data(&mut self, bytes: u32, package: u32) -> Verdict {
         self.data.bytes += bytes;
         let breaks = self.data.ups.max(self.data.starts);
         let window = u32::from(WINDOW) * u32::from(BLOCK);

@@ -24,7 +24,7 @@ use sota_sim::fault::{Edge, Fault, Operator, Way, What, When};
 use sota_sim::net::Profile;
 use sota_sim::node::Node;
 use sota_sim::run::story;
-use sota_sim::setup::{LeftOut, Setup, VERSIONS};
+use sota_sim::setup::{LeftOut, Protocol, Setup, VERSIONS};
 use sota_sim::uart::LineFaults;
 use sota_sim::world::Outcome;
 
@@ -399,7 +399,22 @@ scenarios! {
     module_clock_goes_on_an_hour: {} [at(ms(8_500), What::ModuleClock(3_600_000))] => Upgraded, In("Downloading");
     module_clock_while_the_mcu_reads: { baud: 9_600 } [at(s(8), What::ModuleClock(30_000))] => Upgraded, In("Downloaded"), Again(0);
 
+    // The binary link.
+    link_plain: { protocol: Protocol::LINK } [] => Upgraded, Again(0), Times("resets", 1), Times("event UpdateOk", 1);
+    link_slow_uart: { protocol: Protocol::LINK, baud: 9_600 } [] => Upgraded, Again(0);
+    link_second_plan_follows: { protocol: Protocol::LINK, second: true } [] => Upgraded, Times("event UpdateOk", 2), Times("resets", 2);
+    link_mcu_cut_in_download: { protocol: Protocol::LINK, baud: 9_600 } [cut(MCU, When::At(s(10)), s(5))] => Upgraded, In("Downloaded"), Again(0), Never("Rewind");
+    link_module_cut_in_download: { protocol: Protocol::LINK, baud: 9_600 } [cut(MODULE, When::At(s(10)), s(5))] => Upgraded, In("Downloaded"), Again(2), Never("Rewind");
+    link_mcu_away_for_an_hour: { protocol: Protocol::LINK } [cut(MCU, When::At(s(9)), s(3_600))] => Upgraded, In("Downloading");
+    link_both_cut_in_the_swap: { protocol: Protocol::LINK } [cut(MCU, When::Flash(MCU, 300, Edge::Middle), s(5)), cut(MODULE, When::At(s(15)), s(9))] => Upgraded, Never("event UpdateFail");
+    link_noise: { protocol: Protocol::LINK, baud: 115_200 } [noise(s(5), [500; 4], s(20))] => Upgraded, Never("ImageDigest"), Again(0);
+    link_silence: { protocol: Protocol::LINK, baud: 9_600 } [at(s(9), What::Silence(Way::ToMcu, s(20)))] => Upgraded, In("Downloaded"), Again(0), Never("event UpdateFail");
+    link_babble: { protocol: Protocol::LINK, baud: 9_600 } [at(s(9), What::Babble(Way::ToMcu, 600)), at(s(11), What::Babble(Way::ToModule, 600))] => Upgraded, Again(0);
+    link_reverted: { protocol: Protocol::Link { greatest_baud: 0, confirms: false }, retries: 2 } [] => Failed, Times("event UpdateFail(McuStillRunsSource)", 3), Times("Booted(\"V2_0\")", 3);
+
     // Seeds that broke a rule once.
+    // … asked to go back to what it fetched already, the module announced that, and was asked again, for ever.
+    rewound_twice of 153: { protocol: Protocol::LINK, package: 32 * 1024, piece: 2_048, network: Profile::BAD, baud: 9_600, nat_idle: Some(s(20)), activate_at: s(1) } [at(164_761_136, What::FlipStaging { offset: 264, bit: 4 })] => Upgraded;
     // … a page that reads blank after an erase that power cut short was written, and lost bits.
     blank_and_not_erased of 30183: { package: 700, piece: 16 * 1024, network: Profile::LAN, baud: 9_600, nb_iot: true, lifetime_s: 300, activate_at: s(6) } [cut(MODULE, When::At(4_195_753), ms(6)), cut(MODULE, When::Frame(11, Edge::Middle), ms(890))] => Upgraded;
     // … a 10701 that power cut short had a shorter CRC-32.

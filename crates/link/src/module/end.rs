@@ -255,13 +255,15 @@ impl End {
             return Some(Output::Announce);
         }
         let Some(wanted) = self.wanted(session) else {
-            // After a Release nothing can be read until the component says more; should that be lost, it is asked.
+            // After a Release or a Rewind nothing can be read until the component says more; should that be lost, it is asked.
             return match self.acted {
-                Some((Output::Release, at)) if now >= at.saturating_add(ACTION) => {
-                    self.acted = Some((Output::Release, now));
+                Some((done @ (Output::Release | Output::Rewind(_)), at)) => {
+                    if now < at.saturating_add(ACTION) {
+                        return None;
+                    }
+                    self.acted = Some((done, now));
                     Some(Output::Announce)
                 }
-                Some((Output::Release, _)) => None,
                 _ => {
                     self.acted = None;
                     None
@@ -278,6 +280,11 @@ impl End {
         match wanted {
             Output::Release => {
                 (self.start, self.end) = (self.end, self.end);
+                self.due = true;
+            }
+            // Asked for twice it would be answered with what is under way, and asked for again.
+            Output::Rewind(_) => {
+                (self.start, self.end) = (0, 0);
                 self.due = true;
             }
             Output::Refuse(number) => {

@@ -176,6 +176,8 @@ pub struct Component {
     pub package: Package,
     pub piece: u32,
     pub fetch_us: u64,
+    /// It says 10702 only when the first block is there, as the engine does.
+    pub quiet: bool,
     pub stage: Stage,
     /// Bytes that the link read.
     pub read: u64,
@@ -199,6 +201,7 @@ impl Component {
             package,
             piece,
             fetch_us,
+            quiet: false,
             stage: Stage::Offered,
             read: 0,
             high: (0, 0),
@@ -227,7 +230,9 @@ impl Component {
     fn fetch(&mut self, now_us: u64, start: u32, out: &mut Vec<Input>) {
         let ready_us = now_us + self.fetch_us;
         self.stage = Stage::Fetching { start, ready_us };
-        out.push(Input::Downloading);
+        if !self.quiet {
+            out.push(Input::Downloading);
+        }
     }
 
     /// What time does.
@@ -252,6 +257,7 @@ impl Component {
         let package = Input::Package(self.package.clone());
         match self.stage {
             Stage::Offered => out.push(Input::Plan(self.plan())),
+            Stage::Fetching { .. } if self.quiet => out.push(package),
             Stage::Fetching { .. } => out.extend([package, Input::Downloading]),
             Stage::Holding { start } => out.extend([package, self.holding(start)]),
             // As after a restart of the module in state 9.
@@ -311,6 +317,10 @@ impl Component {
                     "the last piece is not released"
                 );
                 self.fetch(now_us, end, &mut out);
+            }
+            // What is under way, it says.
+            (Output::Rewind(offset), Stage::Fetching { start, .. }) if offset >= start => {
+                self.announce(&mut out);
             }
             (Output::Rewind(offset), Stage::Holding { .. } | Stage::Fetching { .. }) => {
                 self.fetch(now_us, offset / self.piece * self.piece, &mut out);

@@ -36,6 +36,8 @@ const DATA: u8 = 7;
 const DATA_HEAD: usize = 5;
 /// How long an image on trial has to reach the module, ms.
 const CONFIRM_WITHIN_MS: u32 = 60_000;
+/// How often an MCU with nothing to do asks for a plan, ms: what is behind a NAT or in queue mode hears of it then.
+const REQUEST_MS: u64 = 30_000;
 /// Steps of verifying in one go: more than the greatest image of a world needs.
 const VERIFY: u32 = 100_000;
 
@@ -125,6 +127,8 @@ pub struct LinkMcu {
     pub events: Vec<McuEvent>,
     /// What comes, as the world reads it.
     wire: Rx<FRAME>,
+    /// When it asks for a plan.
+    request_at: u64,
     /// Bytes of the package that came in whole frames since the world looked.
     pub data: u32,
 }
@@ -165,6 +169,7 @@ impl LinkMcu {
             out: Vec::new(),
             frames: Vec::new(),
             resets: false,
+            request_at: REQUEST_MS,
             wire: Rx::new(),
             data: 0,
         })
@@ -199,6 +204,10 @@ impl LinkMcu {
 
     /// Works until there is nothing more to do or to send.
     pub fn poll(&mut self, ms: u64, flash: &mut McuFlash) {
+        if self.may_ask() && ms >= self.request_at {
+            self.request_at = ms + REQUEST_MS;
+            self.agent.ask_for_plan(ms);
+        }
         loop {
             self.outputs(ms, flash);
             for _ in 0..VERIFY {
@@ -283,6 +292,12 @@ impl LinkMcu {
 
     /// When to poll at the latest, ms.
     pub fn deadline(&self) -> Option<u64> {
-        self.agent.deadline()
+        let request = self.may_ask().then_some(self.request_at);
+        self.agent.deadline().into_iter().chain(request).min()
+    }
+
+    fn may_ask(&self) -> bool {
+        let idle = self.agent.phase() == McuPhase::Idle && self.agent.boot() != Boot::Trial;
+        idle && self.agent.is_up()
     }
 }

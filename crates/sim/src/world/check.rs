@@ -64,7 +64,12 @@ impl World {
                 Seen::Fetch(from, to) => {
                     self.tell(&who, || format!("fetches {from}..{to}"));
                 }
-                Seen::State(state) => self.tell(&who, || format!("state {state:?}")),
+                Seen::State(state) => {
+                    self.tell(&who, || format!("state {state:?}"));
+                    if state == State::PlanReceived {
+                        self.devices[index].book.plan();
+                    }
+                }
                 Seen::Command(command, reply) => {
                     self.tell(&who, || format!("{command:?} -> {reply:?}"));
                     if matches!(command, sota::message::Command::Rewind(_)) {
@@ -148,9 +153,8 @@ impl World {
         }
         let data = self.devices[index].mcu.take_data();
         if data > 0 {
-            let device = &mut self.devices[index];
-            let offer = device.module.engine().map(|e| e.view().plan.to_string());
-            let verdict = device.book.data(offer, data, self.setup.package);
+            let package = self.setup.package;
+            let verdict = self.devices[index].book.data(data, package);
             if !self.excuses.sends_again(index) {
                 self.rule(verdict);
             }
@@ -171,11 +175,13 @@ impl World {
 
     pub(super) fn check_boot(&mut self, index: usize) {
         let would = self.devices[index].mcu.would_boot();
+        let none = would.is_none();
         let images: Vec<(&str, &[u8])> = (self.images.iter())
             .map(|(version, bytes)| (*version, &bytes[..]))
             .collect();
         let verdict = rules::boots(would, &images, self.excuses.name_garbled(index));
-        if !self.excuses.image_rots(index) {
+        let cannot_swap = none && self.excuses.cannot_swap(index);
+        if !self.excuses.image_rots(index) && !cannot_swap {
             self.rule(verdict);
         }
     }
@@ -367,7 +373,11 @@ impl World {
         self.check_acknowledged();
         for index in 0..self.devices.len() {
             self.check_boot(index);
-            let (version, _) = self.devices[index].mcu.would_boot().unwrap_or_default();
+            let would = self.devices[index].mcu.would_boot();
+            if would.is_none() && self.excuses.cannot_swap(index) {
+                continue;
+            }
+            let (version, _) = would.unwrap_or_default();
             for plan in 0..self.plans.len() {
                 let target = VERSIONS[plan + 1];
                 let state = self.entry(index, plan).map(|e| e.state);
@@ -376,7 +386,7 @@ impl World {
                     continue;
                 }
                 let runs = VERSIONS.iter().position(|v| *v == version) > Some(plan);
-                if !self.setup.confirms() {
+                if !self.setup.confirms() && state.is_some() {
                     let seen = format!(
                         "no image was confirmed, the Center says {state:?}, the MCU boots {version}"
                     );

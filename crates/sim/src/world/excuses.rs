@@ -2,11 +2,11 @@
 //!
 //! | fault | may rightly be seen afterwards |
 //! |---|---|
-//! | a bit of staging flips | a piece with other bytes, a package called damaged |
+//! | a bit of staging flips | a piece with other bytes, a package called damaged; with the link the MCU gives it up (403) when the same staged bytes came twice, which the Center takes as the host's word |
 //! | a bit of the journal flips | a record is lost: progress, states and events go back to the one before; where that is of an earlier piece, staging holds other bytes, which the digests find |
 //! | a page of staging dies | the upgrade fails |
 //! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
-//! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan |
+//! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan; with the link also a swap that does not come to an end, as no bootloader can write a page that is dead |
 //! | the UART harms bytes, with AT commands | a package called damaged by the MCU; two lines garbled alike, so that it calls itself something else and is failed; a plan refused: `=1` and `=0` differ by one bit |
 //! | the UART harms bytes or is silent, with the link | bytes sent again |
 //! | a person stops it | it ends as the person wanted |
@@ -110,6 +110,11 @@ impl Excuses {
         index == 0 && self.mcu_flipped
     }
 
+    /// A page died that the link's bootloader has to write: the swap does not come to an end.
+    pub(crate) fn cannot_swap(&self, index: usize) -> bool {
+        index == 0 && self.link && self.mcu_died
+    }
+
     /// The MCU may never be able to take a plan.
     pub(crate) fn never_answers(&self) -> bool {
         self.mcu_died
@@ -123,6 +128,11 @@ impl Excuses {
     /// The upgrade may end otherwise than well.
     pub(crate) fn may_fail(&self, index: usize) -> bool {
         // A person's act is about the plan.
-        self.stopped || index == 0 && (self.staging_died || self.mcu_died || self.mcu_flipped)
+        self.stopped
+            || index == 0
+                && (self.staging_died
+                    || self.mcu_died
+                    || self.mcu_flipped
+                    || self.link && self.staging_flipped)
     }
 }
