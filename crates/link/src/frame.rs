@@ -66,6 +66,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends bytes of the payload.
+    #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.digest.update(bytes);
         self.fits = self.fits && self.cobs.push(bytes).is_ok();

@@ -18,8 +18,8 @@ mod end;
 
 use crate::field::{Hello, Package, Plan};
 use crate::frame::{CONTROL_LEN, Rx, Tx};
-use crate::message::{Ack, McuPhase, Message, ModulePhase, Side};
-use crate::session::{Config, Line, Session};
+use crate::message::{Ack, McuPhase, Message, ModulePhase};
+use crate::session::{Config, Line, ModuleSession as Session};
 use crate::timing::{ACTION, Millis, earliest};
 use crate::window::Window;
 
@@ -130,7 +130,7 @@ struct Todo {
 impl<const FRAME: usize> Link<FRAME> {
     /// An end that knows nothing; the component's events fill it.
     pub fn new(now: Millis, config: Config) -> Self {
-        let session = Session::new(now, Side::Module, config, FRAME);
+        let session = Session::new(now, config, FRAME);
         Link {
             rx: Rx::new(),
             tx: Tx::new(),
