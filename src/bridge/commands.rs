@@ -5,7 +5,7 @@ use super::settings::{KEY_LEN, LIFETIME_MAX};
 use super::tx::Part::{Number, Quoted, Text};
 use super::{Bridge, ConnectMode, Output, Pending, READ_MAX, State};
 use crate::message::{Command, Reason};
-use crate::text::put;
+use crate::{text::put, utf8};
 use heapless::{String, string::StringView};
 
 /// `Ok`: the line's answer is written and `OK` follows, or the caller must find out what stands in [`Asked`].
@@ -61,7 +61,7 @@ impl Bridge {
                     .position(|byte| matches!(byte, b'=' | b'?'))
                     .unwrap_or(rest.len());
                 let name = rest.get(..end).unwrap_or_default();
-                (core::str::from_utf8(name).unwrap_or_default(), None)
+                (utf8(name).unwrap_or_default(), None)
             }
         };
         static NAMES: [(&str, Run); 11] = [

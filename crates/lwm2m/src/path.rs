@@ -1,5 +1,7 @@
 //! Paths to objects, instances, resources and resource instances (LwM2M Core 1.1, section 7.3).
 
+use sota_coap::text::utf8;
+
 /// `/`, `/object`, `/object/instance`, `/object/instance/resource` or
 /// `/object/instance/resource/resource instance`. Every id is in 0..=65534: 65535 is reserved by the standard
 /// and marks an absent level here.
@@ -165,11 +167,7 @@ impl core::fmt::Display for Path {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut text = [0; PATH_TEXT_LEN];
         let len = self.write(&mut text).unwrap_or(0);
-        f.write_str(
-            text.get(..len)
-                .and_then(|t| core::str::from_utf8(t).ok())
-                .unwrap_or(""),
-        )
+        f.write_str(text.get(..len).and_then(utf8).unwrap_or(""))
     }
 }
 

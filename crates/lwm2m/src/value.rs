@@ -3,6 +3,8 @@
 //! TLV and text carry no type: the reader must know what it expects. So a decoded value is asked for
 //! as the type the object defines (`as_i64()`, `as_str()` …) and answers `None` when it is not one.
 
+use sota_coap::text::utf8;
+
 /// A value with its type (LwM2M Core 1.1, appendix C).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -89,7 +91,7 @@ impl<'a> RawValue<'a> {
     /// As text.
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
-            RawValue::Tlv(bytes) => core::str::from_utf8(bytes).ok(),
+            RawValue::Tlv(bytes) => utf8(bytes),
             RawValue::Text(text) | RawValue::Typed(Value::String(text)) => Some(text),
             _ => None,
         }

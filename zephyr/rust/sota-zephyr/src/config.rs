@@ -237,7 +237,7 @@ pub(crate) fn set(key: usize, value: &[u8]) -> bool {
 
 fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
     // What is no text is of no use as one; numbers are bytes.
-    let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
+    let text = sota::utf8(value).unwrap_or("\u{fffd}");
     match KEYS.get(key) {
         Some(Setting::ProductKey) => put(&mut settings.product_key, text),
         Some(Setting::ProductSecret) => put(&mut settings.product_secret, text),

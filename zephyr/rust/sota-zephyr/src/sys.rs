@@ -236,5 +236,5 @@ pub(crate) unsafe fn text<'a>(text: *const c_char) -> &'a str {
         return "";
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_str().unwrap_or_default()
+    sota::utf8(unsafe { CStr::from_ptr(text) }.to_bytes()).unwrap_or_default()
 }
