@@ -182,32 +182,47 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes items one behind the other.
+/// Writes items one behind the other. What does not fit is left out and told at the end, as an error asked for at
+/// each item takes code.
 #[derive(Debug)]
 pub(crate) struct Writer<'b> {
     out: &'b mut [u8],
-    pub(crate) len: usize,
+    len: usize,
+    full: bool,
 }
 
 impl<'b> Writer<'b> {
     pub(crate) fn new(out: &'b mut [u8]) -> Self {
-        Writer { out, len: 0 }
+        Writer {
+            out,
+            len: 0,
+            full: false,
+        }
+    }
+
+    /// The bytes written.
+    pub(crate) fn finish(&self) -> Result<usize, Error> {
+        match self.full {
+            true => Err(Error::Full),
+            false => Ok(self.len),
+        }
     }
 
     #[inline(never)]
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn put(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
-        self.out
-            .get_mut(self.len..end)
-            .ok_or(Error::Full)?
-            .copy_from_slice(bytes);
-        self.len = end;
-        Ok(())
+        match self.out.get_mut(self.len..end) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.len = end;
+            }
+            None => self.full = true,
+        }
     }
 
     /// A head with the shortest argument.
     #[inline(never)]
-    pub(crate) fn head(&mut self, major: u8, argument: u64) -> Result<(), Error> {
+    pub(crate) fn head(&mut self, major: u8, argument: u64) {
         let bytes = argument.to_be_bytes();
         let (info, from) = match argument {
             0..=23 => (bytes[7], 8),
@@ -216,12 +231,12 @@ impl<'b> Writer<'b> {
             0x1_0000..=0xffff_ffff => (26, 4),
             _ => (27, 0),
         };
-        self.put(&[major << 5 | info])?;
-        self.put(&bytes[from..])
+        self.put(&[major << 5 | info]);
+        self.put(&bytes[from..]);
     }
 
     #[inline(never)]
-    pub(crate) fn integer(&mut self, v: i64) -> Result<(), Error> {
+    pub(crate) fn integer(&mut self, v: i64) {
         match v < 0 {
             true => self.head(NEGATIVE, !v as u64),
             false => self.head(UNSIGNED, v as u64),
@@ -229,14 +244,14 @@ impl<'b> Writer<'b> {
     }
 
     #[inline(never)]
-    pub(crate) fn string(&mut self, major: u8, bytes: &[u8]) -> Result<(), Error> {
-        self.head(major, bytes.len() as u64)?;
-        self.put(bytes)
+    pub(crate) fn string(&mut self, major: u8, bytes: &[u8]) {
+        self.head(major, bytes.len() as u64);
+        self.put(bytes);
     }
 
     /// Writes one value; a link as text.
     #[inline(never)]
-    pub(crate) fn value(&mut self, value: Value<'_>) -> Result<(), Error> {
+    pub(crate) fn value(&mut self, value: Value<'_>) {
         match value {
             Value::Integer(v) | Value::Time(v) => self.integer(v),
             Value::Unsigned(v) => self.head(UNSIGNED, v),
@@ -244,13 +259,14 @@ impl<'b> Writer<'b> {
             Value::String(v) => self.string(TEXT, v.as_bytes()),
             Value::Opaque(v) => self.string(BYTES, v),
             Value::ObjectLink(object, instance) => {
+                // Eleven bytes hold any link.
                 let mut text = [0; 11];
-                let text = link_text(object, instance, &mut text).ok_or(Error::Full)?;
-                self.string(TEXT, text)
+                let text = link_text(object, instance, &mut text).unwrap_or_default();
+                self.string(TEXT, text);
             }
             Value::Float(v) => {
-                self.put(&[0xfb])?;
-                self.put(&v.to_be_bytes())
+                self.put(&[0xfb]);
+                self.put(&v.to_be_bytes());
             }
         }
     }
@@ -354,8 +370,8 @@ mod tests {
             ] {
                 let mut out = [0; 1300];
                 let mut writer = Writer::new(&mut out);
-                writer.value(value).unwrap();
-                let len = writer.len;
+                writer.value(value);
+                let len = writer.finish().unwrap();
                 let mut theirs = [0; 1300];
                 let mut encoder = minicbor::Encoder::new(minicbor::encode::write::Cursor::new(&mut theirs[..]));
                 match value {
@@ -369,7 +385,9 @@ mod tests {
                 }.unwrap();
                 prop_assert_eq!(encoder.writer().position(), len);
                 prop_assert_eq!(&out[..len], &theirs[..len]);
-                prop_assert_eq!(Writer::new(&mut out[..len - 1]).value(value), Err(Error::Full));
+                let mut short = Writer::new(&mut out[..len - 1]);
+                short.value(value);
+                prop_assert_eq!(short.finish(), Err(Error::Full));
             }
         }
     }

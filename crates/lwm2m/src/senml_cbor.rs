@@ -143,26 +143,26 @@ impl<'b> Writer<'b> {
         self.named = Some(parent);
         let rest = self.out.get_mut(self.len..).ok_or(Error::Full)?;
         let mut cbor = cbor::Writer::new(rest);
-        cbor.head(MAP, if named { 2 } else { 3 })?;
+        cbor.head(MAP, if named { 2 } else { 3 });
         if !named {
             let len = parent.write(&mut text).ok_or(Error::Full)?;
             *text.get_mut(len).ok_or(Error::Full)? = b'/';
-            cbor.integer(BASE_NAME.into())?;
-            cbor.string(TEXT, text.get(..=len).unwrap_or(&[]))?;
+            cbor.integer(BASE_NAME.into());
+            cbor.string(TEXT, text.get(..=len).unwrap_or(&[]));
         }
         let name = match path.resource_instance_id() {
             Some(ri) => Path::instance(resource, ri),
             None => Path::object(resource),
         };
         let len = name.write(&mut text).ok_or(Error::Full)?;
-        cbor.integer(NAME.into())?;
-        cbor.string(TEXT, text.get(1..len).unwrap_or(&[]))?;
+        cbor.integer(NAME.into());
+        cbor.string(TEXT, text.get(1..len).unwrap_or(&[]));
         match value {
-            Value::ObjectLink(..) => cbor.string(TEXT, LINK.as_bytes())?,
-            _ => cbor.integer(label(value).into())?,
+            Value::ObjectLink(..) => cbor.string(TEXT, LINK.as_bytes()),
+            _ => cbor.integer(label(value).into()),
         }
-        cbor.value(value)?;
-        self.len += cbor.len;
+        cbor.value(value);
+        self.len += cbor.finish()?;
         self.records = self.records.checked_add(1).ok_or(Error::Full)?;
         Ok(())
     }

@@ -116,8 +116,8 @@ fn text(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
 
 fn cbor(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = cbor::Writer::new(out);
-    writer.value(value)?;
-    Ok(writer.len)
+    writer.value(value);
+    writer.finish()
 }
 
 #[cfg(test)]

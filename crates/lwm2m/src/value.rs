@@ -47,13 +47,8 @@ impl<'a> RawValue<'a> {
     pub fn as_i64(&self) -> Option<i64> {
         match *self {
             RawValue::Tlv(bytes) => {
-                let bits = big_endian(bytes)?;
-                Some(match bytes.len() {
-                    1 => (bits as i8).into(),
-                    2 => (bits as i16).into(),
-                    4 => (bits as i32).into(),
-                    _ => bits as i64,
-                })
+                let sign = if *bytes.first()? < 0x80 { 0 } else { u64::MAX };
+                big_endian(bytes, sign).map(u64::cast_signed)
             }
             RawValue::Text(text) => match text.as_bytes() {
                 [b'-', digits @ ..] => 0i64.checked_sub_unsigned(decimal(digits)?),
@@ -68,7 +63,7 @@ impl<'a> RawValue<'a> {
     /// As unsigned integer.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
-            RawValue::Tlv(bytes) => big_endian(bytes),
+            RawValue::Tlv(bytes) => big_endian(bytes, 0),
             RawValue::Text(text) => decimal_signed(text),
             RawValue::Typed(Value::Integer(v) | Value::Time(v)) => v.try_into().ok(),
             RawValue::Typed(Value::Unsigned(v)) => Some(v),
@@ -129,12 +124,12 @@ impl<'a> RawValue<'a> {
     }
 }
 
-/// An unsigned number of 1, 2, 4 or 8 bytes, the widths TLV allows.
-fn big_endian(bytes: &[u8]) -> Option<u64> {
+/// A number of 1, 2, 4 or 8 bytes, the widths TLV allows, behind the bits of `sign`.
+fn big_endian(bytes: &[u8], sign: u64) -> Option<u64> {
     matches!(bytes.len(), 1 | 2 | 4 | 8).then(|| {
         bytes
             .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+            .fold(sign, |value, byte| value << 8 | u64::from(*byte))
     })
 }
 
