@@ -37,6 +37,9 @@ impl Head {
     fn is_indefinite(self) -> bool {
         self.first & 31 == INDEFINITE
     }
+    fn count(self) -> Option<u32> {
+        (!self.is_indefinite()).then_some(u32::try_from(self.argument).unwrap_or(u32::MAX))
+    }
     /// A small integer; what is beyond 32 bits comes as their limit: no label is there.
     pub(crate) fn label(self) -> Result<i32, Error> {
         let n = i32::try_from(self.argument).unwrap_or(i32::MAX);
@@ -88,17 +91,18 @@ impl<'a> Reader<'a> {
         Ok(Head { first, argument })
     }
 
-    /// The count of an array's items or a map's pairs, `None` if it ends with a break.
-    pub(crate) fn count(&mut self, major: u8) -> Result<Option<u64>, Error> {
+    /// The count of an array's items or a map's pairs, `None` if it ends with a break. More than 32 bits count come as
+    /// their limit: no payload holds so many.
+    pub(crate) fn count(&mut self, major: u8) -> Result<Option<u32>, Error> {
         let head = self.head()?;
         if head.major() != major {
             return Err(Error::Malformed);
         }
-        Ok((!head.is_indefinite()).then_some(head.argument))
+        Ok(head.count())
     }
 
     /// Is there another entry in this array or map? Eats the break of one without a count.
-    pub(crate) fn more(&mut self, left: &mut Option<u64>) -> Result<bool, Error> {
+    pub(crate) fn more(&mut self, left: &mut Option<u32>) -> Result<bool, Error> {
         match left {
             Some(0) => Ok(false),
             Some(n) => {
@@ -172,7 +176,7 @@ impl<'a> Reader<'a> {
             _ if head.first == BREAK => return Err(Error::Malformed),
             _ => return Ok(()),
         };
-        let mut left = (!head.is_indefinite()).then_some(head.argument);
+        let mut left = head.count();
         while self.more(&mut left)? {
             for _ in 0..items {
                 self.skip_at(depth)?;

@@ -24,7 +24,7 @@ pub struct Reader<'a> {
     base: Path,
     base_name: &'a str,
     /// Records still to come; `None` in an array of indefinite length.
-    left: Option<u64>,
+    left: Option<u32>,
     ended: bool,
 }
 

@@ -126,14 +126,14 @@ impl EngineLoop<'_> {
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
             }
+            if app {
+                TO_APP.send_from(&mut self.engine.first_event());
+            }
             let mut event = self.engine.next_event();
             let Some(next) = &event else {
                 return;
             };
             self.tell(next);
-            if app {
-                TO_APP.send_from(&mut event.clone());
-            }
             if bridge {
                 TO_BRIDGE.send_from(&mut event);
             }
