@@ -173,12 +173,13 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 if ack {
                     self.acknowledge(from, message.message_id());
                 }
-                if let Some(get) = self.get.take() {
+                if let Some(get) = &self.get {
                     self.source_rtt.learn(&get.exchange);
                     if get.peer == Peer::Server {
                         self.heard = self.now;
                     }
                 }
+                self.get = None;
                 self.on_block(message);
             }
         }
@@ -287,8 +288,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             // Every Write this device takes fits one message: there is no place to join parts.
             Some(_) => return Reply::Code(Code::REQUEST_ENTITY_TOO_LARGE),
         }
-        let segments = message.path().map(|s| utf8(s).unwrap_or("?"));
-        let Some(path) = Path::from_segments(segments) else {
+        let Some(path) = Path::from_segments(message.path()) else {
             return Reply::Code(Code::NOT_FOUND);
         };
         let request = Request {

@@ -514,10 +514,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The trial boot did not happen.
     pub fn boot_failed<F: Flash>(&mut self, now: Millis, flash: &mut F) {
         self.now = now;
-        if core::mem::take(&mut self.boot)
-            && let Some(active) = self.flow.active
-        {
-            self.finish(flash, active, Err(Reason::ModuleUpdateFailed));
+        if core::mem::take(&mut self.boot) {
+            self.give_up(flash, Reason::ModuleUpdateFailed);
         }
     }
 

@@ -586,9 +586,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             if grace < self.timers.state {
                 self.timers.grace = grace;
             }
-            if let Err(reason) = self.save(flash) {
-                self.last_error = Some(reason);
-            }
+            self.save_or_note(flash);
         }
     }
 

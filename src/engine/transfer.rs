@@ -152,6 +152,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         matches!(self.flow.state, State::DownloadStarts | State::Downloading)
     }
 
+    #[inline(never)]
     pub(super) fn ready_for_blocks(&self) -> bool {
         self.downloading() && self.work == Work::None && self.suspended.is_none()
     }

@@ -118,10 +118,11 @@ impl Path {
     }
 
     /// Builds a path from Uri-Path options; an empty segment is allowed only at the end.
-    pub fn from_segments<'a>(segments: impl Iterator<Item = &'a str>) -> Option<Path> {
+    pub fn from_segments(segments: impl Iterator<Item: AsRef<[u8]>>) -> Option<Path> {
         let mut path = Path::ROOT;
         let mut ended = false;
         for segment in segments {
+            let segment = segment.as_ref();
             if ended {
                 return None;
             }
@@ -152,8 +153,8 @@ impl Path {
 }
 
 /// The id in a path segment: digits only, 0..=65534.
-pub(crate) fn number(segment: &str) -> Option<u16> {
-    let id = crate::value::decimal(segment.as_bytes())?;
+pub(crate) fn number(segment: &[u8]) -> Option<u16> {
+    let id = crate::value::decimal(segment)?;
     u16::try_from(id).ok().filter(|id| *id != ABSENT)
 }
 
