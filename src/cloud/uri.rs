@@ -80,6 +80,7 @@ impl<'a> Uri<'a> {
     }
 
     /// The path's segments, still percent-encoded. None for `/` and for no path.
+    #[inline(never)]
     pub fn segments(&self) -> Parts<'a> {
         Parts::of(self.path, b"/")
     }

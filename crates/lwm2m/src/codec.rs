@@ -66,11 +66,16 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Kind::Tlv(reader) => reader.next(),
-            Kind::Senml(reader) => reader.next(),
-            Kind::Single(record) => record.take(),
+        let step = match &mut self.0 {
+            Kind::Tlv(reader) => reader.step(),
+            Kind::Senml(reader) => reader.step(),
+            Kind::Single(record) => return record.take(),
+        };
+        // Once for both formats: an iterator each would turn its step round and end by itself.
+        if !matches!(step, Ok(Some(_))) {
+            self.0 = Kind::Single(None);
         }
+        step.transpose()
     }
 }
 

@@ -42,7 +42,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         let cbor = &mut self.cbor;
         if !cbor.more(&mut self.left)? {
             return match cbor.is_empty() {

@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
+    pub(crate) fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         loop {
             if self.multiple.is_some_and(|(_, end)| self.at >= end) {
                 self.multiple = None;

@@ -125,6 +125,7 @@ fn find(objects: &dyn Objects, path: Path, depth: usize) -> Result<Operations, C
 }
 
 /// The path without its resource.
+#[inline(never)]
 fn upto_instance(path: Path) -> Path {
     match (path.object_id(), path.instance_id()) {
         (Some(object), Some(instance)) => Path::instance(object, instance),
