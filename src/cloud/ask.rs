@@ -151,12 +151,11 @@ fn set_number(
     id: u16,
     value: &RawValue<'_>,
 ) -> Option<()> {
-    let number = match id {
+    let number: u32 = match id {
         // dBm are never above 0.
         resource::MINIMUM_SIGNAL => value.as_i64()?.checked_neg()?.try_into().ok()?,
-        _ => value.as_u64()?,
+        _ => value.as_u32()?,
     };
-    let number = u32::try_from(number).ok()?;
     let limits = match id {
         resource::COMPONENT_TYPE => 0..=1,
         resource::BATTERY_LIMIT => 0..=100,

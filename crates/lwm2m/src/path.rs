@@ -74,6 +74,16 @@ impl Path {
         (id != ABSENT).then_some(path)
     }
 
+    /// The path without what is deeper than `depth` levels.
+    #[inline(never)]
+    pub fn upto(self, depth: usize) -> Path {
+        let mut path = self;
+        if let Some(deeper) = path.0.get_mut(depth..) {
+            deeper.fill(ABSENT);
+        }
+        path
+    }
+
     /// Is `other` this path or below it?
     pub fn contains(self, other: Path) -> bool {
         self.0
@@ -91,29 +101,30 @@ impl Path {
     /// Parses the two texts as if they stood behind each other: SenML's base name and name.
     pub fn parse_joined(base: &str, name: &str) -> Option<Path> {
         let mut path = Path::ROOT;
-        let mut id: Option<u16> = None;
+        // The id read so far, if a digit was there.
+        let (mut id, mut some) = (0, false);
         let mut start = true;
-        for byte in base.bytes().chain(name.bytes()) {
-            match byte {
-                b'/' => match id.take() {
-                    Some(done) => path = path.child(done)?,
-                    None if start => {}
-                    None => return None,
-                },
-                b'0'..=b'9' => {
-                    id = Some(
-                        id.unwrap_or(0)
-                            .checked_mul(10)?
-                            .checked_add(u16::from(byte - b'0'))?,
-                    );
+        for text in [base, name] {
+            for byte in text.bytes() {
+                if byte != b'/' {
+                    let digit = byte.wrapping_sub(b'0');
+                    id = id * 10 + u32::from(digit);
+                    some = true;
+                    if digit > 9 || id >= ABSENT.into() {
+                        return None;
+                    }
+                } else if some {
+                    path = path.child(id as u16)?;
+                    (id, some) = (0, false);
+                } else if !start {
+                    return None;
                 }
-                _ => return None,
+                start = false;
             }
-            start = false;
         }
-        match id {
-            Some(last) => path.child(last),
-            None => Some(path),
+        match some {
+            true => path.child(id as u16),
+            false => Some(path),
         }
     }
 

@@ -32,7 +32,10 @@ impl<'a> Reader<'a> {
     /// Reads `payload` of a request for, or an answer from, `base` (the root for Send).
     pub fn new(base: Path, payload: &'a [u8]) -> Result<Self, Error> {
         let mut cbor = cbor::Reader::new(payload);
-        let left = cbor.count(ARRAY)?;
+        let left = cbor.count(ARRAY);
+        if cbor.is_bad() {
+            return Err(Error::Malformed);
+        }
         Ok(Reader {
             cbor,
             base,
@@ -45,38 +48,43 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(crate) fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         let cbor = &mut self.cbor;
-        if !cbor.more(&mut self.left)? {
-            return match cbor.is_empty() {
+        if !cbor.more(&mut self.left) {
+            return match cbor.is_empty() && !cbor.is_bad() {
                 true => Ok(None),
                 false => Err(Error::Malformed),
             };
         }
-        let mut pairs = cbor.count(MAP)?;
+        let mut pairs = cbor.count(MAP);
         let mut name = "";
         let mut value = RawValue::Absent;
-        while cbor.more(&mut pairs)? {
-            let head = cbor.head()?;
+        while cbor.more(&mut pairs) {
+            let head = cbor.head();
             if head.major() == TEXT {
-                let label = cbor.text_of(head)?;
+                let label = cbor.text_of(head);
                 if label.ends_with('_') {
-                    return Err(Error::Malformed);
-                }
-                if label == LINK {
-                    let (object, instance) =
-                        parse_object_link(cbor.text()?).ok_or(Error::Malformed)?;
-                    value = RawValue::Typed(Value::ObjectLink(object, instance));
+                    cbor.fail();
+                } else if label == LINK {
+                    match parse_object_link(cbor.text()) {
+                        Some((object, instance)) => {
+                            value = RawValue::Typed(Value::ObjectLink(object, instance));
+                        }
+                        None => cbor.fail(),
+                    }
                 } else {
-                    cbor.skip()?;
+                    cbor.skip();
                 }
                 continue;
             }
-            match head.label()? {
-                BASE_NAME => self.base_name = cbor.text()?,
-                NAME => name = cbor.text()?,
-                VALUE | STRING | BOOL | DATA => value = cbor.value()?,
-                BASE_VALUE => return Err(Error::Malformed),
-                _ => cbor.skip()?,
+            match head.label() {
+                Some(BASE_NAME) => self.base_name = cbor.text(),
+                Some(NAME) => name = cbor.text(),
+                Some(VALUE | STRING | BOOL | DATA) => value = cbor.value(),
+                Some(BASE_VALUE) | None => cbor.fail(),
+                Some(_) => cbor.skip(),
             }
+        }
+        if cbor.is_bad() {
+            return Err(Error::Malformed);
         }
         let path = Path::parse_joined(self.base_name, name).ok_or(Error::Path)?;
         if !self.base.contains(path) {

@@ -17,8 +17,8 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
         ContentFormat::Opaque => RawValue::Typed(Value::Opaque(payload)),
         ContentFormat::Cbor => {
             let mut reader = cbor::Reader::new(payload);
-            let value = reader.value()?;
-            if !reader.is_empty() {
+            let value = reader.value();
+            if reader.is_bad() || !reader.is_empty() {
                 return Err(Error::Malformed);
             }
             match value {

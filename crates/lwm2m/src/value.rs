@@ -71,6 +71,12 @@ impl<'a> RawValue<'a> {
         }
     }
 
+    /// The same, when it has 32 bits.
+    #[inline(never)]
+    pub fn as_u32(&self) -> Option<u32> {
+        self.as_u64()?.try_into().ok()
+    }
+
     /// As boolean; an integer 0 or 1 is taken too.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {

@@ -115,21 +115,12 @@ fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Cod
 /// 4.04 for what does not exist; the operations of a resource.
 fn find(objects: &dyn Objects, path: Path, depth: usize) -> Result<Operations, Code> {
     let object = path.object_id().ok_or(Code::METHOD_NOT_ALLOWED)?;
-    if depth > 3 || instances(objects, upto_instance(path)).next().is_none() {
+    if depth > 3 || instances(objects, path.upto(2)).next().is_none() {
         return Err(Code::NOT_FOUND);
     }
     match path.resource_id() {
         None => Ok(0),
         Some(id) => operations(objects, object, id).ok_or(Code::NOT_FOUND),
-    }
-}
-
-/// The path without its resource.
-#[inline(never)]
-fn upto_instance(path: Path) -> Path {
-    match (path.object_id(), path.instance_id()) {
-        (Some(object), Some(instance)) => Path::instance(object, instance),
-        _ => path,
     }
 }
 
@@ -226,7 +217,7 @@ fn content(
 ) -> Result<usize, Error> {
     let mut encoder = Encoder::begin(format, path, out)?;
     let mut any = false;
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         let object = instance.object_id().unwrap_or(u16::MAX);
         for (id, _) in objects
             .resources(object)
@@ -263,7 +254,7 @@ pub fn write_links(objects: &dyn Objects, path: Path, out: &mut [u8]) -> Result<
     if path.depth() == 1 {
         links.path(path)?;
     }
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         if path.contains(instance) {
             links.path(instance)?;
         }
