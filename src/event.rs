@@ -32,6 +32,7 @@ impl<const N: usize> Text<'_, N> {
     fn quoted(&mut self, text: &str) -> &mut Self {
         self.raw("\"").raw(text).raw("\"")
     }
+    #[inline(never)]
     fn comma(&mut self) -> &mut Self {
         self.raw(",")
     }

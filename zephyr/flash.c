@@ -30,14 +30,17 @@ static struct {
 	{.name = "sota,journal", .id = DT_FIXED_PARTITION_ID(JOURNAL)},
 };
 
+#define MISFIT "%s size %u, built for %u"
+
 /* Whether every page of the window divides `page` and every unit of write divides `write`. */
 static bool agrees(const struct device *device, off_t from, uint32_t size, uint32_t page, uint32_t write)
 {
 	struct flash_pages_info info;
 	off_t at = from;
+	uint32_t size_of_one = flash_get_write_block_size(device);
 
-	if (write % flash_get_write_block_size(device) != 0) {
-		LOG_ERR("write size %u, built for %u", (unsigned int)flash_get_write_block_size(device), write);
+	if (write % size_of_one != 0) {
+		LOG_ERR(MISFIT, "write", size_of_one, write);
 		return false;
 	}
 	if (IS_ENABLED(CONFIG_FLASH_PAGE_LAYOUT)) {
@@ -46,8 +49,7 @@ static bool agrees(const struct device *device, off_t from, uint32_t size, uint3
 				return false;
 			}
 			if (page % info.size != 0 || (info.start_offset == at && (at - from) % info.size != 0)) {
-				LOG_ERR("page of %u bytes at 0x%lx, built for %u", (unsigned int)info.size, (long)at,
-					page);
+				LOG_ERR(MISFIT, "page", (unsigned int)info.size, page);
 				return false;
 			}
 			at = info.start_offset + info.size;
@@ -56,41 +58,45 @@ static bool agrees(const struct device *device, off_t from, uint32_t size, uint3
 	return true;
 }
 
+/* Opens a part; NULL, or why it is not used: one call of the log for all, as each takes 50 bytes. */
+static const char *use(uint8_t id, uint32_t page, uint32_t write)
+{
+	const struct device *device;
+
+	if (flash_area_open(parts[id].id, &parts[id].area) != 0) {
+		return "cannot be opened";
+	}
+	device = flash_area_get_device(parts[id].area);
+	if (!device_is_ready(device)) {
+		return "its device is not ready";
+	}
+	parts[id].from = 0;
+	parts[id].size = parts[id].area->fa_size;
+#ifdef CONFIG_SOTA_BOOTLOADER
+	if (id == 0 && !sota_bootloader_window(parts[id].area, page, &parts[id].from, &parts[id].size)) {
+		return "too small for MCUboot";
+	}
+#endif
+	return agrees(device, parts[id].area->fa_off + parts[id].from, parts[id].size, page, write)
+		       ? NULL
+		       : "its flash is not the one of the devicetree";
+}
+
 void sota_shim_flash_open(uint8_t id, uint32_t page, uint32_t write, struct sota_area *area)
 {
-	const struct flash_parameters *parameters;
-	const struct device *device;
-	int error;
+	const char *why;
 
 	area->size = 0;
 	area->erased = 0xff;
 	if (id >= ARRAY_SIZE(parts)) {
 		return;
 	}
-	error = flash_area_open(parts[id].id, &parts[id].area);
-	if (error != 0) {
-		LOG_ERR("%s cannot be opened: %d", parts[id].name, error);
+	why = use(id, page, write);
+	if (why != NULL) {
+		LOG_ERR("%s is not used: %s", parts[id].name, why);
 		return;
 	}
-	device = flash_area_get_device(parts[id].area);
-	if (!device_is_ready(device)) {
-		LOG_ERR("%s: %s is not ready", parts[id].name, device->name);
-		return;
-	}
-	parts[id].from = 0;
-	parts[id].size = parts[id].area->fa_size;
-#ifdef CONFIG_SOTA_BOOTLOADER
-	if (id == 0 && !sota_bootloader_window(parts[id].area, page, &parts[id].from, &parts[id].size)) {
-		LOG_ERR("sota,staging is not used: too small for MCUboot");
-		return;
-	}
-#endif
-	if (!agrees(device, parts[id].area->fa_off + parts[id].from, parts[id].size, page, write)) {
-		LOG_ERR("%s is not used: its flash is not the one of the devicetree", parts[id].name);
-		return;
-	}
-	parameters = flash_get_parameters(device);
-	area->erased = parameters->erase_value;
+	area->erased = flash_get_parameters(flash_area_get_device(parts[id].area))->erase_value;
 	area->size = parts[id].size;
 	LOG_INF("%s: %u bytes, page %u, write %u", parts[id].name, area->size, page, write);
 }

@@ -2,7 +2,7 @@
 //!
 //! A piece is hashed from staging when it is complete, so what was verified is what is in the flash,
 //! not what came over the air. The state at the piece's end goes into the journal
-//! (byte for byte the `SerializableState` of sha2 and md-5 0.11, stable within their 0.11 line).
+//! (byte for byte the `SerializableState` of the crates sha2 and md-5 0.11, stable within their 0.11 line).
 //!
 //! Both digests work on blocks of 64 bytes and end with the same padding, so they share one buffer; the crates'
 //! own buffering, once for each, takes 1 KB more.
@@ -10,9 +10,9 @@
 use core::slice::from_ref;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
-use md5::block_api::compress;
 use sha2::block_api::compress256;
 
+use super::md5::compress;
 use crate::message::DownloadInfo;
 
 /// Bytes of a saved state: SHA-256 (104), MD5 (88), CRC-32 (4).
@@ -86,9 +86,8 @@ impl Digests {
         }
         self.used += 1;
         if self.used == 64 {
-            let block = from_ref(&self.block);
-            compress256(&mut self.sha256, block);
-            compress(&mut self.md5, block);
+            compress256(&mut self.sha256, from_ref(&self.block));
+            compress(&mut self.md5, &self.block);
             // A package has less than 2^32 bytes.
             self.blocks = self.blocks.wrapping_add(1);
             self.used = 0;
@@ -140,8 +139,9 @@ impl Digests {
         (digests.used < 64 && digests.save() == *saved.get(..SAVED)?).then_some(digests)
     }
 
-    /// SHA-256 and MD5 of the bytes taken, as words: big-endian and little-endian.
-    fn finish(&self) -> ([u32; 8], [u32; 4]) {
+    /// The same with the padding taken: SHA-256 and MD5 of the bytes are its words, big-endian and little-endian.
+    #[inline(never)]
+    fn finish(&self) -> Digests {
         let bits = (u64::from(self.blocks) << 9) + (u64::from(self.used) << 3);
         let mut end = self.clone();
         end.push(0x80);
@@ -151,39 +151,37 @@ impl Digests {
         end.block[56..].copy_from_slice(&bits.to_be_bytes());
         compress256(&mut end.sha256, from_ref(&end.block));
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
-        compress(&mut end.md5, from_ref(&end.block));
-        (end.sha256, end.md5)
+        compress(&mut end.md5, &end.block);
+        end
     }
 
     /// Whether every digest that was announced is the one of the bytes taken.
     pub(super) fn matches(&self, info: &DownloadInfo) -> bool {
-        let (sha256, md5) = self.finish();
-        let sha256 = |announced: [u8; 32]| {
-            let words = announced
-                .as_chunks()
-                .0
-                .iter()
-                .map(|word| u32::from_be_bytes(*word));
-            words.eq(sha256)
-        };
-        let md5 = |announced: [u8; 16]| {
-            let words = announced
-                .as_chunks()
-                .0
-                .iter()
-                .map(|word| u32::from_le_bytes(*word));
-            words.eq(md5)
-        };
+        let mut end = self.finish();
+        for word in &mut end.sha256 {
+            *word = word.swap_bytes();
+        }
+        let sha256 = info.sha256.as_ref();
+        let md5 = info.md5.as_ref();
         info.crc32.is_none_or(|announced| announced == self.crc32)
-            && info.md5.is_none_or(md5)
-            && info.sha256.is_none_or(sha256)
+            && md5.is_none_or(|announced| same(announced, &end.md5))
+            && sha256.is_none_or(|announced| same(announced, &end.sha256))
     }
+}
+
+/// Whether the bytes are those of the little-endian words.
+#[inline(never)]
+fn same(bytes: &[u8], words: &[u32]) -> bool {
+    let mut announced = bytes.as_chunks::<4>().0.iter();
+    words
+        .iter()
+        .all(|word| announced.next() == Some(&word.to_le_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use md5::{Digest, digest::common::hazmat::SerializableState};
+    use ::md5::{Digest, digest::common::hazmat::SerializableState};
     use proptest::prelude::*;
 
     /// Values from Python's hashlib and zlib over b"123456789".
@@ -210,7 +208,7 @@ mod tests {
         fn digests_and_states_are_those_of_the_crates(
             bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 0usize..400,
         ) {
-            let (mut sha, mut md) = (sha2::Sha256::new(), md5::Md5::new());
+            let (mut sha, mut md) = (sha2::Sha256::new(), ::md5::Md5::new());
             let mut ours = Digests::default();
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
             for part in [head, tail] {
@@ -222,8 +220,8 @@ mod tests {
                 prop_assert_eq!(&saved[104..192], &md.serialize()[..]);
                 ours = Digests::load(&saved).unwrap();
             }
-            let (sha256, md5) = ours.finish();
-            let (sha256, md5) = (sha256.map(u32::to_be_bytes), md5.map(u32::to_le_bytes));
+            let end = ours.finish();
+            let (sha256, md5) = (end.sha256.map(u32::to_be_bytes), end.md5.map(u32::to_le_bytes));
             prop_assert_eq!(sha256.as_flattened(), &sha.finalize()[..]);
             prop_assert_eq!(md5.as_flattened(), &md.finalize()[..]);
         }

@@ -168,12 +168,12 @@ impl Device {
     }
 
     /// /5/0/3 and /5/0/5.
-    fn firmware_state(&self, instance: u8) -> (i64, i64) {
+    fn firmware_state(&self, instance: u8) -> (u8, u8) {
         let Some(state) = self.running(instance) else {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (0, 1),
-                Some(Err(reason)) => (0, results(reason).0.into()),
+                Some(Err(reason)) => (0, results(reason).0),
             };
         };
         let shown = match state {
@@ -189,12 +189,12 @@ impl Device {
     }
 
     /// /9/m/7 and /9/m/9.
-    fn software_state(&self, instance: u8) -> (i64, i64) {
+    fn software_state(&self, instance: u8) -> (u8, u8) {
         let Some(state) = self.running(instance) else {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (4, 2),
-                Some(Err(reason)) => (0, results(reason).1.into()),
+                Some(Err(reason)) => (0, results(reason).1),
             };
         };
         let view = &self.view;

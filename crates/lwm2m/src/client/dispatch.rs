@@ -93,11 +93,12 @@ pub fn dispatch(objects: &mut dyn Objects, request: &Request<'_>) -> Reply {
 #[inline(never)]
 fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Code> {
     let path = request.path;
-    let operations = find(objects, path)?;
-    let effect = match (request.method, path.depth()) {
-        (Code::GET, 1..=3) => return read(operations, request),
+    let depth = path.depth();
+    let operations = find(objects, path, depth)?;
+    let effect = match (request.method, depth) {
+        (Code::GET, 1..=3) => return read(operations, depth, request),
         (Code::PUT | Code::POST, 2) | (Code::PUT, 3) => {
-            if path.depth() == 3 && operations & W == 0 {
+            if depth == 3 && operations & W == 0 {
                 return Err(Code::METHOD_NOT_ALLOWED);
             }
             objects.write(path, records(objects, request)?)
@@ -112,22 +113,14 @@ fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Cod
 }
 
 /// 4.04 for what does not exist; the operations of a resource.
-fn find(objects: &dyn Objects, path: Path) -> Result<Operations, Code> {
+fn find(objects: &dyn Objects, path: Path, depth: usize) -> Result<Operations, Code> {
     let object = path.object_id().ok_or(Code::METHOD_NOT_ALLOWED)?;
-    if path.depth() > 3 || instances(objects, upto_instance(path)).next().is_none() {
+    if depth > 3 || instances(objects, path.upto(2)).next().is_none() {
         return Err(Code::NOT_FOUND);
     }
     match path.resource_id() {
         None => Ok(0),
         Some(id) => operations(objects, object, id).ok_or(Code::NOT_FOUND),
-    }
-}
-
-/// The path without its resource.
-fn upto_instance(path: Path) -> Path {
-    match (path.object_id(), path.instance_id()) {
-        (Some(object), Some(instance)) => Path::instance(object, instance),
-        _ => path,
     }
 }
 
@@ -144,11 +137,11 @@ fn instances(objects: &dyn Objects, below: Path) -> impl Iterator<Item = Path> +
         .filter(move |path| below.contains(*path))
 }
 
-fn read(operations: Operations, request: &Request<'_>) -> Result<Reply, Code> {
+fn read(operations: Operations, depth: usize, request: &Request<'_>) -> Result<Reply, Code> {
     let path = request.path;
     let format = match request.accept {
         // What the client likes best (Core 7.4): a person's text for one value, SenML-CBOR for many.
-        None if path.depth() == 3 => ContentFormat::Text,
+        None if depth == 3 => ContentFormat::Text,
         None => ContentFormat::SenmlCbor,
         Some(number) => u16::try_from(number)
             .ok()
@@ -158,10 +151,10 @@ fn read(operations: Operations, request: &Request<'_>) -> Result<Reply, Code> {
     match format {
         ContentFormat::Link => return Ok(Reply::Links(path)),
         ContentFormat::SenmlJson => return Err(Code::NOT_ACCEPTABLE),
-        one if !one.is_composite() && path.depth() < 3 => return Err(Code::NOT_ACCEPTABLE),
+        one if !one.is_composite() && depth < 3 => return Err(Code::NOT_ACCEPTABLE),
         _ => {}
     }
-    if path.depth() == 3 && operations & R == 0 {
+    if depth == 3 && operations & R == 0 {
         return Err(Code::METHOD_NOT_ALLOWED);
     }
     Ok(Reply::Content { path, format })
@@ -224,7 +217,7 @@ fn content(
 ) -> Result<usize, Error> {
     let mut encoder = Encoder::begin(format, path, out)?;
     let mut any = false;
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         let object = instance.object_id().unwrap_or(u16::MAX);
         for (id, _) in objects
             .resources(object)
@@ -261,7 +254,7 @@ pub fn write_links(objects: &dyn Objects, path: Path, out: &mut [u8]) -> Result<
     if path.depth() == 1 {
         links.path(path)?;
     }
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         if path.contains(instance) {
             links.path(instance)?;
         }

@@ -63,7 +63,13 @@ pub(crate) fn has_room() -> bool {
 pub(crate) fn use_config(config: &Config) {
     let new = critical_section::with(|cs| {
         let mut slot = CONFIG.borrow_ref_mut(cs);
-        let new = slot.0.first() != Some(config);
+        // The other fields are Kconfig's, and the same in all.
+        let new = slot.0.first().is_none_or(|old| {
+            old.host != config.host
+                || old.port != config.port
+                || old.endpoint != config.endpoint
+                || old.lifetime_s != config.lifetime_s
+        });
         if new {
             slot.0.clear();
             let _ = slot.0.push(config.clone());

@@ -42,8 +42,7 @@ impl EngineLoop<'_> {
         }
         calls::answer(self);
         self.hear_cloud();
-        self.engine.poll(sys::now(), self.readings, &mut self.flash);
-        self.send();
+        self.poll();
         if self.engine.boot_wanted() {
             let length = self.engine.progress().1;
             if let Err(reason) = (Bootloader { length }).boot_trial() {
@@ -79,8 +78,7 @@ impl EngineLoop<'_> {
             sys::wake(Who::Cloud);
             self.engine
                 .on_cloud(sys::now(), self.readings, &mut self.flash, message);
-            self.engine.poll(sys::now(), self.readings, &mut self.flash);
-            self.send();
+            self.poll();
             calls::answer(self);
         }
     }
@@ -107,8 +105,10 @@ impl EngineLoop<'_> {
         }
     }
 
-    /// Only what there is room for is made: each mailbox has this thread as its sole sender.
-    fn send(&mut self) {
+    #[inline(never)]
+    fn poll(&mut self) {
+        self.engine.poll(sys::now(), self.readings, &mut self.flash);
+        // Only what there is room for is made: each mailbox has this thread as its sole sender.
         self.send_to_cloud();
         self.send_events();
     }
@@ -126,14 +126,14 @@ impl EngineLoop<'_> {
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
             }
+            if app {
+                TO_APP.send_from(&mut self.engine.first_event());
+            }
             let mut event = self.engine.next_event();
             let Some(next) = &event else {
                 return;
             };
             self.tell(next);
-            if app {
-                TO_APP.send_from(&mut event.clone());
-            }
             if bridge {
                 TO_BRIDGE.send_from(&mut event);
             }

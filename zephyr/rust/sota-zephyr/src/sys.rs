@@ -28,7 +28,8 @@ pub(crate) enum Who {
 }
 
 unsafe extern "C" {
-    safe fn sota_shim_uptime_ms() -> i64;
+    // The kernel counts in an i64 from 0: never negative.
+    safe fn sota_shim_uptime_ms() -> Millis;
     safe fn sota_shim_random() -> u32;
     safe fn sota_shim_wake(who: u8);
     safe fn sota_shim_sleep(who: u8, ms: i32);
@@ -59,7 +60,7 @@ unsafe extern "C" {
 }
 
 pub(crate) fn now() -> Millis {
-    sota_shim_uptime_ms().max(0) as Millis
+    sota_shim_uptime_ms()
 }
 
 pub(crate) fn random() -> u32 {
@@ -70,6 +71,7 @@ pub(crate) fn wake(who: Who) {
     sota_shim_wake(who as u8);
 }
 
+#[inline(never)]
 fn limit(until: Option<Millis>) -> i32 {
     match until {
         // A thread looks at its clock at least once a minute.
@@ -236,5 +238,5 @@ pub(crate) unsafe fn text<'a>(text: *const c_char) -> &'a str {
         return "";
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_str().unwrap_or_default()
+    sota::utf8(unsafe { CStr::from_ptr(text) }.to_bytes()).unwrap_or_default()
 }
