@@ -2,7 +2,7 @@
 //!
 //! A piece is hashed from staging when it is complete, so what was verified is what is in the flash,
 //! not what came over the air. The state at the piece's end goes into the journal
-//! (byte for byte the `SerializableState` of the crates sha2 and md-5 0.11, stable within their 0.11 line).
+//! (byte for byte the `SerializableState` of sha2 and md-5 0.11, stable within their 0.11 line).
 //!
 //! Both digests work on blocks of 64 bytes and end with the same padding, so they share one buffer; the crates'
 //! own buffering, once for each, takes 1 KB more.
@@ -10,9 +10,9 @@
 use core::slice::from_ref;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use md5::block_api::compress;
 use sha2::block_api::compress256;
 
-use super::md5::compress;
 use crate::message::DownloadInfo;
 
 /// Bytes of a saved state: SHA-256 (104), MD5 (88), CRC-32 (4).
@@ -86,8 +86,9 @@ impl Digests {
         }
         self.used += 1;
         if self.used == 64 {
-            compress256(&mut self.sha256, from_ref(&self.block));
-            compress(&mut self.md5, &self.block);
+            let block = from_ref(&self.block);
+            compress256(&mut self.sha256, block);
+            compress(&mut self.md5, block);
             // A package has less than 2^32 bytes.
             self.blocks = self.blocks.wrapping_add(1);
             self.used = 0;
@@ -151,7 +152,7 @@ impl Digests {
         end.block[56..].copy_from_slice(&bits.to_be_bytes());
         compress256(&mut end.sha256, from_ref(&end.block));
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
-        compress(&mut end.md5, &end.block);
+        compress(&mut end.md5, from_ref(&end.block));
         end
     }
 
@@ -181,7 +182,7 @@ fn same(bytes: &[u8], words: &[u32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::md5::{Digest, digest::common::hazmat::SerializableState};
+    use md5::{Digest, digest::common::hazmat::SerializableState};
     use proptest::prelude::*;
 
     /// Values from Python's hashlib and zlib over b"123456789".
@@ -208,7 +209,7 @@ mod tests {
         fn digests_and_states_are_those_of_the_crates(
             bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 0usize..400,
         ) {
-            let (mut sha, mut md) = (sha2::Sha256::new(), ::md5::Md5::new());
+            let (mut sha, mut md) = (sha2::Sha256::new(), md5::Md5::new());
             let mut ours = Digests::default();
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
             for part in [head, tail] {

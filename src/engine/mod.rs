@@ -12,12 +12,11 @@
 //! | `plan` | offers, the host's answer, download information, versions announced |
 //! | `transfer` | pieces: blocks, digests, rescue of a torn page, reads, rewind |
 //! | `queue` | what waits for cloud and for the host |
-//! | `versions`, `strategy`, `digest`, `md5`, `staging`, `journal`, `record` | what their names say |
+//! | `versions`, `strategy`, `digest`, `staging`, `journal`, `record` | what their names say |
 
 mod config;
 mod digest;
 mod journal;
-mod md5;
 mod plan;
 mod queue;
 mod record;
