@@ -327,6 +327,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 return Some(Event::DownloadStart(Some(Package {
                     component: offer.component.clone(),
+                    #[cfg(feature = "link")]
                     target: offer.target.clone(),
                     length: info.length,
                     md5: info.md5,
