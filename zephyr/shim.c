@@ -257,6 +257,11 @@ int32_t sota_shim_battery(void)
 	return sota_battery_percent();
 }
 
+uint32_t sota_shim_cell(void)
+{
+	return sota_cell_id();
+}
+
 int32_t sota_shim_rsrp(void)
 {
 	return sota_rsrp_dbm();

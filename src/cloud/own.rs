@@ -163,6 +163,10 @@ impl Writer<'_> {
                     told.instance = (4, 0);
                     told.number(2, rsrp.into());
                 }
+                if self.device.cell != 0 {
+                    told.instance = (4, 0);
+                    told.number(8, self.device.cell.cast_signed());
+                }
             }
             Report::State {
                 instance,

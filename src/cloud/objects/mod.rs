@@ -61,6 +61,8 @@ pub(super) struct Device {
     pub(super) min_period_s: u32,
     pub(super) max_period_s: u32,
     pub(super) readings: Readings,
+    /// Radio cell; 0: not known.
+    pub(super) cell: u32,
     pub(super) view: View,
     /// The name before the present one.
     plan_before: String<PLAN_LEN>,
@@ -75,6 +77,7 @@ impl Device {
             plan_count: 0,
             plan_before: String::new(),
             readings: Readings::default(),
+            cell: 0,
             lifetime_s: config.lifetime_s,
             min_period_s: 0,
             max_period_s: 0,

@@ -66,6 +66,10 @@ impl Device {
                 Some(rsrp) => Shown::Dbm(rsrp),
                 None => Shown::Nothing,
             },
+            (CONNECTIVITY, 8) => match self.cell {
+                0 => Shown::Nothing,
+                cell => Shown::Number(cell),
+            },
             (FIRMWARE | ADVANCED_FIRMWARE, _) => self.shown_of_firmware(resource, instance),
             (SOFTWARE, _) => self.shown_of_software(resource, instance),
             (id, _) if id == self.plan_object => self.shown_of_plan(resource, instance),

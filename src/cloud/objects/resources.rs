@@ -17,7 +17,7 @@ pub(super) const SERVER: &[(u16, Operations)] = &[
 pub(super) const DEVICE: &[(u16, Operations)] =
     &[(3, R), (4, E), (9, R), (11, R), (16, R), (19, R)];
 /// /4, Connectivity Monitoring.
-pub(super) const CONNECTIVITY: &[(u16, Operations)] = &[(0, R), (1, R), (2, R)];
+pub(super) const CONNECTIVITY: &[(u16, Operations)] = &[(0, R), (1, R), (2, R), (8, R)];
 /// /5, Firmware Update.
 pub(super) const FIRMWARE: &[(u16, Operations)] = &[
     (0, W),

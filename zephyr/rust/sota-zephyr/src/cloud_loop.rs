@@ -57,6 +57,7 @@ impl CloudLoop<'_> {
             self.cloud.on_network();
         }
         self.cloud.on_readings(sys::readings());
+        self.cloud.on_cell(sys::cell());
         self.cloud.poll(now, sys::random(), boxes::has_room());
         self.look_up(now);
         self.tell_engine();

@@ -40,6 +40,7 @@ unsafe extern "C" {
     safe fn sota_shim_call_end();
     safe fn sota_shim_battery() -> i32;
     safe fn sota_shim_rsrp() -> i32;
+    safe fn sota_shim_cell() -> u32;
     safe fn sota_shim_firmware_slot() -> u32;
     safe fn sota_shim_boot_trial(length: u32);
     safe fn sota_shim_firmware_confirm() -> bool;
@@ -108,6 +109,10 @@ pub(crate) fn call_done() {
 /// The next one may ask.
 pub(crate) fn call_end() {
     sota_shim_call_end();
+}
+
+pub(crate) fn cell() -> u32 {
+    sota_shim_cell()
 }
 
 pub(crate) fn readings() -> Readings {
