@@ -329,6 +329,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`].
+    #[inline(never)]
     pub fn parse(fields: &[u8]) -> Result<Plan, LinkError> {
         let mut plan = Plan::default();
         let mut good = true;
@@ -410,6 +411,7 @@ impl Package {
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`], also without a length.
+    #[inline(never)]
     pub fn parse(fields: &[u8]) -> Result<Package, LinkError> {
         let mut package = Package::default();
         let image = &mut package.image;

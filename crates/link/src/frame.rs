@@ -231,6 +231,7 @@ impl<const N: usize> Rx<N> {
     }
 
     /// Decodes the waiting frame where it lies: type, tag and payload. Once only: [`clear`](Self::clear) follows.
+    #[inline(never)]
     pub fn body(&mut self) -> Result<Body<'_>, LinkError> {
         if self.too_long {
             return Err(LinkError::LinkFrameTooLong);

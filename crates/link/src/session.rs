@@ -148,6 +148,7 @@ impl<const MCU: bool> Session<MCU> {
     }
 
     /// The message that a decoded frame holds, if it is for this session and this end.
+    #[inline(never)]
     pub(crate) fn open<'a>(&mut self, body: &Body<'a>) -> Option<Message<'a>> {
         if body.kind & FROM_MCU == Self::SIDE.bit() {
             self.fault(LinkError::LinkEcho);
@@ -173,6 +174,7 @@ impl<const MCU: bool> Session<MCU> {
     }
 
     /// Takes what belongs to both ends; gives back the rest.
+    #[inline(never)]
     pub(crate) fn on_message<'a>(
         &mut self,
         now: Millis,
@@ -255,6 +257,7 @@ impl<const MCU: bool> Session<MCU> {
     }
 
     /// What time does. `sent`: nothing is on its way to the UART.
+    #[inline(never)]
     pub(crate) fn poll(&mut self, now: Millis, idle: bool, sent: bool) {
         if self.rate.poll(now, self.timing, sent) {
             self.fault(LinkError::LinkRate);

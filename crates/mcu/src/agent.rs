@@ -197,6 +197,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// Works on what came and on what time does. `Some`: do it and call again; `None`: nothing more now.
+    #[inline(never)]
     pub fn poll<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Option<Output> {
         if self.confirm_by.is_some_and(|by| now >= by) {
             self.revert(flash, McuError::TrialNotConfirmed.number());
@@ -231,6 +232,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// One step, while there is something to verify.
+    #[inline(never)]
     fn verify<F: NorFlash>(&mut self, flash: &mut F) {
         if self.link.phase() != McuPhase::Verifying {
             self.verifies = None;

@@ -162,6 +162,7 @@ impl End {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_package<S: Slot>(
         &mut self,
         transfer: u8,
@@ -228,6 +229,7 @@ impl End {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_data<S: Slot>(
         &mut self,
         now: Millis,

@@ -293,6 +293,7 @@ impl<const FRAME: usize> Link<FRAME> {
         ])
     }
 
+    #[inline(never)]
     fn receive<S: Slot>(&mut self, now: Millis, slot: &mut S) -> Option<Output> {
         let body = match self.rx.body() {
             Ok(body) => body,
@@ -333,6 +334,7 @@ impl<const FRAME: usize> Link<FRAME> {
         }
     }
 
+    #[inline(never)]
     fn send<S: Slot>(&mut self, now: Millis, slot: &mut S) {
         let (end, session) = (&mut self.end, &mut self.session);
         if !session.is_up() {

@@ -134,8 +134,10 @@ impl<const PAGE: usize, const WORD: usize> Nor<PAGE, WORD> {
         match moment {
             Some(Moment::Weak) => self.weak[word] = true,
             Some(Moment::Middle) => {
-                self.written[word] = true;
                 self.any(at, WORD);
+                // Any bits may be those of an erased word.
+                let blank = self.memory[at..at + WORD].iter().all(|byte| *byte == 0xFF);
+                (self.written[word], self.weak[word]) = (!blank, blank);
             }
             _ => {
                 self.written[word] = true;
