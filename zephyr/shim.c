@@ -22,7 +22,7 @@ K_THREAD_STACK_DEFINE(engine_stack, CONFIG_SOTA_ENGINE_STACK_SIZE);
 K_THREAD_STACK_DEFINE(cloud_stack, CONFIG_SOTA_CLOUD_STACK_SIZE);
 static struct k_thread engine_thread;
 static struct k_thread cloud_thread;
-#ifdef CONFIG_SOTA_AT
+#ifdef CONFIG_SOTA_UART
 K_THREAD_STACK_DEFINE(bridge_stack, CONFIG_SOTA_BRIDGE_STACK_SIZE);
 static struct k_thread bridge_thread;
 #endif
@@ -119,12 +119,12 @@ int sota_start(void)
 		     CONFIG_SOTA_ENGINE_PRIORITY, "engine");
 	start_thread(&cloud_thread, cloud_stack, K_THREAD_STACK_SIZEOF(cloud_stack), sota_rs_cloud,
 		     CONFIG_SOTA_CLOUD_PRIORITY, "cloud");
-#ifdef CONFIG_SOTA_AT
+#ifdef CONFIG_SOTA_UART
 	if (sota_uart_start() == 0) {
 		start_thread(&bridge_thread, bridge_stack, K_THREAD_STACK_SIZEOF(bridge_stack), sota_rs_bridge,
 			     CONFIG_SOTA_BRIDGE_PRIORITY, "bridge");
 	} else {
-		LOG_ERR("the UART of sota,mcu-uart is not ready or has no interrupts: no AT commands");
+		LOG_ERR("the UART of sota,mcu-uart is not ready or has no interrupts");
 	}
 #endif
 	return 0;

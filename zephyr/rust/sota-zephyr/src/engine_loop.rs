@@ -122,7 +122,7 @@ impl EngineLoop<'_> {
     #[inline(never)]
     fn send_events(&mut self) {
         loop {
-            let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
+            let (bridge, app) = (cfg!(not(sota_no_bridge)), boxes::app_listens());
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
             }

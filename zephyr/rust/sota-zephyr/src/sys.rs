@@ -54,6 +54,14 @@ unsafe extern "C" {
     fn sota_shim_net_recv(peer: *mut u8, to: *mut u8, len: u32) -> i32;
     fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
     fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_speed() -> u32;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_set_speed(baud: u32);
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_is_idle() -> bool;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_link_baud() -> u32;
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
     safe fn sota_shim_event(kind: u8, code: u16, reason: u16, bytes: u32);
     fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
@@ -109,6 +117,30 @@ pub(crate) fn call_done() {
 /// The next one may ask.
 pub(crate) fn call_end() {
     sota_shim_call_end();
+}
+
+/// Bits per second of the UART as the devicetree says.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_speed() -> u32 {
+    sota_shim_uart_speed()
+}
+
+/// Changes them; the UART is idle.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_set_speed(baud: u32) {
+    sota_shim_uart_set_speed(baud);
+}
+
+/// Everything that was written has left.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_is_idle() -> bool {
+    sota_shim_uart_is_idle()
+}
+
+/// Greatest rate that the link may change to; 0: none.
+#[cfg(sota_mcu_link)]
+pub(crate) fn link_baud() -> u32 {
+    sota_shim_link_baud()
 }
 
 pub(crate) fn cell() -> u32 {
