@@ -24,15 +24,17 @@ mod cloud_loop;
 mod config;
 mod engine_loop;
 mod firmware;
+pub mod flash;
 #[cfg(sota_mcu_link)]
 mod link_loop;
-pub mod flash;
 mod logger;
 pub mod product;
 mod sys;
 
 #[cfg(all(sota_mcu_link, not(feature = "link")))]
-compile_error!("CONFIG_SOTA_MCU_LINK: the product's Cargo.toml has to ask for the feature `link` of sota-zephyr");
+compile_error!(
+    "CONFIG_SOTA_MCU_LINK: the product's Cargo.toml has to ask for the feature `link` of sota-zephyr"
+);
 
 pub use sota;
 
