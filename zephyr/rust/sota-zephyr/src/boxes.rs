@@ -105,6 +105,7 @@ pub(crate) fn settings_changed() {
 }
 
 /// Whether they were changed since the last question.
+#[cfg(not(sota_mcu_link))]
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
 }
@@ -140,6 +141,7 @@ pub(crate) fn set_last_error(reason: Option<Reason>) {
     LAST_ERROR.store(reason.map_or(0, Reason::number), Ordering::SeqCst);
 }
 
+#[cfg(not(sota_mcu_link))]
 pub(crate) fn last_error() -> Option<Reason> {
     Reason::from_number(LAST_ERROR.load(Ordering::SeqCst))
 }

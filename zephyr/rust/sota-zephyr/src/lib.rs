@@ -18,6 +18,7 @@
 
 mod api;
 mod boxes;
+#[cfg(not(sota_mcu_link))]
 mod bridge_loop;
 mod calls;
 mod cloud_loop;
