@@ -173,13 +173,9 @@ impl<const MCU: bool> Session<MCU> {
         }
     }
 
-    /// Takes what belongs to both ends; gives back the rest.
+    /// Takes what belongs to both ends; `true`: it is for this end to act on.
     #[inline(never)]
-    pub(crate) fn on_message<'a>(
-        &mut self,
-        now: Millis,
-        message: Message<'a>,
-    ) -> Option<Message<'a>> {
+    pub(crate) fn on_message(&mut self, now: Millis, message: &Message) -> bool {
         let hears = !matches!(message, Message::Error { .. } | Message::Hello { .. });
         if hears {
             self.heard_at = now;
@@ -191,23 +187,24 @@ impl<const MCU: bool> Session<MCU> {
                 version,
                 session,
                 peer,
-                ref fields,
-            } => self.on_hello(now, answer, version, session, peer, fields),
+                fields,
+            } => {
+                self.on_hello(now, *answer, *version, *session, *peer, fields);
+                // The module keeps what the MCU's hello says.
+                self.anew
+            }
             Message::Error { number, .. } => {
-                self.peer_error.get_or_insert(number);
+                self.peer_error.get_or_insert(*number);
+                false
             }
             Message::Rate { .. } | Message::Probe { .. } => {
-                if self.rate.on_message(now, &message, self.own.rate) {
+                if self.rate.on_message(now, message, self.own.rate) {
                     self.fault(LinkError::LinkRate);
                 }
                 self.new_timing();
+                false
             }
-            message => return Some(message),
-        }
-        // The module keeps what the MCU's hello says.
-        match message {
-            Message::Hello { .. } if self.anew => Some(message),
-            _ => None,
+            _ => true,
         }
     }
 

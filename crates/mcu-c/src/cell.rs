@@ -52,10 +52,11 @@ static CELL: Cell = Cell {
 };
 
 /// Puts an agent there in place of the one before, which has nothing to be dropped.
-pub(crate) fn put(running: Running) {
+#[inline]
+pub(crate) fn put(running: impl FnOnce() -> Running) {
     // SAFETY: see Cell's Sync; no reference outlives `with`.
     unsafe {
-        (*CELL.running.get()).write(running);
+        (*CELL.running.get()).write(running());
         *CELL.is_there.get() = true;
     }
 }

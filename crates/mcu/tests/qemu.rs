@@ -59,6 +59,26 @@ impl Board {
         bytes
     }
 
+    /// Bytes of the application's stack that were used since its last start: cortex-m-rt has painted it, from the end of
+    /// the statics up.
+    fn stack(&self) -> usize {
+        let mut whole = Vec::new();
+        let mut file = std::fs::File::open(self.folder.join("flash.bin")).unwrap();
+        file.read_to_end(&mut whole).unwrap();
+        let ram = &whole[0x00F0_0000..0x00F1_0000];
+        // Above the statics; what lies between there and the first word that was used was never reached.
+        let words: Vec<_> = ram.chunks(4).map(|word| word == [0xCC; 4]).collect();
+        let above = words
+            .windows(64)
+            .position(|run| run.iter().all(|painted| *painted));
+        let above = above.expect("the stack was not painted, or all of it was used");
+        let free = words[above..]
+            .iter()
+            .take_while(|painted| **painted)
+            .count();
+        (words.len() - above - free) * 4
+    }
+
     fn start(&mut self) {
         let path = |name: &str| self.folder.join(name).display().to_string();
         let child = Command::new("qemu-system-arm")
@@ -306,6 +326,10 @@ fn killed_at_random_moments() {
         world.standing()
     );
     let whole = world.began.elapsed();
+    println!(
+        "bytes of the application's stack that were used: {}",
+        world.board.stack()
+    );
     println!(
         "without a kill: {} ms, {} of them until it was verified",
         whole.as_millis(),

@@ -5,7 +5,7 @@
 use size_mcu::{LAYOUT, Nor, give, now, take, word};
 use sota_link::field::Hello;
 use sota_link::frame::frame_len;
-use sota_mcu::{Agent, Config, Output};
+use sota_mcu::{Agent, Config, Output, Prepared};
 use static_cell::StaticCell;
 
 const BLOCK: usize = if cfg!(feature = "block-1024") {
@@ -40,12 +40,12 @@ extern "C" fn reset() -> ! {
         asks_first: false,
         mcuboot: cfg!(feature = "mcuboot"),
     };
-    let Ok(agent) = Agent::new(now(), config, LAYOUT, &mut flash) else {
+    let Ok(prepared) = Prepared::new(config, LAYOUT, &mut flash) else {
         loop {
             give(&[1]);
         }
     };
-    let agent = AGENT.init(agent);
+    let agent = AGENT.init_with(|| Agent::start(now(), prepared));
     loop {
         let mut bytes = [0; 16];
         take(&mut bytes);

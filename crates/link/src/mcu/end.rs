@@ -167,7 +167,7 @@ impl End {
         &mut self,
         transfer: u8,
         phase: u8,
-        package: Package,
+        package: &Package,
         session: &Session,
         slot: &mut S,
     ) {
@@ -184,8 +184,8 @@ impl End {
             self.failures = 0;
             self.seen = ModulePhase::None;
             self.range = (0, 0);
-            let wanted = Self::wants(&package, &session.own);
-            self.image = package.image;
+            let wanted = Self::wants(package, &session.own);
+            self.image.clone_from(&package.image);
             match wanted.and_then(|()| slot.begin(&self.image)) {
                 Ok(offset) => self.receive(offset, session),
                 Err(number) => self.refused(number),

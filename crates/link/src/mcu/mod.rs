@@ -304,7 +304,10 @@ impl<const FRAME: usize> Link<FRAME> {
         };
         let message = self.session.open(&body)?;
         let (end, session) = (&mut self.end, &mut self.session);
-        match session.on_message(now, message)? {
+        if !session.on_message(now, &message) {
+            return None;
+        }
+        match message {
             Message::State(state) => {
                 end.on_state(state);
                 None
@@ -319,7 +322,7 @@ impl<const FRAME: usize> Link<FRAME> {
                 phase,
                 package,
             } => {
-                end.on_package(transfer, phase, package, session, slot);
+                end.on_package(transfer, phase, &package, session, slot);
                 None
             }
             Message::Data {

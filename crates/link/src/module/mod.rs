@@ -249,14 +249,17 @@ impl<const FRAME: usize> Link<FRAME> {
         let Some(message) = self.session.open(&body) else {
             return;
         };
-        match self.session.on_message(now, message) {
-            Some(Message::Hello { fields, .. }) => self.peer = fields,
-            Some(Message::Ack(ack)) => self.end.on_ack(now, ack, &mut self.session),
-            Some(Message::Request {
+        if !self.session.on_message(now, &message) {
+            return;
+        }
+        match message {
+            Message::Hello { fields, .. } => self.peer = fields,
+            Message::Ack(ack) => self.end.on_ack(now, ack, &mut self.session),
+            Message::Request {
                 transfer,
                 offset,
                 length,
-            }) => self
+            } => self
                 .end
                 .on_request(transfer, offset, length, &mut self.session),
             _ => {}

@@ -6,7 +6,7 @@ use cortex_m_rt::entry;
 use mcu_qemu::{LAYOUT, Nor, Uart, now, reset, start_clock};
 use sota_link::field::{Boot, Hello};
 use sota_link::frame::frame_len;
-use sota_mcu::{Agent, Config, Output, io};
+use sota_mcu::{Agent, Config, Output, Prepared, io};
 use static_cell::StaticCell;
 
 const BLOCK: usize = 256;
@@ -33,15 +33,9 @@ static BALLAST: [u8; FILLER] = {
 
 static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
 
-#[entry]
-fn main() -> ! {
-    core::hint::black_box(&BALLAST);
-    let Some(mut core) = cortex_m::Peripherals::take() else {
-        reset()
-    };
-    start_clock(&mut core);
-    // SAFETY: the only ones.
-    let (mut flash, mut uart) = unsafe { (Nor::new(), Uart::new(115_200)) };
+/// A function of its own: what it needs of the stack is free afterwards.
+#[inline(never)]
+fn start(flash: &mut Nor) -> &'static mut Agent<{ frame_len(BLOCK) }> {
     let text = "text of a fitting length";
     let config = Config {
         hello: Hello {
@@ -57,10 +51,22 @@ fn main() -> ! {
         confirm_within_ms: 2_000,
         ..Config::default()
     };
-    let Ok(agent) = Agent::new(now(), config, LAYOUT, &mut flash) else {
+    let Ok(prepared) = Prepared::new(config, LAYOUT, flash) else {
         reset()
     };
-    let agent = AGENT.init(agent);
+    AGENT.init_with(|| Agent::start(now(), prepared))
+}
+
+#[entry]
+fn main() -> ! {
+    core::hint::black_box(&BALLAST);
+    let Some(mut core) = cortex_m::Peripherals::take() else {
+        reset()
+    };
+    start_clock(&mut core);
+    // SAFETY: the only ones.
+    let (mut flash, mut uart) = unsafe { (Nor::new(), Uart::new(115_200)) };
+    let agent = start(&mut flash);
     loop {
         let good = agent.is_up() && !cfg!(feature = "sick");
         if good && agent.boot() == Boot::Trial && agent.confirm(now(), &mut flash).is_err() {
