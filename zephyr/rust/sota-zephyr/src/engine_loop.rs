@@ -25,8 +25,10 @@ impl EngineLoop<'_> {
             logger::warn("journal", reason);
         }
         if config::with_settings(|settings| settings.connect) == ConnectMode::Auto {
+            // A variable: a constant of this type would lie in flash with all its 108 bytes.
+            let connect = Command::Connect(true);
             match api::use_settings(true) {
-                Ok(()) => drop(self.command(&Command::Connect(true), &mut [])),
+                Ok(()) => drop(self.command(&connect, &mut [])),
                 Err(reason) => logger::warn("not connected", reason),
             }
         }
