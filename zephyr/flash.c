@@ -142,7 +142,7 @@ uint32_t sota_shim_firmware_slot(void)
 void sota_shim_boot_trial(uint32_t length)
 {
 	ARG_UNUSED(length);
-	LOG_ERR("no bootloader that could take the image");
+	LOG_ERR("no bootloader for the image");
 }
 
 bool sota_shim_firmware_confirm(void)

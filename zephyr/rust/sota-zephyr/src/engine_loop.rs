@@ -59,7 +59,7 @@ impl EngineLoop<'_> {
             return;
         }
         if self.engine.revert_wanted() {
-            sys::warn("the new image has not registered: restart, the old one comes back");
+            sys::warn("the new image has not registered: back to the old one");
             sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {
