@@ -55,7 +55,7 @@ static void on_interrupt(const struct device *device, void *user)
 	ARG_UNUSED(device);
 	ARG_UNUSED(user);
 	/* Some drivers call an interrupt pending, or a direction ready, that is switched off: only what is wanted counts. */
-	while (uart_irq_update(uart) > 0) {
+	while (uart_irq_update(uart) > 0 && uart_irq_is_pending(uart) > 0) {
 		bool in = !paused && uart_irq_rx_ready(uart) > 0;
 		bool out = sending && uart_irq_tx_ready(uart) > 0;
 
