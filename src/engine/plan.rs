@@ -55,7 +55,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             };
             let _ = put(&mut offer.source, source);
         }
-        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&*offer) {
+        let same = self.slot(instance) == Some(&*offer);
+        if door == Door::Plan && !self.flow.standard && same {
             // The server did not hear how that ended: the next try has another name.
             if let Some(end) = self.end(instance) {
                 self.queue.report(end);
@@ -64,11 +65,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         match self.state() {
             // The server did not hear our answer and writes again.
-            state
-                if state >= State::PlanReceived
-                    && self.is_live(instance)
-                    && self.slot(instance) == Some(&*offer) =>
-            {
+            state if state >= State::PlanReceived && self.is_live(instance) && same => {
                 return Ok(());
             }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),

@@ -15,7 +15,7 @@ mod write;
 
 use heapless::String;
 use sota_coap::Code;
-use sota_lwm2m::client::dispatch::{Effect, Objects, Operations};
+use sota_lwm2m::client::dispatch::{Effect, Objects, Resource};
 use sota_lwm2m::objects::plan::PLAN_LEN;
 use sota_lwm2m::{Encoder, Error, Path, Records};
 
@@ -287,14 +287,14 @@ impl Objects for Device {
         }
     }
 
-    fn resources(&self, object: u16) -> &'static [(u16, Operations)] {
+    fn resources(&self, object: u16) -> &'static [Resource] {
         match object {
             SERVER => resources::SERVER,
             DEVICE => resources::DEVICE,
             CONNECTIVITY => resources::CONNECTIVITY,
             FIRMWARE => resources::FIRMWARE,
             SOFTWARE if !self.advanced => resources::SOFTWARE,
-            ADVANCED_FIRMWARE if self.advanced => resources::ADVANCED_FIRMWARE,
+            ADVANCED_FIRMWARE if self.advanced => &resources::ADVANCED_FIRMWARE,
             id if id == self.plan_object => resources::PLAN,
             _ => &[],
         }

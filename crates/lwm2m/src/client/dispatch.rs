@@ -24,6 +24,9 @@ pub const R: Operations = 1;
 pub const W: Operations = 2;
 /// Execute.
 pub const E: Operations = 4;
+/// A resource of an object that a device has, and what the server may do with it. No id of these objects is above 255,
+/// so that one takes two bytes of flash.
+pub type Resource = (u8, Operations);
 
 /// A Write or Execute was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub trait Objects {
     fn instance(&self, index: usize) -> Option<Path>;
 
     /// The resources of an object in ascending order, with their operations; empty if there is no such object.
-    fn resources(&self, object: u16) -> &'static [(u16, Operations)];
+    fn resources(&self, object: u16) -> &'static [Resource];
 
     /// Writes one resource's value; `Ok(false)` if this instance does not have it now.
     fn read(&self, path: Path, out: &mut Encoder<'_>) -> Result<bool, Error>;
@@ -126,7 +129,7 @@ fn find(objects: &dyn Objects, path: Path, depth: usize) -> Result<Operations, C
 
 fn operations(objects: &dyn Objects, object: u16, resource: u16) -> Option<Operations> {
     let list = objects.resources(object).iter();
-    list.filter(|(id, _)| *id == resource)
+    list.filter(|(id, _)| u16::from(*id) == resource)
         .map(|(_, ops)| *ops)
         .next()
 }
@@ -224,7 +227,7 @@ fn content(
             .iter()
             .filter(|(_, ops)| ops & R != 0)
         {
-            let Some(resource) = instance.child(*id) else {
+            let Some(resource) = instance.child((*id).into()) else {
                 continue;
             };
             if path.contains(resource) {
@@ -260,7 +263,7 @@ pub fn write_links(objects: &dyn Objects, path: Path, out: &mut [u8]) -> Result<
         }
         let object = instance.object_id().unwrap_or(u16::MAX);
         for (id, _) in objects.resources(object) {
-            match instance.child(*id) {
+            match instance.child((*id).into()) {
                 Some(resource) if path.contains(resource) => links.path(resource)?,
                 _ => {}
             }

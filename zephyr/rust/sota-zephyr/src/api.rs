@@ -128,7 +128,6 @@ extern "C" fn sota_rs_connect(on: bool) -> i32 {
 /// The network came up or went down.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_network(up: bool) {
-    sys::log(3, if up { "network up" } else { "network down" });
     if up {
         boxes::network_is_up();
     }

@@ -65,7 +65,7 @@ impl CloudLoop<'_> {
             sys::net_send(peer, self.datagram.get(..n).unwrap_or_default());
         }
         if self.cloud.take_dropped_report() {
-            sys::warn("the server refused a report twice; it is dropped");
+            sys::warn("report dropped: refused twice");
         }
         if self.cloud.take_reboot() {
             sys::reboot();

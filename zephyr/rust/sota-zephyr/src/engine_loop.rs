@@ -25,8 +25,10 @@ impl EngineLoop<'_> {
             logger::warn("journal", reason);
         }
         if config::with_settings(|settings| settings.connect) == ConnectMode::Auto {
+            // A variable: a constant of this type would lie in flash with all its 108 bytes.
+            let connect = Command::Connect(true);
             match api::use_settings(true) {
-                Ok(()) => drop(self.command(&Command::Connect(true), &mut [])),
+                Ok(()) => drop(self.command(&connect, &mut [])),
                 Err(reason) => logger::warn("not connected", reason),
             }
         }
@@ -57,7 +59,7 @@ impl EngineLoop<'_> {
             return;
         }
         if self.engine.revert_wanted() {
-            sys::warn("the new image has not registered: restart, the old one comes back");
+            sys::warn("the new image has not registered: back to the old one");
             sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {

@@ -62,6 +62,8 @@ unsafe extern "C" {
     safe fn sota_shim_uart_is_idle() -> bool;
     #[cfg(sota_mcu_link)]
     safe fn sota_shim_link_baud() -> u32;
+    fn sota_shim_warn(text: *const u8, len: u32);
+    #[cfg(any(feature = "log", sota_mcu_link))]
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
     safe fn sota_shim_event(kind: u8, code: u16, reason: u16, bytes: u32);
     fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
@@ -239,7 +241,8 @@ pub(crate) fn uart_write(from: &[u8]) -> usize {
     n.min(from.len())
 }
 
-/// One line for the log; `level` 1 error … 4 debug, what Kconfig left out is not said.
+/// One line of the product or the link for the log; `level` 1 error … 4 debug, what Kconfig left out is not said.
+#[cfg(any(feature = "log", sota_mcu_link))]
 pub(crate) fn log(level: u8, text: &str) {
     // SAFETY: reads `len` bytes of a string of that length.
     unsafe { sota_shim_log(level, text.as_ptr(), text.len() as u32) }
@@ -247,7 +250,8 @@ pub(crate) fn log(level: u8, text: &str) {
 
 /// One warning for the log.
 pub(crate) fn warn(text: &str) {
-    log(2, text);
+    // SAFETY: reads `len` bytes of a string of that length.
+    unsafe { sota_shim_warn(text.as_ptr(), text.len() as u32) }
 }
 
 /// An event for the log; `reason` 0: none.
