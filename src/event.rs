@@ -32,6 +32,7 @@ impl<const N: usize> Text<'_, N> {
     fn quoted(&mut self, text: &str) -> &mut Self {
         self.raw("\"").raw(text).raw("\"")
     }
+    #[inline(never)]
     fn comma(&mut self) -> &mut Self {
         self.raw(",")
     }
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(payload(&plan), r#""STM32","","2_0_0",30,-113,27954"#);
         let mut package = Package {
             component: component.clone(),
+            #[cfg(feature = "link")]
             target: "2_0_0".try_into().unwrap(),
             length: 27954,
             md5: Some(0x95cb_deb4_faed_a432_2ad9_b65e_b731_ed2b_u128.to_be_bytes()),

@@ -13,3 +13,5 @@ pub mod mailbox;
 pub mod message;
 pub mod platform;
 mod text;
+
+pub use sota_coap::text::utf8;

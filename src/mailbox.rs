@@ -85,7 +85,11 @@ impl<T: Send, const N: usize> Mailbox<T, N> {
                 return None;
             }
             self.len.store(queue.len() - 1, Ordering::SeqCst);
-            Some(queue.remove(0))
+            match N {
+                // Nothing to be moved up.
+                1 => queue.pop(),
+                _ => Some(queue.remove(0)),
+            }
         })
     }
 

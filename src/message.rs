@@ -264,6 +264,7 @@ pub struct Package {
     /// Component identifier.
     pub component: ComponentName,
     /// Version afterwards; not on the QuecThing wire.
+    #[cfg(feature = "link")]
     pub target: Version,
     /// Bytes.
     pub length: u32,

@@ -2,6 +2,8 @@
 
 use heapless::string::StringView;
 
+use crate::utf8;
+
 /// What stands before the first of these ASCII characters, and what begins with it; all and nothing if there
 /// is none.
 #[inline(never)]
@@ -34,7 +36,7 @@ pub(crate) fn decimal(mut value: u32, out: &mut [u8; 10]) -> &str {
             break;
         }
     }
-    core::str::from_utf8(out.get(at..).unwrap_or_default()).unwrap_or_default()
+    utf8(out.get(at..).unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]

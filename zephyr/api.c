@@ -149,6 +149,11 @@ __weak int sota_battery_percent(void)
 #endif
 }
 
+__weak uint32_t sota_cell_id(void)
+{
+	return 0;
+}
+
 __weak int sota_rsrp_dbm(void)
 {
 #if defined(CONFIG_SOTA_READINGS) && DT_HAS_CHOSEN(sota_modem)

@@ -5,11 +5,14 @@
  * The connection manager's word that the network is up or down.
  */
 #include <zephyr/init.h>
+#include <zephyr/logging/log.h>
 #include <zephyr/net/conn_mgr_monitor.h>
 #include <zephyr/net/net_event.h>
 #include <zephyr/net/net_mgmt.h>
 
 #include "shim.h"
+
+LOG_MODULE_DECLARE(sota, CONFIG_SOTA_LOG_LEVEL);
 
 static struct net_mgmt_event_callback listener;
 
@@ -17,6 +20,11 @@ static void on_change(struct net_mgmt_event_callback *unused, uint64_t event, st
 {
 	ARG_UNUSED(unused);
 	ARG_UNUSED(interface);
+	if (event == NET_EVENT_L4_CONNECTED) {
+		LOG_INF("network up");
+	} else {
+		LOG_INF("network down");
+	}
 	sota_rs_network(event == NET_EVENT_L4_CONNECTED);
 }
 

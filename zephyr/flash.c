@@ -18,81 +18,87 @@ LOG_MODULE_DECLARE(sota, CONFIG_SOTA_LOG_LEVEL);
 #define STAGING DT_CHOSEN(sota_staging)
 #define JOURNAL DT_CHOSEN(sota_journal)
 
-static struct {
-	const char *name;
-	uint8_t id;
+static const char *const names[] = {"sota,staging", "sota,journal"};
+static const uint8_t ids[] = {DT_FIXED_PARTITION_ID(STAGING), DT_FIXED_PARTITION_ID(JOURNAL)};
+static struct part {
 	const struct flash_area *area;
 	/* Window of the area that the component may use. */
 	uint32_t from;
 	uint32_t size;
-} parts[2] = {
-	{.name = "sota,staging", .id = DT_FIXED_PARTITION_ID(STAGING)},
-	{.name = "sota,journal", .id = DT_FIXED_PARTITION_ID(JOURNAL)},
-};
+} parts[2];
 
-/* Whether every page of the window divides `page` and every unit of write divides `write`. */
-static bool agrees(const struct device *device, off_t from, uint32_t size, uint32_t page, uint32_t write)
+/* What does not fit, and how large it is: every page of the window must divide `page`, every unit of write `write`. */
+static const char *misfit(const struct device *device, const struct part *part, uint32_t page, uint32_t write,
+			  uint32_t *size)
 {
 	struct flash_pages_info info;
+	off_t from = part->area->fa_off + part->from;
 	off_t at = from;
 
-	if (write % flash_get_write_block_size(device) != 0) {
-		LOG_ERR("write size %u, built for %u", (unsigned int)flash_get_write_block_size(device), write);
-		return false;
+	*size = flash_get_write_block_size(device);
+	if (write % *size != 0) {
+		return "write size";
 	}
 	if (IS_ENABLED(CONFIG_FLASH_PAGE_LAYOUT)) {
-		while (at < from + (off_t)size) {
+		while (at < from + (off_t)part->size) {
 			if (flash_get_page_info_by_offs(device, at, &info) != 0) {
-				return false;
+				return "no page at its end";
 			}
-			if (page % info.size != 0 || (info.start_offset == at && (at - from) % info.size != 0)) {
-				LOG_ERR("page of %u bytes at 0x%lx, built for %u", (unsigned int)info.size, (long)at,
-					page);
-				return false;
+			*size = info.size;
+			if (page % *size != 0 || (info.start_offset == at && (at - from) % *size != 0)) {
+				return "page size";
 			}
-			at = info.start_offset + info.size;
+			at = info.start_offset + *size;
 		}
 	}
-	return true;
+	return NULL;
+}
+
+/* Opens a part; NULL, or why it is not used: one call of the log for all, as each takes 50 bytes. */
+static const char *use(uint8_t id, uint32_t page, uint32_t write, struct sota_area *area, uint32_t *size)
+{
+	struct part *part = &parts[id];
+	const struct device *device;
+	const char *why;
+
+	if (flash_area_open(ids[id], &part->area) != 0) {
+		return "cannot be opened";
+	}
+	device = flash_area_get_device(part->area);
+	if (!device_is_ready(device)) {
+		return "device not ready";
+	}
+	part->from = 0;
+	part->size = part->area->fa_size;
+#ifdef CONFIG_SOTA_BOOTLOADER
+	if (id == 0 && !sota_bootloader_window(part->area, page, &part->from, &part->size)) {
+		return "too small for MCUboot";
+	}
+#endif
+	why = misfit(device, part, page, write, size);
+	if (why == NULL) {
+		area->erased = flash_get_parameters(device)->erase_value;
+		area->size = part->size;
+	}
+	return why;
 }
 
 void sota_shim_flash_open(uint8_t id, uint32_t page, uint32_t write, struct sota_area *area)
 {
-	const struct flash_parameters *parameters;
-	const struct device *device;
-	int error;
+	const char *why;
+	uint32_t size = 0;
 
 	area->size = 0;
 	area->erased = 0xff;
 	if (id >= ARRAY_SIZE(parts)) {
 		return;
 	}
-	error = flash_area_open(parts[id].id, &parts[id].area);
-	if (error != 0) {
-		LOG_ERR("%s cannot be opened: %d", parts[id].name, error);
+	why = use(id, page, write, area, &size);
+	if (why != NULL) {
+		LOG_ERR("%s is not used: %s %u; built for page %u, write %u", names[id], why, size, page, write);
 		return;
 	}
-	device = flash_area_get_device(parts[id].area);
-	if (!device_is_ready(device)) {
-		LOG_ERR("%s: %s is not ready", parts[id].name, device->name);
-		return;
-	}
-	parts[id].from = 0;
-	parts[id].size = parts[id].area->fa_size;
-#ifdef CONFIG_SOTA_BOOTLOADER
-	if (id == 0 && !sota_bootloader_window(parts[id].area, page, &parts[id].from, &parts[id].size)) {
-		LOG_ERR("sota,staging is not used: too small for MCUboot");
-		return;
-	}
-#endif
-	if (!agrees(device, parts[id].area->fa_off + parts[id].from, parts[id].size, page, write)) {
-		LOG_ERR("%s is not used: its flash is not the one of the devicetree", parts[id].name);
-		return;
-	}
-	parameters = flash_get_parameters(device);
-	area->erased = parameters->erase_value;
-	area->size = parts[id].size;
-	LOG_INF("%s: %u bytes, page %u, write %u", parts[id].name, area->size, page, write);
+	LOG_INF("%s: %u bytes, page %u, write %u", names[id], area->size, page, write);
 }
 
 int32_t sota_shim_flash_read(uint8_t id, uint32_t at, uint8_t *to, uint32_t len)
@@ -136,7 +142,7 @@ uint32_t sota_shim_firmware_slot(void)
 void sota_shim_boot_trial(uint32_t length)
 {
 	ARG_UNUSED(length);
-	LOG_ERR("no bootloader that could take the image");
+	LOG_ERR("no bootloader for the image");
 }
 
 bool sota_shim_firmware_confirm(void)

@@ -57,43 +57,37 @@ static int open_socket(int family)
 
 void sota_shim_sleep_net(int32_t ms)
 {
-	struct zsock_pollfd fds[1 + FAMILIES] = {{.fd = wake_fd, .events = ZSOCK_POLLIN}};
-	int count = 1;
+	/* poll passes by what is negative. */
+	struct zsock_pollfd fds[] = {
+		[V4] = {.fd = sockets[V4], .events = ZSOCK_POLLIN},
+		[V6] = {.fd = sockets[V6], .events = ZSOCK_POLLIN},
+		[FAMILIES] = {.fd = wake_fd, .events = ZSOCK_POLLIN},
+	};
 	zvfs_eventfd_t wakes;
 
-	for (int i = 0; i < FAMILIES; i++) {
-		if (sockets[i] >= 0) {
-			fds[count].fd = sockets[i];
-			fds[count++].events = ZSOCK_POLLIN;
-		}
-	}
-	if (zsock_poll(fds, count, ms) < 0) {
+	if (zsock_poll(fds, ARRAY_SIZE(fds), ms) < 0) {
 		LOG_WRN("poll: %d", errno);
-		/* Do not spin. */
-		k_sleep(K_MSEC(MIN(ms, 100)));
+		/* Do not spin. A constant: the conversion of a variable is another 50 bytes. */
+		k_sleep(K_MSEC(100));
 	}
-	if (fds[0].revents != 0) {
+	if (fds[FAMILIES].revents != 0) {
 		(void)zvfs_eventfd_read(wake_fd, &wakes);
 	}
-	for (int i = 1; i < count; i++) {
-		if ((fds[i].revents & (ZSOCK_POLLHUP | ZSOCK_POLLNVAL)) != 0) {
+	for (int family = 0; family < FAMILIES; family++) {
+		if ((fds[family].revents & (ZSOCK_POLLHUP | ZSOCK_POLLNVAL)) != 0) {
 			/* The network stack took it away (a modem that restarted): a new one is made at the next send. */
-			int family = fds[i].fd == sockets[V6] ? V6 : V4;
-
 			(void)zsock_close(sockets[family]);
 			sockets[family] = -1;
 		}
 	}
 }
 
-static bool literal(const char *host, uint16_t port, struct sockaddr_storage *to)
+static bool literal(const char *host, struct sockaddr_storage *to)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)to;
 
-	memset(to, 0, sizeof(*to));
 	if (zsock_inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
 		v4->sin_family = AF_INET;
-		v4->sin_port = htons(port);
 		return true;
 	}
 #ifdef CONFIG_NET_IPV6
@@ -101,33 +95,20 @@ static bool literal(const char *host, uint16_t port, struct sockaddr_storage *to
 
 	if (zsock_inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
 		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
 		return true;
 	}
 #endif
 	return false;
 }
 
-bool sota_shim_net_resolve(uint8_t peer, const char *host, uint32_t len, uint16_t port)
+static bool look_up(const char *name, struct sockaddr_storage *to)
 {
-	char name[64 + 1];
-
-	if (peer >= ARRAY_SIZE(peers) || len >= sizeof(name)) {
-		return false;
-	}
-	memcpy(name, host, len);
-	name[len] = '\0';
-	if (literal(name, port, &peers[peer])) {
-		return true;
-	}
 #if defined(CONFIG_DNS_RESOLVER) || defined(CONFIG_NET_SOCKETS_OFFLOAD)
 	struct zsock_addrinfo hints = {.ai_socktype = SOCK_DGRAM};
 	struct zsock_addrinfo *found = NULL;
-	char service[6];
 
-	snprintk(service, sizeof(service), "%u", port);
-	if (zsock_getaddrinfo(name, service, &hints, &found) == 0 && found != NULL) {
-		memcpy(&peers[peer], found->ai_addr, MIN(found->ai_addrlen, sizeof(peers[peer])));
+	if (zsock_getaddrinfo(name, NULL, &hints, &found) == 0 && found != NULL) {
+		memcpy(to, found->ai_addr, MIN(found->ai_addrlen, sizeof(*to)));
 		zsock_freeaddrinfo(found);
 		return true;
 	}
@@ -135,8 +116,27 @@ bool sota_shim_net_resolve(uint8_t peer, const char *host, uint32_t len, uint16_
 #else
 	LOG_WRN("%s: names need CONFIG_DNS_RESOLVER", name);
 #endif
-	memset(&peers[peer], 0, sizeof(peers[peer]));
 	return false;
+}
+
+bool sota_shim_net_resolve(uint8_t peer, const char *host, uint32_t len, uint16_t port)
+{
+	struct sockaddr_storage *to;
+	char name[64 + 1];
+
+	if (peer >= ARRAY_SIZE(peers) || len >= sizeof(name)) {
+		return false;
+	}
+	memcpy(name, host, len);
+	name[len] = '\0';
+	to = &peers[peer];
+	memset(to, 0, sizeof(*to));
+	if (!literal(name, to) && !look_up(name, to)) {
+		return false;
+	}
+	/* At the same place in both families. */
+	net_sin((struct sockaddr *)to)->sin_port = htons(port);
+	return true;
 }
 
 void sota_shim_net_send(uint8_t peer, const uint8_t *from, uint32_t len)

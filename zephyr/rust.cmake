@@ -8,6 +8,13 @@ set(SOTA_RUST_ENV
   SOTA_JOURNAL_PAGE=${SOTA_JOURNAL_PAGE}
   SOTA_JOURNAL_WRITE=${SOTA_JOURNAL_WRITE}
 )
+if(CONFIG_SOTA_MCU_LINK)
+  list(APPEND SOTA_RUST_ENV SOTA_LINK_BLOCK=${CONFIG_SOTA_LINK_BLOCK})
+  set(SOTA_RUST_FEATURES --features link)
+else()
+  # No link: the number is not used.
+  list(APPEND SOTA_RUST_ENV SOTA_LINK_BLOCK=64)
+endif()
 set(SOTA_RUST_FLAGS)
 if(CONFIG_CPU_CORTEX_M)
   # sha2's own switch: rounds in a loop, not unrolled.
@@ -15,15 +22,21 @@ if(CONFIG_CPU_CORTEX_M)
   # Somewhat more may be inlined than opt-level z lets: calls of small functions take more bytes than what they do.
   list(APPEND SOTA_RUST_FLAGS -C llvm-args=-inline-threshold=12)
 endif()
-if(NOT CONFIG_SOTA_AT)
-  list(APPEND SOTA_RUST_FLAGS --cfg sota_no_at)
+if(NOT CONFIG_SOTA_UART)
+  list(APPEND SOTA_RUST_FLAGS --cfg sota_no_bridge)
+endif()
+if(CONFIG_SOTA_MCU_LINK)
+  list(APPEND SOTA_RUST_FLAGS --cfg sota_mcu_link)
 endif()
 
 if(NOT CONFIG_SOTA_STATICLIB)
   # The product's own Cargo finds the numbers here (sota-zephyr/build.rs).
   set(lines ${SOTA_RUST_ENV})
-  if(NOT CONFIG_SOTA_AT)
-    list(APPEND lines SOTA_NO_AT=1)
+  if(NOT CONFIG_SOTA_UART)
+    list(APPEND lines SOTA_NO_BRIDGE=1)
+  endif()
+  if(CONFIG_SOTA_MCU_LINK)
+    list(APPEND lines SOTA_MCU_LINK=1)
   endif()
   string(JOIN "\n" text ${lines})
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/sota-rust.env CONTENT "${text}\n" @ONLY)
@@ -48,7 +61,7 @@ add_custom_command(
   BYPRODUCTS ${library}
   COMMAND ${CMAKE_COMMAND} -E env ${SOTA_RUST_ENV} "RUSTFLAGS=${flags}"
     ${SOTA_ROOT}/scripts/cargo-for ${RUST_TARGET} build --release
-    --manifest-path ${CMAKE_CURRENT_LIST_DIR}/rust/Cargo.toml -p rustapp --target-dir ${target_dir}
+    --manifest-path ${CMAKE_CURRENT_LIST_DIR}/rust/Cargo.toml -p rustapp ${SOTA_RUST_FEATURES} --target-dir ${target_dir}
   COMMENT "SOTA: Cargo for ${RUST_TARGET}"
   USES_TERMINAL
   VERBATIM

@@ -22,7 +22,7 @@ K_THREAD_STACK_DEFINE(engine_stack, CONFIG_SOTA_ENGINE_STACK_SIZE);
 K_THREAD_STACK_DEFINE(cloud_stack, CONFIG_SOTA_CLOUD_STACK_SIZE);
 static struct k_thread engine_thread;
 static struct k_thread cloud_thread;
-#ifdef CONFIG_SOTA_AT
+#ifdef CONFIG_SOTA_UART
 K_THREAD_STACK_DEFINE(bridge_stack, CONFIG_SOTA_BRIDGE_STACK_SIZE);
 static struct k_thread bridge_thread;
 #endif
@@ -97,36 +97,49 @@ static void enter(void *entry, void *unused1, void *unused2)
 	((void (*)(void))entry)();
 }
 
-static void start_thread(struct k_thread *thread, k_thread_stack_t *stack, size_t size, void (*entry)(void),
-			 int priority, const char *name)
-{
-	k_tid_t id = k_thread_create(thread, stack, size, enter, (void *)entry, NULL, NULL, priority, 0, K_NO_WAIT);
-
-	k_thread_name_set(id, name);
-}
+static const struct {
+	struct k_thread *thread;
+	k_thread_stack_t *stack;
+	size_t size;
+	void (*entry)(void);
+	const char *name;
+	int priority;
+} threads[] = {
+	{&engine_thread, engine_stack, K_THREAD_STACK_SIZEOF(engine_stack), sota_rs_engine, "engine",
+	 CONFIG_SOTA_ENGINE_PRIORITY},
+	{&cloud_thread, cloud_stack, K_THREAD_STACK_SIZEOF(cloud_stack), sota_rs_cloud, "cloud",
+	 CONFIG_SOTA_CLOUD_PRIORITY},
+#ifdef CONFIG_SOTA_UART
+	/* The last: it is left out where there is no UART. */
+	{&bridge_thread, bridge_stack, K_THREAD_STACK_SIZEOF(bridge_stack), sota_rs_bridge, "bridge",
+	 CONFIG_SOTA_BRIDGE_PRIORITY},
+#endif
+};
 
 int sota_start(void)
 {
+	size_t count = ARRAY_SIZE(threads);
+
 	if (atomic_set(&started, 1)) {
 		return 0;
 	}
 	sota_rs_init();
 	sota_settings_start();
 	if (sota_net_start() < 0) {
-		LOG_ERR("no socket: raise CONFIG_ZVFS_OPEN_MAX and CONFIG_ZVFS_EVENTFD_MAX");
+		LOG_ERR("no eventfd: raise CONFIG_ZVFS_OPEN_MAX, CONFIG_ZVFS_EVENTFD_MAX");
 	}
-	start_thread(&engine_thread, engine_stack, K_THREAD_STACK_SIZEOF(engine_stack), sota_rs_engine,
-		     CONFIG_SOTA_ENGINE_PRIORITY, "engine");
-	start_thread(&cloud_thread, cloud_stack, K_THREAD_STACK_SIZEOF(cloud_stack), sota_rs_cloud,
-		     CONFIG_SOTA_CLOUD_PRIORITY, "cloud");
-#ifdef CONFIG_SOTA_AT
-	if (sota_uart_start() == 0) {
-		start_thread(&bridge_thread, bridge_stack, K_THREAD_STACK_SIZEOF(bridge_stack), sota_rs_bridge,
-			     CONFIG_SOTA_BRIDGE_PRIORITY, "bridge");
-	} else {
-		LOG_ERR("the UART of sota,mcu-uart is not ready or has no interrupts: no AT commands");
+#ifdef CONFIG_SOTA_UART
+	if (sota_uart_start() != 0) {
+		LOG_ERR("no bridge: sota,mcu-uart is not ready or has no interrupts");
+		count--;
 	}
 #endif
+	for (size_t i = 0; i < count; i++) {
+		k_tid_t id = k_thread_create(threads[i].thread, threads[i].stack, threads[i].size, enter,
+					     (void *)threads[i].entry, NULL, NULL, threads[i].priority, 0, K_NO_WAIT);
+
+		k_thread_name_set(id, threads[i].name);
+	}
 	return 0;
 }
 
@@ -216,6 +229,12 @@ void sota_shim_panic(void)
 	CODE_UNREACHABLE;
 }
 
+/* The component's own lines are warnings; the other levels are for a product in Rust, and only then in the image. */
+void sota_shim_warn(const char *text, uint32_t len)
+{
+	LOG_WRN("%.*s", (int)len, text);
+}
+
 void sota_shim_log(uint8_t level, const char *text, uint32_t len)
 {
 	int n = len;
@@ -255,6 +274,11 @@ void sota_shim_reboot(void)
 int32_t sota_shim_battery(void)
 {
 	return sota_battery_percent();
+}
+
+uint32_t sota_shim_cell(void)
+{
+	return sota_cell_id();
 }
 
 int32_t sota_shim_rsrp(void)

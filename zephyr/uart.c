@@ -234,3 +234,44 @@ uint32_t sota_shim_uart_write(const uint8_t *from, uint32_t len)
 	}
 	return len;
 }
+
+#ifdef CONFIG_SOTA_MCU_LINK
+/* What the devicetree says; a UART without a speed (an emulated one) is paced by nobody. */
+#define SPEED DT_PROP_OR(DT_CHOSEN(sota_mcu_uart), current_speed, 115200)
+
+uint32_t sota_shim_uart_speed(void)
+{
+	return SPEED;
+}
+
+uint32_t sota_shim_link_baud(void)
+{
+	return CONFIG_SOTA_LINK_BAUD;
+}
+
+bool sota_shim_uart_is_idle(void)
+{
+	return !sending;
+}
+
+void sota_shim_uart_set_speed(uint32_t baud)
+{
+#ifdef CONFIG_UART_USE_RUNTIME_CONFIGURE
+	struct uart_config config;
+	int error;
+
+	/* The driver's last byte may still be in the shift register: two bytes' time. */
+	k_sleep(K_USEC(20 * USEC_PER_SEC / SPEED));
+	error = uart_config_get(uart, &config);
+	if (error == 0) {
+		config.baudrate = baud;
+		error = uart_configure(uart, &config);
+	}
+	if (error != 0) {
+		LOG_WRN("the UART does not change to %u baud: %d", baud, error);
+	}
+#else
+	ARG_UNUSED(baud);
+#endif
+}
+#endif

@@ -196,7 +196,12 @@ impl World {
                 let registration = self.registration(register.address, register.objects);
                 Reply::Registered(register.endpoint, registration)
             }
-            Call::Update { id, update } => {
+            Call::Update { update, known, .. }
+                if known && update.objects.is_none() && update.address.is_none() =>
+            {
+                Reply::Done
+            }
+            Call::Update { id, update, .. } => {
                 let objects = update.objects.unwrap_or_default();
                 let address = update.address.unwrap_or_default();
                 let mut registration = self.registration(address, objects);

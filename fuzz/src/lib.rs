@@ -13,6 +13,7 @@
 //! | [`at`] | `at` | what the MCU sends |
 //! | [`engine`] | `engine` | a script of messages, commands, time, restarts and power cuts |
 //! | [`journal`] | `journal` | the journal partition |
+//! | [`mcu`] | `mcu` | an MCU's flash, for its bootloader and agent |
 //! | [`center`] | `center_device` | a script for the Center's endpoint |
 //!
 //! [`checked`] holds what must be true of the engine in four of them, [`module`] joins it with the cloud machine, [`flash`]
@@ -31,6 +32,7 @@ pub mod input;
 pub mod journal;
 pub mod link;
 pub mod links;
+pub mod mcu;
 pub mod module;
 pub mod records;
 pub mod relay;

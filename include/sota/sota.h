@@ -167,6 +167,13 @@ int sota_battery_percent(void);
 /** @brief RSRP in dBm, below 0; 0 or more: not known. As above; CONFIG_SOTA_READINGS asks the modem `sota,modem`. */
 int sota_rsrp_dbm(void);
 
+/**
+ * @brief Radio cell that the device is in, 28 bits in LTE; 0: not known, as the default says.
+ *
+ * The Center can limit how many devices of one cell load at once. Called as the two above.
+ */
+uint32_t sota_cell_id(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,7 @@
 use heapless::Vec;
 use sota_lwm2m::value::decimal;
 
-use crate::text::split;
+use crate::{text::split, utf8};
 
 /// Most parameters a command takes.
 pub(crate) const ARGS: usize = 4;
@@ -45,7 +45,7 @@ impl<'a> Arg<'a> {
 
 /// Cuts what follows `AT` into `+NAME` and its form; `None` if it has no known shape.
 pub(crate) fn parse(rest: &[u8]) -> Option<(&str, Form<'_>)> {
-    let rest = core::str::from_utf8(rest).ok()?;
+    let rest = utf8(rest)?;
     if rest.bytes().any(|byte| byte.is_ascii_control()) {
         return None;
     }

@@ -5,7 +5,10 @@ use super::settings::{KEY_LEN, LIFETIME_MAX};
 use super::tx::Part::{Number, Quoted, Text};
 use super::{Bridge, ConnectMode, Output, Pending, READ_MAX, State};
 use crate::message::{Command, Reason};
-use crate::text::put;
+use crate::{
+    text::{put, split},
+    utf8,
+};
 use heapless::{String, string::StringView};
 
 /// `Ok`: the line's answer is written and `OK` follows, or the caller must find out what stands in [`Asked`].
@@ -19,6 +22,19 @@ const BAD: Reason = Reason::AtBadParameter;
 /// A name or a version.
 fn text(to: &mut StringView, arg: &Arg) -> Result {
     put(to, arg.string()).ok_or(Reason::NameTooLong)
+}
+
+/// The number that is the only parameter.
+#[inline(never)]
+fn only(form: &Form) -> core::result::Result<u32, Reason> {
+    match form {
+        Form::Write(args) => match args.as_slice() {
+            [number] => number.number(),
+            _ => None,
+        },
+        _ => None,
+    }
+    .ok_or(BAD)
 }
 
 /// A key or a secret.
@@ -61,26 +77,38 @@ impl Bridge {
                     .position(|byte| matches!(byte, b'=' | b'?'))
                     .unwrap_or(rest.len());
                 let name = rest.get(..end).unwrap_or_default();
-                (core::str::from_utf8(name).unwrap_or_default(), None)
+                (utf8(name).unwrap_or_default(), None)
             }
         };
+        // The name, and behind a colon what the test form answers, where that is one line.
         static NAMES: [(&str, Run); 11] = [
-            ("+QIOTREG", Bridge::reg),
-            ("+QIOTMCUVER", Bridge::mcu_version),
-            ("+QIOTOTAREQ", Bridge::ota_request),
-            ("+QIOTUPDATE", Bridge::update),
+            ("+QIOTREG: (0-2)", Bridge::reg),
+            (
+                "+QIOTMCUVER: <MCU_number>,<MCU_version>",
+                Bridge::mcu_version,
+            ),
+            ("+QIOTOTAREQ: (0,1)", Bridge::ota_request),
+            ("+QIOTUPDATE: (0-3)", Bridge::update),
             ("+QIOTOTARD", Bridge::read),
             ("+QIOTCFG", Bridge::config),
             ("+QIOTSTATE", Bridge::link_status),
             ("+QIOTINFO", Bridge::info),
             ("+QIOTRST", Bridge::reset_secret),
-            ("+SOTAREWIND", Bridge::rewind),
-            ("+SOTAERR", Bridge::last_error),
+            ("+SOTAREWIND: <offset>", Bridge::rewind),
+            ("+SOTAERR: (0,1)", Bridge::last_error),
         ];
         for (known, run) in &NAMES {
-            if known.eq_ignore_ascii_case(name) {
-                return run(self, form.as_ref().ok_or(BAD)?, out);
+            let (its, test) = split(known, b":");
+            if !its.eq_ignore_ascii_case(name) {
+                continue;
             }
+            return match form.as_ref().ok_or(BAD)? {
+                Form::Test if !test.is_empty() => {
+                    self.tx.line(&[Text(known)]);
+                    Ok(())
+                }
+                form => run(self, form, out),
+            };
         }
         Err(Reason::AtUnknownCommand)
     }
@@ -93,46 +121,34 @@ impl Bridge {
     }
 
     fn reg(&mut self, form: &Form, out: &mut Asked) -> Result {
-        match form {
-            Form::Test => self.tx.line(&[Text("+QIOTREG: (0-2)")]),
-            Form::Read => self.tx.line(&[
+        if matches!(form, Form::Read) {
+            self.tx.line(&[
                 Text("+QIOTREG: "),
                 Number(self.settings.connect as u8 as u32),
-            ]),
-            Form::Write(args) => {
-                let mode = match args.as_slice() {
-                    [mode] => match mode.number() {
-                        Some(0) => ConnectMode::Idle,
-                        Some(1) => ConnectMode::Request,
-                        Some(2) => ConnectMode::Auto,
-                        _ => return Err(BAD),
-                    },
-                    _ => return Err(BAD),
-                };
-                let connect = mode != ConnectMode::Idle;
-                if connect && self.settings.product_key.is_empty() {
-                    return Err(Reason::NoProductInfo);
-                }
-                if connect && self.settings.server.is_empty() {
-                    return Err(Reason::NoServerAddress);
-                }
-                *out = Some(Output::Command(Command::Connect(connect)));
-                self.state = State::Asked(Pending::Connect(mode));
-                return Ok(());
-            }
-            Form::Execute => return Err(BAD),
+            ]);
+            return Ok(());
         }
+        let mode = match only(form)? {
+            0 => ConnectMode::Idle,
+            1 => ConnectMode::Request,
+            2 => ConnectMode::Auto,
+            _ => return Err(BAD),
+        };
+        let connect = mode != ConnectMode::Idle;
+        if connect && self.settings.product_key.is_empty() {
+            return Err(Reason::NoProductInfo);
+        }
+        if connect && self.settings.server.is_empty() {
+            return Err(Reason::NoServerAddress);
+        }
+        self.ask(out, Command::Connect(connect))?;
+        self.state = State::Asked(Pending::Connect(mode));
         Ok(())
     }
 
     fn mcu_version(&mut self, form: &Form, out: &mut Asked) -> Result {
         let mut name = String::new();
         match form {
-            Form::Test => {
-                self.tx
-                    .line(&[Text("+QIOTMCUVER: <MCU_number>,<MCU_version>")]);
-                return Ok(());
-            }
             Form::Read => {}
             Form::Write(args) => match args.as_slice() {
                 [one] if !one.string().is_empty() => text(&mut name, one)?,
@@ -144,7 +160,7 @@ impl Bridge {
                 }
                 _ => return Err(BAD),
             },
-            Form::Execute => return Err(BAD),
+            _ => return Err(BAD),
         }
         *out = Some(Output::Versions);
         self.state = State::Asked(Pending::Versions { name, found: false });
@@ -152,44 +168,26 @@ impl Bridge {
     }
 
     fn ota_request(&mut self, form: &Form, out: &mut Asked) -> Result {
-        match form {
-            Form::Test => {
-                self.tx.line(&[Text("+QIOTOTAREQ: (0,1)")]);
-                Ok(())
-            }
-            Form::Execute => self.ask(out, Command::Request(0)),
-            Form::Write(args) => match args.as_slice() {
-                [mode] => match mode.number() {
-                    Some(mode @ 0..=1) => self.ask(out, Command::Request(mode)),
-                    _ => Err(BAD),
-                },
-                _ => Err(BAD),
-            },
-            Form::Read => Err(BAD),
+        let mode = match form {
+            Form::Execute => 0,
+            _ => only(form)?,
+        };
+        match mode {
+            0 | 1 => self.ask(out, Command::Request(mode)),
+            _ => Err(BAD),
         }
     }
 
     fn update(&mut self, form: &Form, out: &mut Asked) -> Result {
-        match form {
-            Form::Test => {
-                self.tx.line(&[Text("+QIOTUPDATE: (0-3)")]);
-                Ok(())
-            }
-            Form::Write(args) => match args.as_slice() {
-                [action] => match action.number() {
-                    Some(action @ 0..=3) => {
-                        self.ask(out, Command::Action(action as u8))?;
-                        if action == 2 {
-                            self.state = State::Asked(Pending::NextPiece);
-                        }
-                        Ok(())
-                    }
-                    _ => Err(BAD),
-                },
-                _ => Err(BAD),
-            },
-            _ => Err(BAD),
+        let action = only(form)?;
+        if action > 3 {
+            return Err(BAD);
         }
+        self.ask(out, Command::Action(action as u8))?;
+        if action == 2 {
+            self.state = State::Asked(Pending::NextPiece);
+        }
+        Ok(())
     }
 
     fn read(&mut self, form: &Form, out: &mut Asked) -> Result {
@@ -238,21 +236,41 @@ impl Bridge {
         };
         let (item, values) = args.split_first().ok_or(BAD)?;
         let settings = &mut self.settings;
+        // Two items are a key and a secret; behind those of the product stands the version of the protocol spoken, LwM2M's.
+        let pair = match item.string() {
+            "productinfo" => Some((
+                &mut settings.product_key,
+                &mut settings.product_secret,
+                ",\"1.1\"",
+            )),
+            "dk_ds" => Some((&mut settings.device_key, &mut settings.device_secret, "")),
+            _ => None,
+        };
+        if let Some((key, secret, end)) = pair {
+            let (new_key, new_secret) = match values {
+                [] => {
+                    self.tx.line(&[
+                        Text("+QIOTCFG: "),
+                        Quoted(item.string()),
+                        Text(","),
+                        Quoted(key),
+                        Text(","),
+                        Quoted(secret),
+                        Text(end),
+                    ]);
+                    return Ok(());
+                }
+                [key, secret] => (fitting(key)?, fitting(secret)?),
+                // A device may do without a secret.
+                [key] if end.is_empty() => (fitting(key)?, ""),
+                _ => return Err(BAD),
+            };
+            let _ = put(key, new_key);
+            let _ = put(secret, new_secret);
+            self.settings_changed = true;
+            return Ok(());
+        }
         match (item.string(), values) {
-            ("productinfo", []) => self.tx.line(&[
-                Text("+QIOTCFG: \"productinfo\","),
-                Quoted(&settings.product_key),
-                Text(","),
-                Quoted(&settings.product_secret),
-                // <ver>: the version of the protocol spoken, here LwM2M's.
-                Text(",\"1.1\""),
-            ]),
-            ("productinfo", [key, secret]) => {
-                let (key, secret) = (fitting(key)?, fitting(secret)?);
-                let _ = put(&mut settings.product_key, key);
-                let _ = put(&mut settings.product_secret, secret);
-                self.settings_changed = true;
-            }
             ("server", []) => self
                 .tx
                 .line(&[Text("+QIOTCFG: \"server\",0,"), Quoted(&settings.server)]),
@@ -276,28 +294,13 @@ impl Bridge {
                 }
                 _ => return Err(BAD),
             },
-            ("dk_ds", []) => self.tx.line(&[
-                Text("+QIOTCFG: \"dk_ds\","),
-                Quoted(&settings.device_key),
-                Text(","),
-                Quoted(&settings.device_secret),
-            ]),
-            ("dk_ds", [key, rest @ ..]) if rest.len() < 2 => {
-                let secret = match rest {
-                    [secret] => fitting(secret)?,
-                    _ => "",
-                };
-                let _ = put(&mut settings.device_key, fitting(key)?);
-                let _ = put(&mut settings.device_secret, secret);
-                self.settings_changed = true;
-            }
             _ => return Err(BAD),
         }
         Ok(())
     }
 
     fn link_status(&mut self, form: &Form, _: &mut Asked) -> Result {
-        if *form != Form::Read {
+        if !matches!(form, Form::Read) {
             return Err(BAD);
         }
         self.tx
@@ -306,7 +309,7 @@ impl Bridge {
     }
 
     fn info(&mut self, form: &Form, _: &mut Asked) -> Result {
-        if *form != Form::Read {
+        if !matches!(form, Form::Read) {
             return Err(BAD);
         }
         let settings = &self.settings;
@@ -334,32 +337,19 @@ impl Bridge {
     }
 
     fn rewind(&mut self, form: &Form, out: &mut Asked) -> Result {
-        match form {
-            Form::Test => {
-                self.tx.line(&[Text("+SOTAREWIND: <offset>")]);
-                Ok(())
-            }
-            Form::Write(args) => match args.as_slice() {
-                [offset] => self.ask(out, Command::Rewind(offset.number().ok_or(BAD)?)),
-                _ => Err(BAD),
-            },
-            _ => Err(BAD),
-        }
+        self.ask(out, Command::Rewind(only(form)?))
     }
 
     fn last_error(&mut self, form: &Form, _: &mut Asked) -> Result {
-        match form {
-            Form::Test => self.tx.line(&[Text("+SOTAERR: (0,1)")]),
-            Form::Read => self.error_line(),
-            Form::Write(args) => match args.as_slice() {
-                [on] => match on.number() {
-                    Some(on @ 0..=1) => self.error_urc = on == 1,
-                    _ => return Err(BAD),
-                },
-                _ => return Err(BAD),
-            },
-            Form::Execute => return Err(BAD),
+        if matches!(form, Form::Read) {
+            self.error_line();
+            return Ok(());
         }
+        self.error_urc = match only(form)? {
+            0 => false,
+            1 => true,
+            _ => return Err(BAD),
+        };
         Ok(())
     }
 }

@@ -122,44 +122,58 @@ pub(super) fn decode_plan(
 }
 
 fn set(offer: &mut Offer, info: &mut DownloadInfo, id: u16, value: &RawValue<'_>) -> Option<()> {
-    let number = || value.as_u64().and_then(|number| u32::try_from(number).ok());
-    match id {
+    let to: &mut StringView = match id {
         resource::PLAN => {
             text(value, &mut offer.plan)?;
-            text(value, &mut info.plan)?;
+            &mut info.plan
         }
-        resource::COMPONENT => text(value, &mut offer.component)?,
-        resource::COMPONENT_TYPE => {
-            offer.kind = match number()? {
-                0 => ComponentType::Firmware,
-                1 => ComponentType::Mcu,
-                _ => return None,
-            }
+        resource::COMPONENT => &mut offer.component,
+        resource::SOURCE_VERSION => &mut offer.source,
+        resource::TARGET_VERSION => &mut offer.target,
+        resource::PACKAGE_URI => &mut info.uri,
+        resource::MD5 => {
+            info.md5 = Some(value.as_bytes()?.try_into().ok()?);
+            return Some(());
         }
-        resource::SOURCE_VERSION => text(value, &mut offer.source)?,
-        resource::TARGET_VERSION => text(value, &mut offer.target)?,
-        resource::BATTERY_LIMIT => {
-            offer.battery_limit_percent = u8::try_from(number()?)
-                .ok()
-                .filter(|percent| *percent <= 100)?;
+        resource::SHA256 => {
+            info.sha256 = Some(value.as_bytes()?.try_into().ok()?);
+            return Some(());
         }
-        resource::MINIMUM_SIGNAL => {
-            offer.min_signal_dbm = i16::try_from(value.as_i64()?)
-                .ok()
-                .filter(|dbm| (-156..=0).contains(dbm))?;
-        }
-        resource::USE_SPACE => offer.use_space = number()?,
-        resource::COMPONENTS => {
-            let together = number()?;
-            offer.components = (1..=COMPONENTS_MAX.into())
-                .contains(&together)
-                .then_some(together as u8)?;
-        }
-        resource::PACKAGE_LENGTH => info.length = number()?,
-        resource::MD5 => info.md5 = Some(value.as_bytes()?.try_into().ok()?),
-        resource::CRC32 => info.crc32 = Some(number()?),
-        resource::SHA256 => info.sha256 = Some(value.as_bytes()?.try_into().ok()?),
-        resource::PACKAGE_URI => text(value, &mut info.uri)?,
+        _ => return set_number(offer, info, id, value),
+    };
+    text(value, to)
+}
+
+/// The resources that are numbers: read and compared with their limits in one place, as a reading for each takes code.
+fn set_number(
+    offer: &mut Offer,
+    info: &mut DownloadInfo,
+    id: u16,
+    value: &RawValue<'_>,
+) -> Option<()> {
+    let number: u32 = match id {
+        // dBm are never above 0.
+        resource::MINIMUM_SIGNAL => value.as_i64()?.checked_neg()?.try_into().ok()?,
+        _ => value.as_u32()?,
+    };
+    let limits = match id {
+        resource::COMPONENT_TYPE => 0..=1,
+        resource::BATTERY_LIMIT => 0..=100,
+        resource::MINIMUM_SIGNAL => 0..=156,
+        resource::COMPONENTS => 1..=COMPONENTS_MAX.into(),
+        _ => 0..=u32::MAX,
+    };
+    if !limits.contains(&number) {
+        return None;
+    }
+    match id {
+        resource::COMPONENT_TYPE => offer.kind = kind(number as u8),
+        resource::BATTERY_LIMIT => offer.battery_limit_percent = number as u8,
+        resource::MINIMUM_SIGNAL => offer.min_signal_dbm = -(number as i16),
+        resource::USE_SPACE => offer.use_space = number,
+        resource::COMPONENTS => offer.components = number as u8,
+        resource::PACKAGE_LENGTH => info.length = number,
+        resource::CRC32 => info.crc32 = Some(number),
         _ => return None,
     }
     Some(())

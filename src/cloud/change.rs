@@ -50,8 +50,10 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
     pub fn reconfigure(&mut self, now: Millis, config: Config, random: u32) {
         let mut view = core::mem::take(&mut self.device.view);
         let (readings, connect) = (self.device.readings, self.change.connect);
+        let cell = self.device.cell;
         *self = Cloud::new(config, random);
         self.on_readings(readings);
+        self.device.cell = cell;
         self.on_view(&mut view);
         if connect {
             self.now = now;

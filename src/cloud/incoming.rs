@@ -14,6 +14,7 @@ use super::machine::Cloud;
 use super::objects::verdict_code;
 use super::own::What;
 use crate::message::{Millis, Reason};
+use crate::utf8;
 
 /// An answer waits this long for the engine's verdict before an empty ACK goes out (RFC 7252 5.2.2); well
 /// below the server's ACK_TIMEOUT of 2 s, so that it does not send again.
@@ -172,12 +173,13 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
                 if ack {
                     self.acknowledge(from, message.message_id());
                 }
-                if let Some(get) = self.get.take() {
+                if let Some(get) = &self.get {
                     self.source_rtt.learn(&get.exchange);
                     if get.peer == Peer::Server {
                         self.heard = self.now;
                     }
                 }
+                self.get = None;
                 self.on_block(message);
             }
         }
@@ -286,10 +288,7 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
             // Every Write this device takes fits one message: there is no place to join parts.
             Some(_) => return Reply::Code(Code::REQUEST_ENTITY_TOO_LARGE),
         }
-        let segments = message
-            .path()
-            .map(|s| core::str::from_utf8(s).unwrap_or("?"));
-        let Some(path) = Path::from_segments(segments) else {
+        let Some(path) = Path::from_segments(message.path()) else {
             return Reply::Code(Code::NOT_FOUND);
         };
         let request = Request {
@@ -432,8 +431,8 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 fn location(message: &Message<'_>, text: &mut heapless::String<LOCATION_LEN>) {
     for segment in message.values(option::LOCATION_PATH) {
         let slash = if text.is_empty() { "" } else { "/" };
-        let taken = core::str::from_utf8(segment)
-            .is_ok_and(|s| text.push_str(slash).is_ok() && text.push_str(s).is_ok());
+        let taken =
+            utf8(segment).is_some_and(|s| text.push_str(slash).is_ok() && text.push_str(s).is_ok());
         if !taken {
             return text.clear();
         }

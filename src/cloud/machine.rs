@@ -215,6 +215,14 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
         }
     }
 
+    /// Radio cell (/4/0/8), 28 bits in LTE; 0: not known. The Center can limit how many devices of one cell load at once.
+    pub fn on_cell(&mut self, cell: u32) {
+        if self.device.cell != cell {
+            self.device.cell = cell;
+            self.observations.look();
+        }
+    }
+
     /// Registers, or leaves: as [`ToCloud::Connect`].
     #[inline(never)]
     pub fn connect(&mut self, on: bool) {

@@ -62,9 +62,10 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     #[inline(never)]
     pub(super) fn lose_get(&mut self) {
-        if let Some(get) = self.get.take() {
+        if let Some(get) = &self.get {
             self.source_rtt.learn(&get.exchange);
         }
+        self.get = None;
         let random = self.random();
         self.download.on_lost(self.now, random);
     }
@@ -178,17 +179,19 @@ impl<const BLOCK: usize> Cloud<BLOCK> {
 
     /// Our message in flight ended: with a response's code, or `None`.
     pub(super) fn finish_own(&mut self, code: Option<Code>, location: &str) {
-        let Some(own) = self.own.take() else { return };
+        let Some(own) = &self.own else { return };
         self.server_rtt.learn(&own.exchange);
+        let what = own.what;
+        self.own = None;
         let random = self.random();
         let byte = code.map(Code::byte);
-        match own.what {
+        match what {
             What::Register | What::Update { .. } | What::Deregister => {
                 let outcome = match byte {
                     Some(byte) => Outcome::Answer(byte, location),
                     None => Outcome::Lost,
                 };
-                if byte.is_none() && own.what == What::Register {
+                if byte.is_none() && what == What::Register {
                     self.address = Address::Unknown; // it may have moved
                 }
                 if let Some(change) = self.registration.ended(self.now, outcome, random) {

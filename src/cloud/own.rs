@@ -139,23 +139,33 @@ impl Writer<'_> {
 
     fn report(&self, report: Report, out: &mut [u8]) -> Result<usize, Error> {
         let object = self.device.plan_object();
-        let mut encoder = Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, out)?;
+        let mut told = Told {
+            encoder: Encoder::begin(ContentFormat::SenmlCbor, Path::ROOT, out)?,
+            instance: (object, 0),
+            done: Ok(()),
+        };
         match report {
             Report::Versions { request } => {
                 if let Some(sha256) = request {
-                    let path = Path::resource(object, 0, resource::REQUEST);
-                    encoder.value(path, Value::Integer(sha256.into()))?;
+                    told.number(resource::REQUEST, sha256.into());
                 }
                 for instance in 0..self.device.components() as u8 {
-                    self.component(&mut encoder, instance)?;
+                    told.instance.1 = instance.into();
+                    self.component(&mut told, instance);
                 }
                 // What the Center needs beside the versions to see whether a plan's strategy holds.
                 let readings = self.device.readings;
                 if let Some(percent) = readings.battery_percent {
-                    encoder.value(Path::resource(3, 0, 9), Value::Integer(percent.into()))?;
+                    told.instance = (3, 0);
+                    told.number(9, percent.into());
                 }
                 if let Some(rsrp) = readings.rsrp_dbm {
-                    encoder.value(Path::resource(4, 0, 2), Value::Integer(rsrp.into()))?;
+                    told.instance = (4, 0);
+                    told.number(2, rsrp.into());
+                }
+                if self.device.cell != 0 {
+                    told.instance = (4, 0);
+                    told.number(8, self.device.cell.cast_signed());
                 }
             }
             Report::State {
@@ -164,44 +174,61 @@ impl Writer<'_> {
                 reason,
                 plan,
             } => {
+                told.instance.1 = instance.into();
                 let name = self.device.plan_name(plan);
-                let mut put = |id: u16, value: Value<'_>| {
-                    encoder.value(Path::resource(object, instance.into(), id), value)
-                };
                 if !name.is_empty() {
-                    put(resource::PLAN, Value::String(name))?;
+                    told.text(resource::PLAN, name);
                 }
-                put(resource::STATE, Value::Integer(state.number().into()))?;
-                match state {
-                    State::Confirmed => put(resource::HOST_ANSWER, Value::Integer(1))?,
-                    State::Refused => put(resource::HOST_ANSWER, Value::Integer(0))?,
-                    _ => {}
+                told.number(resource::STATE, state.number().into());
+                if matches!(state, State::Confirmed | State::Refused) {
+                    told.number(resource::HOST_ANSWER, (state == State::Confirmed).into());
                 }
                 if let Some(reason) = reason {
-                    put(
-                        resource::FAILURE_NUMBER,
-                        Value::Integer(reason.number().into()),
-                    )?;
-                    put(resource::FAILURE_TEXT, Value::String(reason.name()))?;
+                    told.number(resource::FAILURE_NUMBER, reason.number().into());
+                    told.text(resource::FAILURE_TEXT, reason.name());
                 }
                 // The offers of a set have one name: the component tells them apart.
-                self.component(&mut encoder, instance)?;
+                self.component(&mut told, instance);
             }
         }
-        encoder.finish()
+        told.done?;
+        told.encoder.finish()
     }
 
     /// The identifier of a component and the version that it runs.
     #[inline(never)]
-    fn component(&self, encoder: &mut Encoder<'_>, instance: u8) -> Result<(), Error> {
-        for (id, text) in [
-            (resource::COMPONENT, self.device.name(instance)),
-            (resource::CURRENT_VERSION, self.device.version(instance)),
-        ] {
-            let path = Path::resource(self.device.plan_object(), instance.into(), id);
-            encoder.value(path, Value::String(text))?;
+    fn component(&self, told: &mut Told<'_>, instance: u8) {
+        told.text(resource::COMPONENT, self.device.name(instance));
+        told.text(resource::CURRENT_VERSION, self.device.version(instance));
+    }
+}
+
+/// Values of one instance after the other. An error is kept to the end, as one asked for at each value takes code.
+struct Told<'a> {
+    encoder: Encoder<'a>,
+    /// Object and instance.
+    instance: (u16, u16),
+    done: Result<(), Error>,
+}
+
+impl Told<'_> {
+    #[inline(never)]
+    fn number(&mut self, id: u16, value: i32) {
+        self.value(id, Value::Integer(value.into()));
+    }
+
+    #[inline(never)]
+    fn text(&mut self, id: u16, value: &str) {
+        self.value(id, Value::String(value));
+    }
+
+    #[inline(never)]
+    fn value(&mut self, id: u16, value: Value<'_>) {
+        let (object, instance) = self.instance;
+        let path = Path::resource(object, instance, id);
+        if self.done.is_ok() {
+            self.done = self.encoder.value(path, value);
         }
-        Ok(())
     }
 }
 

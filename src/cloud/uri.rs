@@ -42,13 +42,11 @@ impl<'a> Uri<'a> {
             path: path.get(1..).unwrap_or(""),
             query: query.get(1..).unwrap_or(""),
         };
-        let mut buf = [0u8; 255];
-        for mut parts in [uri.segments(), uri.queries()] {
-            if parts.any(|part| decode(part, &mut buf).is_none()) {
-                return Err(Reason::BadPackageUri);
-            }
+        // All at once, as nothing that parts stands in an encoded byte.
+        match decode(tail, &mut [0; 255]) {
+            Some(_) => Ok(uri),
+            None => Err(Reason::BadPackageUri),
         }
-        Ok(uri)
     }
 
     /// `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -82,6 +80,7 @@ impl<'a> Uri<'a> {
     }
 
     /// The path's segments, still percent-encoded. None for `/` and for no path.
+    #[inline(never)]
     pub fn segments(&self) -> Parts<'a> {
         Parts::of(self.path, b"/")
     }

@@ -140,8 +140,9 @@ impl Digests {
         (digests.used < 64 && digests.save() == *saved.get(..SAVED)?).then_some(digests)
     }
 
-    /// SHA-256 and MD5 of the bytes taken, as words: big-endian and little-endian.
-    fn finish(&self) -> ([u32; 8], [u32; 4]) {
+    /// The same with the padding taken: SHA-256 and MD5 of the bytes are its words, big-endian and little-endian.
+    #[inline(never)]
+    fn finish(&self) -> Digests {
         let bits = (u64::from(self.blocks) << 9) + (u64::from(self.used) << 3);
         let mut end = self.clone();
         end.push(0x80);
@@ -152,32 +153,30 @@ impl Digests {
         compress256(&mut end.sha256, from_ref(&end.block));
         end.block[56..].copy_from_slice(&bits.to_le_bytes());
         compress(&mut end.md5, from_ref(&end.block));
-        (end.sha256, end.md5)
+        end
     }
 
     /// Whether every digest that was announced is the one of the bytes taken.
     pub(super) fn matches(&self, info: &DownloadInfo) -> bool {
-        let (sha256, md5) = self.finish();
-        let sha256 = |announced: [u8; 32]| {
-            let words = announced
-                .as_chunks()
-                .0
-                .iter()
-                .map(|word| u32::from_be_bytes(*word));
-            words.eq(sha256)
-        };
-        let md5 = |announced: [u8; 16]| {
-            let words = announced
-                .as_chunks()
-                .0
-                .iter()
-                .map(|word| u32::from_le_bytes(*word));
-            words.eq(md5)
-        };
+        let mut end = self.finish();
+        for word in &mut end.sha256 {
+            *word = word.swap_bytes();
+        }
+        let sha256 = info.sha256.as_ref();
+        let md5 = info.md5.as_ref();
         info.crc32.is_none_or(|announced| announced == self.crc32)
-            && info.md5.is_none_or(md5)
-            && info.sha256.is_none_or(sha256)
+            && md5.is_none_or(|announced| same(announced, &end.md5))
+            && sha256.is_none_or(|announced| same(announced, &end.sha256))
     }
+}
+
+/// Whether the bytes are those of the little-endian words.
+#[inline(never)]
+fn same(bytes: &[u8], words: &[u32]) -> bool {
+    let mut announced = bytes.as_chunks::<4>().0.iter();
+    words
+        .iter()
+        .all(|word| announced.next() == Some(&word.to_le_bytes()))
 }
 
 #[cfg(test)]
@@ -222,8 +221,8 @@ mod tests {
                 prop_assert_eq!(&saved[104..192], &md.serialize()[..]);
                 ours = Digests::load(&saved).unwrap();
             }
-            let (sha256, md5) = ours.finish();
-            let (sha256, md5) = (sha256.map(u32::to_be_bytes), md5.map(u32::to_le_bytes));
+            let end = ours.finish();
+            let (sha256, md5) = (end.sha256.map(u32::to_be_bytes), end.md5.map(u32::to_le_bytes));
             prop_assert_eq!(sha256.as_flattened(), &sha.finalize()[..]);
             prop_assert_eq!(md5.as_flattened(), &md.finalize()[..]);
         }

@@ -283,43 +283,59 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// The next event for the host.
     pub fn next_event(&mut self) -> Option<Event> {
+        let event = self.first_event();
+        queue::take(&mut self.queue.events, 0);
+        event
+    }
+
+    /// The same, which stays: for a port that tells two. Each made anew is less code than a copy of any event.
+    #[inline(never)]
+    pub fn first_event(&mut self) -> Option<Event> {
         loop {
-            let tag = queue::take(&mut self.queue.events, 0)?;
-            if let Some(event) = self.event(tag) {
-                return Some(event);
+            let tag = *self.queue.events.first()?;
+            let event = self.event(tag);
+            if event.is_some() {
+                return event;
             }
+            queue::take(&mut self.queue.events, 0);
         }
     }
 
     /// The event of a tag; `None` when its upgrade gave way to another in the meantime.
+    // Apart, and the large ones each with a return of its own: so they are made where they go, and not moved there.
+    #[inline(never)]
     fn event(&self, tag: Tag) -> Option<Event> {
+        let info = &self.info;
         Some(match tag {
             Tag::Access(code) => Event::Access(code),
             Tag::Subscribed(code) => Event::Subscribed(code),
             Tag::Logout(code) => Event::Logout(code),
             Tag::Plan(instance) => {
-                let mut offer = self.slot(instance)?.clone();
-                if self.any_source & bit(instance) != 0 {
+                let mut event = Some(Event::Plan(self.slot(instance)?.clone()));
+                if let Some(Event::Plan(offer)) = &mut event
+                    && self.any_source & bit(instance) != 0
+                {
                     offer.source.clear();
                 }
-                Event::Plan(offer)
+                return event;
             }
             Tag::DownloadStart(instance) => {
                 let offer = self.slot(instance)?;
                 if self.flow.active.is_some_and(|active| active != instance) {
                     return None;
                 }
-                Event::DownloadStart(match offer.kind {
-                    ComponentType::Firmware => None,
-                    ComponentType::Mcu => Some(Package {
-                        component: offer.component.clone(),
-                        target: offer.target.clone(),
-                        length: self.info.length,
-                        md5: self.info.md5,
-                        crc32: self.info.crc32,
-                        sha256: self.info.sha256,
-                    }),
-                })
+                if offer.kind == ComponentType::Firmware {
+                    return Some(Event::DownloadStart(None));
+                }
+                return Some(Event::DownloadStart(Some(Package {
+                    component: offer.component.clone(),
+                    #[cfg(feature = "link")]
+                    target: offer.target.clone(),
+                    length: info.length,
+                    md5: info.md5,
+                    crc32: info.crc32,
+                    sha256: info.sha256,
+                })));
             }
             Tag::Downloading => Event::Downloading,
             Tag::Downloaded {
@@ -328,15 +344,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 len,
             } => {
                 let offer = self.slot(instance)?;
-                Event::Downloaded(match offer.kind {
-                    ComponentType::Firmware => None,
-                    ComponentType::Mcu => Some(Piece {
-                        component: offer.component.clone(),
-                        length: self.info.length,
-                        start,
-                        piece_length: len,
-                    }),
-                })
+                if offer.kind == ComponentType::Firmware {
+                    return Some(Event::Downloaded(None));
+                }
+                return Some(Event::Downloaded(Some(Piece {
+                    component: offer.component.clone(),
+                    length: info.length,
+                    start,
+                    piece_length: len,
+                })));
             }
             Tag::Updating => Event::Updating,
             Tag::Ended(_, None) => Event::UpdateOk,
@@ -514,10 +530,8 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     /// The trial boot did not happen.
     pub fn boot_failed<F: Flash>(&mut self, now: Millis, flash: &mut F) {
         self.now = now;
-        if core::mem::take(&mut self.boot)
-            && let Some(active) = self.flow.active
-        {
-            self.finish(flash, active, Err(Reason::ModuleUpdateFailed));
+        if core::mem::take(&mut self.boot) {
+            self.give_up(flash, Reason::ModuleUpdateFailed);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
         Version,
     },
     platform::{Flash, Readings},
+    text::put,
 };
 
 impl<const BLOCK: usize> Engine<BLOCK> {
@@ -48,12 +49,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         if any_source {
             // The same offer again, though its component may run another version by now.
             let again = self.any_source & bit(instance) != 0;
-            offer.source = match self.slot(instance) {
-                Some(slot) if again && slot.plan == offer.plan => slot.source.clone(),
-                _ => self.component(instance).1.clone(),
+            let source = match self.slot(instance) {
+                Some(slot) if again && slot.plan == offer.plan => &slot.source,
+                _ => self.component(instance).1,
             };
+            let _ = put(&mut offer.source, source);
         }
-        if door == Door::Plan && !self.flow.standard && self.slot(instance) == Some(&*offer) {
+        let same = self.slot(instance) == Some(&*offer);
+        if door == Door::Plan && !self.flow.standard && same {
             // The server did not hear how that ended: the next try has another name.
             if let Some(end) = self.end(instance) {
                 self.queue.report(end);
@@ -62,18 +65,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         match self.state() {
             // The server did not hear our answer and writes again.
-            state
-                if state >= State::PlanReceived
-                    && self.is_live(instance)
-                    && self.slot(instance) == Some(&*offer) =>
-            {
+            state if state >= State::PlanReceived && self.is_live(instance) && same => {
                 return Ok(());
             }
             State::PlanReceived if door != self.door() => return Err(Reason::UpgradeBusy),
             State::PlanReceived if self.is_of_set(offer) => {}
             State::None | State::PlanReceived => {
                 if any_source {
-                    offer.source = self.component(instance).1.clone();
+                    let _ = put(&mut offer.source, self.component(instance).1);
                 }
                 self.slots.iter_mut().for_each(|slot| *slot = None);
                 self.flow = Flow {
@@ -89,7 +88,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         self.append_offer(flash, instance, offer, any_source)?;
         if let Some(place) = self.slots.get_mut(usize::from(instance)) {
-            *place = Some(core::mem::take(offer));
+            *place = Some(offer.clone());
         }
         self.note_source(instance, any_source);
         let before = (self.flow.live, self.flow.set, self.flow.state);
@@ -605,9 +604,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
             if grace < self.timers.state {
                 self.timers.grace = grace;
             }
-            if let Err(reason) = self.save(flash) {
-                self.last_error = Some(reason);
-            }
+            self.save_or_note(flash);
         }
     }
 

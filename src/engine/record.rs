@@ -10,7 +10,7 @@ use super::{
     queue::reason_from,
 };
 use crate::message::{ComponentType, DownloadInfo, Etag, Millis, Offer, Reason, State};
-use crate::text::put;
+use crate::{text::put, utf8};
 
 /// Builds a record.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(super) fn text(&mut self, to: &mut StringView) -> Option<()> {
         let n = usize::from(self.u8()?);
-        put(to, core::str::from_utf8(self.bytes(n)?).ok()?)
+        put(to, utf8(self.bytes(n)?)?)
     }
     fn option<const N: usize>(&mut self) -> Option<Option<[u8; N]>> {
         match self.u8()? {

@@ -20,6 +20,7 @@ pub(super) fn page<N: NorFlash>() -> u32 {
 
 /// Bytes usable for a piece: all but the scratch page. 0 when the partition is too small or its
 /// geometry is not supported.
+#[inline(never)]
 pub(super) fn usable<N: NorFlash>(flash: &N) -> u32 {
     if N::WRITE_SIZE > ALIGN_MAX || N::READ_SIZE > ALIGN_MAX || N::ERASE_SIZE % ALIGN_MAX != 0 {
         return 0;

@@ -186,7 +186,15 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         self.queue.view = true;
     }
 
-    /// The flash fails or the host does not want it any more: the upgrade cannot go on.
+    /// Saves what may be lost once: the upgrade goes on, and the error is told.
+    #[inline(never)]
+    pub(super) fn save_or_note<F: Flash>(&mut self, flash: &mut F) {
+        if let Err(reason) = self.save(flash) {
+            self.last_error = Some(reason);
+        }
+    }
+
+    /// The upgrade cannot go on: the flash fails, a time is over, the host does not want it any more.
     pub(super) fn give_up<F: Flash>(&mut self, flash: &mut F, reason: Reason) {
         match self.flow.active {
             Some(active) => self.finish(flash, active, Err(reason)),
@@ -292,21 +300,20 @@ impl<const BLOCK: usize> Engine<BLOCK> {
 
     /// An error that the network cannot explain: 6, or 12 after too many in a row.
     pub(super) fn download_error<F: Flash>(&mut self, flash: &mut F, reason: Reason) {
-        let Some(active) = self.flow.active else {
-            return;
-        };
-        if !matches!(self.flow.state, State::DownloadStarts | State::Downloading) {
+        if self.flow.active.is_none()
+            || !matches!(self.flow.state, State::DownloadStarts | State::Downloading)
+        {
             return;
         }
         self.last_error = Some(reason);
         self.drop_fetch();
         // A foreign server does not send its download information again.
         if self.flow.standard {
-            return self.finish(flash, active, Err(reason));
+            return self.give_up(flash, reason);
         }
         self.flow.failures = self.flow.failures.saturating_add(1);
         if self.flow.failures > self.config.failures_max {
-            return self.finish(flash, active, Err(Reason::TooManyDownloadErrors));
+            return self.give_up(flash, Reason::TooManyDownloadErrors);
         }
         if matches!(reason, Reason::PackageChanged | Reason::LengthMismatch) {
             self.forget_progress();
@@ -321,41 +328,31 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         }
         let state = self.flow.state;
         if self.timers.state.due(self.now) {
-            match (state, self.flow.active) {
-                (State::Confirmed, _) => self.give_up(flash, Reason::ConfirmedButNoDownload),
-                (State::DownloadStarts, _) if !self.config.strict && !self.link => {
+            match state {
+                State::Confirmed => self.give_up(flash, Reason::ConfirmedButNoDownload),
+                State::DownloadStarts if !self.config.strict && !self.link => {
                     // Without a network nothing can start, and that is no failure.
                     self.timers.state = Timer::after(self.now, self.config.start_ms);
                 }
-                (State::DownloadStarts, _) => {
+                State::DownloadStarts => {
                     self.download_error(flash, Reason::DownloadDidNotStart);
                 }
-                (State::Downloaded, Some(active)) => {
-                    self.finish(flash, active, Err(Reason::McuStoppedReading));
-                }
-                (State::Updating, Some(_)) if self.trial => {
+                State::Downloaded => self.give_up(flash, Reason::McuStoppedReading),
+                State::Updating if self.trial => {
                     // Zero in the journal: an image that is there again after that was not reverted.
                     self.flow.remaining_ms = 0;
-                    if let Err(reason) = self.save(flash) {
-                        self.last_error = Some(reason);
-                    }
+                    self.save_or_note(flash);
                 }
-                (State::Updating, Some(active)) => {
-                    self.finish(flash, active, Err(Reason::McuUpdateTimeout));
-                }
+                State::Updating => self.give_up(flash, Reason::McuUpdateTimeout),
                 _ => {}
             }
         }
-        if self.timers.grace.due(self.now)
-            && let Some(active) = self.flow.active
-        {
-            self.finish(flash, active, Err(Reason::McuStillRunsSource));
+        if self.timers.grace.due(self.now) {
+            self.give_up(flash, Reason::McuStillRunsSource);
         }
         if self.timers.save.due(self.now) {
             self.timers.save = Timer::after(self.now, SAVE_MS);
-            if let Err(reason) = self.save(flash) {
-                self.last_error = Some(reason);
-            }
+            self.save_or_note(flash);
         }
         if self.timers.tick.due(self.now) {
             self.timers.tick = Timer::after(self.now, self.config.tick_ms);

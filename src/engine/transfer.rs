@@ -98,6 +98,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn forget_progress(&mut self) {
         self.flow.piece_start = 0;
         self.flow.progress = 0;
@@ -139,6 +140,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// No block is wanted any more.
+    #[inline(never)]
     pub(super) fn drop_fetch(&mut self) {
         if self.queue.fetch == Fetch::Asked {
             self.queue.stop = true;
@@ -152,6 +154,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         matches!(self.flow.state, State::DownloadStarts | State::Downloading)
     }
 
+    #[inline(never)]
     pub(super) fn ready_for_blocks(&self) -> bool {
         self.downloading() && self.work == Work::None && self.suspended.is_none()
     }

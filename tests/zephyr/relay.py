@@ -225,10 +225,10 @@ class Relay:
             "project": project, "name": "plan", "product": product, "model": model,
             "components": [{"component": component, "package": package}]})["id"]
 
-    def start_mcu(self, version="V1_0"):
+    def start_mcu(self, version="V1_0", protocol="at"):
         self.mcu = subprocess.Popen(
             [self.sota, "--json", "mcu", "--uart", self.wire.name, "--state", os.path.join(self.folder, "mcu"),
-             "--component", COMPONENT, "--version", version],
+             "--component", COMPONENT, "--version", version, "--protocol", protocol],
             stdout=subprocess.PIPE, text=True)
 
         def read(out=self.mcu.stdout):

@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// Signal strength in dBm (RSRP) that this module shows.
     #[arg(long, default_value_t = -80, allow_negative_numbers = true, value_parser = clap::value_parser!(i16).range(-156..=-31))]
     rsrp: i16,
+    /// Radio cell that this module shows; 0: not known.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..1 << 28))]
+    cell: u32,
     /// Transmission parameters for NB-IoT (ACK time-out 15 s) instead of RFC 7252's.
     #[arg(long)]
     nbiot: bool,
@@ -220,6 +223,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
         settings,
         defaults,
         readings,
+        cell: args.cell,
         state: args.state.clone(),
         backend: match args.protocol {
             Protocol::At => Backend::At,

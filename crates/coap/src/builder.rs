@@ -209,6 +209,7 @@ impl<'a> Builder<'a> {
         }
     }
 
+    #[inline(never)]
     fn fail(&mut self, error: BuildError) -> &mut Self {
         self.error.get_or_insert(error);
         self

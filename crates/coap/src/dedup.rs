@@ -96,6 +96,7 @@ impl<P: Copy + PartialEq> Dedup<'_, P> {
         }
     }
 
+    #[inline(never)]
     fn set(&mut self, message_id: u16) -> &mut [Option<Entry<P>>] {
         let sets = (self.0.len() / WAYS).max(1);
         if sets == 1 {

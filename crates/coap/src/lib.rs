@@ -19,6 +19,7 @@ pub mod params;
 pub mod rtt;
 #[cfg(feature = "server")]
 pub mod serve;
+pub mod text;
 pub mod upload;
 
 pub use assemble::{Assembly, Taken};

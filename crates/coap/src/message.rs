@@ -13,6 +13,7 @@ use core::fmt;
 use crate::block::Block;
 use crate::code::Code;
 use crate::option;
+use crate::text::utf8;
 
 /// Message type, bits 4..=5 of the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -262,7 +263,7 @@ impl<'a> Message<'a> {
     /// The value of the Uri-Query `key=value`; of a bare `key` the empty text. Not UTF-8 counts as absent.
     pub fn query(&self, key: &str) -> Option<&'a str> {
         self.values(option::URI_QUERY).find_map(|item| {
-            let rest = core::str::from_utf8(item).ok()?.strip_prefix(key)?;
+            let rest = utf8(item)?.strip_prefix(key)?;
             if rest.is_empty() {
                 return Some(rest);
             }

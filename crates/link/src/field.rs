@@ -64,36 +64,52 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-fn number<const N: usize>(value: &[u8]) -> Result<[u8; N], LinkError> {
-    value.try_into().map_err(|_| MALFORMED)
-}
-
-fn byte(value: &[u8]) -> Result<u8, LinkError> {
-    number(value).map(u8::from_le_bytes)
-}
-
-fn half(value: &[u8]) -> Result<u16, LinkError> {
-    number(value).map(u16::from_le_bytes)
-}
-
-fn word(value: &[u8]) -> Result<u32, LinkError> {
-    number(value).map(u32::from_le_bytes)
-}
-
-fn text<const N: usize>(value: &[u8]) -> Result<String<N, u8>, LinkError> {
-    let text = core::str::from_utf8(value).map_err(|_| MALFORMED)?;
-    if text.chars().any(char::is_control) {
-        return Err(MALFORMED);
+/// Each puts the value there, and gives whether it is one.
+fn bytes<const N: usize>(value: &[u8], out: &mut [u8; N]) -> bool {
+    match value.try_into() {
+        Ok(bytes) => {
+            *out = bytes;
+            true
+        }
+        Err(_) => false,
     }
-    String::try_from(text).map_err(|_| MALFORMED)
+}
+
+fn byte(value: &[u8], out: &mut u8) -> bool {
+    bytes(value, core::array::from_mut(out))
+}
+
+fn half(value: &[u8], out: &mut u16) -> bool {
+    let mut bytes = [0; 2];
+    let good = self::bytes(value, &mut bytes);
+    *out = u16::from_le_bytes(bytes);
+    good
+}
+
+fn word(value: &[u8], out: &mut u32) -> bool {
+    let mut bytes = [0; 4];
+    let good = self::bytes(value, &mut bytes);
+    *out = u32::from_le_bytes(bytes);
+    good
+}
+
+fn text<const N: usize>(value: &[u8], out: &mut String<N, u8>) -> bool {
+    out.clear();
+    !has_control(value) && core::str::from_utf8(value).is_ok_and(|text| out.push_str(text).is_ok())
+}
+
+/// Of UTF-8: U+0000 to U+001F, U+007F to U+009F.
+fn has_control(value: &[u8]) -> bool {
+    let mut before = 0;
+    value.iter().any(|byte| {
+        let second = core::mem::replace(&mut before, *byte) == 0xC2;
+        *byte < 0x20 || *byte == 0x7F || (second && *byte < 0xA0)
+    })
 }
 
 /// A text that says who someone is cannot be empty.
-fn name(value: &[u8]) -> Result<Name, LinkError> {
-    match value.is_empty() {
-        true => Err(MALFORMED),
-        false => text(value),
-    }
+fn name(value: &[u8], out: &mut Name) -> bool {
+    text(value, out) && !out.is_empty()
 }
 
 /// The strongest digest of a package; with its length it says which package it is.
@@ -200,29 +216,35 @@ impl Default for Hello {
 }
 
 impl Hello {
-    /// Reads the fields.
+    /// Reads the fields. `whole`: those that only an MCU has, too; else they are ignored.
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`].
-    pub fn parse(fields: &[u8]) -> Result<Hello, LinkError> {
+    pub fn parse(fields: &[u8], whole: bool) -> Result<Hello, LinkError> {
         let mut hello = Hello::default();
+        let mut good = true;
         for field in Fields(fields) {
             let (kind, value) = field?;
-            match kind {
-                kind::BLOCK => hello.block = half(value)?,
-                kind::WINDOW => hello.window = byte(value)?,
-                kind::PAGE => hello.page = word(value)?,
-                kind::SLOT => hello.slot = word(value)?,
-                kind::COMPONENT => hello.component = name(value)?,
-                kind::VERSION => hello.version = text(value)?,
+            good &= match kind {
+                kind::BLOCK => half(value, &mut hello.block),
+                kind::WINDOW => byte(value, &mut hello.window),
+                kind::RATE => word(value, &mut hello.rate),
+                _ if !whole => true,
+                kind::PAGE => word(value, &mut hello.page),
+                kind::SLOT => word(value, &mut hello.slot),
+                kind::COMPONENT => name(value, &mut hello.component),
+                kind::VERSION => text(value, &mut hello.version),
                 kind::BOOT => {
-                    let [state, low, high] = number(value)?;
+                    let mut boot = [0; 3];
+                    let good = bytes(value, &mut boot);
+                    let [state, low, high] = boot;
                     hello.boot = match state {
                         0 => Boot::Confirmed,
                         1 => Boot::Trial,
                         2 => Boot::Reverted(u16::from_le_bytes([low, high])),
                         _ => return Err(MALFORMED),
                     };
+                    good
                 }
                 kind::RESUME => {
                     let (head, digest) = value.split_first_chunk::<9>().ok_or(MALFORMED)?;
@@ -232,21 +254,23 @@ impl Hello {
                         length: u32::from_le_bytes([e, f, g, h]),
                         digest: Digest::new(kind, digest).ok_or(MALFORMED)?,
                     });
+                    true
                 }
-                kind::HARDWARE => hello.hardware = name(value)?,
-                kind::BOOTLOADER => hello.bootloader = name(value)?,
-                kind::RATE => hello.rate = word(value)?,
+                kind::HARDWARE => name(value, &mut hello.hardware),
+                kind::BOOTLOADER => name(value, &mut hello.bootloader),
                 kind::FLAGS => {
-                    let flags = byte(value)?;
+                    let mut flags = 0;
+                    let good = byte(value, &mut flags);
                     hello.pulls = flags & 1 != 0;
                     hello.asks = flags & 2 != 0;
+                    good
                 }
-                _ => {}
-            }
+                _ => true,
+            };
         }
-        match hello.block {
-            0..64 => Err(MALFORMED),
-            _ => Ok(hello),
+        match good && hello.block >= 64 {
+            true => Ok(hello),
+            false => Err(MALFORMED),
         }
     }
 
@@ -305,21 +329,31 @@ impl Plan {
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`].
+    #[inline(never)]
     pub fn parse(fields: &[u8]) -> Result<Plan, LinkError> {
         let mut plan = Plan::default();
+        let mut good = true;
         for field in Fields(fields) {
             let (kind, value) = field?;
-            match kind {
-                kind::COMPONENT => plan.component = name(value)?,
-                kind::SOURCE => plan.source = text(value)?,
-                kind::TARGET => plan.target = text(value)?,
-                kind::SPACE => plan.use_space = word(value)?,
-                kind::BATTERY => plan.battery_limit_percent = byte(value)?,
-                kind::SIGNAL => plan.min_signal_dbm = number(value).map(i16::from_le_bytes)?,
-                _ => {}
-            }
+            good &= match kind {
+                kind::COMPONENT => name(value, &mut plan.component),
+                kind::SOURCE => text(value, &mut plan.source),
+                kind::TARGET => text(value, &mut plan.target),
+                kind::SPACE => word(value, &mut plan.use_space),
+                kind::BATTERY => byte(value, &mut plan.battery_limit_percent),
+                kind::SIGNAL => {
+                    let mut signal = 0;
+                    let good = half(value, &mut signal);
+                    plan.min_signal_dbm = signal.cast_signed();
+                    good
+                }
+                _ => true,
+            };
         }
-        Ok(plan)
+        match good {
+            true => Ok(plan),
+            false => Err(MALFORMED),
+        }
     }
 
     /// Writes the fields; what is empty or 0 is left out.
@@ -377,25 +411,27 @@ impl Package {
     ///
     /// # Errors
     /// [`LinkError::LinkMalformed`], also without a length.
+    #[inline(never)]
     pub fn parse(fields: &[u8]) -> Result<Package, LinkError> {
         let mut package = Package::default();
         let image = &mut package.image;
+        let mut good = true;
         for field in Fields(fields) {
             let (kind, value) = field?;
-            match kind {
-                kind::COMPONENT => package.component = name(value)?,
-                kind::HARDWARE => package.hardware = name(value)?,
-                kind::TARGET => image.target = text(value)?,
-                kind::LENGTH => image.length = word(value)?,
-                kind::SHA256 => image.sha256 = Some(number(value)?),
-                kind::MD5 => image.md5 = Some(number(value)?),
-                kind::CRC32 => image.crc32 = Some(word(value)?),
-                _ => {}
-            }
+            good &= match kind {
+                kind::COMPONENT => name(value, &mut package.component),
+                kind::HARDWARE => name(value, &mut package.hardware),
+                kind::TARGET => text(value, &mut image.target),
+                kind::LENGTH => word(value, &mut image.length),
+                kind::SHA256 => bytes(value, image.sha256.insert([0; 32])),
+                kind::MD5 => bytes(value, image.md5.insert([0; 16])),
+                kind::CRC32 => word(value, image.crc32.insert(0)),
+                _ => true,
+            };
         }
-        match image.length {
-            0 => Err(MALFORMED),
-            _ => Ok(package),
+        match good && image.length > 0 {
+            true => Ok(package),
+            false => Err(MALFORMED),
         }
     }
 
@@ -495,11 +531,11 @@ mod tests {
             &[6, 1, 0x0A],
             &[6, 1, 0xFF],
         ] {
-            assert_eq!(Hello::parse(fields), Err(MALFORMED), "{fields:?}");
+            assert_eq!(Hello::parse(fields, true), Err(MALFORMED), "{fields:?}");
         }
         assert_eq!(Package::parse(&[]), Err(MALFORMED));
         assert_eq!(Package::parse(&[0x15, 4, 0, 0, 0, 0]), Err(MALFORMED));
         let twice = [1, 2, 128, 0, 99, 0, 1, 2, 0, 1];
-        assert_eq!(Hello::parse(&twice).map(|hello| hello.block), Ok(256));
+        assert_eq!(Hello::parse(&twice, true).map(|hello| hello.block), Ok(256));
     }
 }

@@ -66,6 +66,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends bytes of the payload.
+    #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.digest.update(bytes);
         self.fits = self.fits && self.cobs.push(bytes).is_ok();
@@ -230,6 +231,7 @@ impl<const N: usize> Rx<N> {
     }
 
     /// Decodes the waiting frame where it lies: type, tag and payload. Once only: [`clear`](Self::clear) follows.
+    #[inline(never)]
     pub fn body(&mut self) -> Result<Body<'_>, LinkError> {
         if self.too_long {
             return Err(LinkError::LinkFrameTooLong);

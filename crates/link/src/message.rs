@@ -176,29 +176,36 @@ pub enum Message<'a> {
     },
 }
 
-/// Takes numbers off the front of a payload.
-struct Reader<'a>(&'a [u8]);
+/// Takes numbers off the front of a payload; 0 when there are none left, and that is remembered.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    short: bool,
+}
 
 impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
-        let (head, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(LinkError::LinkMalformed)?;
-        self.0 = rest;
-        Ok(*head)
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        match self.bytes.split_first_chunk::<N>() {
+            Some((head, rest)) => {
+                self.bytes = rest;
+                *head
+            }
+            None => {
+                (self.bytes, self.short) = (&[], true);
+                [0; N]
+            }
+        }
     }
-    fn u8(&mut self) -> Result<u8, LinkError> {
-        self.take().map(u8::from_le_bytes)
+    fn u8(&mut self) -> u8 {
+        u8::from_le_bytes(self.take())
     }
-    fn u16(&mut self) -> Result<u16, LinkError> {
-        self.take().map(u16::from_le_bytes)
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.take())
     }
-    fn u32(&mut self) -> Result<u32, LinkError> {
-        self.take().map(u32::from_le_bytes)
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
     }
     fn rest(&mut self) -> &'a [u8] {
-        core::mem::take(&mut self.0)
+        core::mem::take(&mut self.bytes)
     }
 }
 
@@ -207,42 +214,46 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`LinkError::LinkUnknownType`], also for a type that only the other end sends; [`LinkError::LinkMalformed`].
+    #[inline]
     pub fn parse(body: &Body<'a>, from: Side) -> Result<Message<'a>, LinkError> {
         let malformed = LinkError::LinkMalformed;
-        let mut r = Reader(body.payload);
+        let mut r = Reader {
+            bytes: body.payload,
+            short: false,
+        };
         let message = match (body.kind ^ from.bit(), from) {
             (kind @ 1..=2, _) => Message::Hello {
                 answer: kind == 2,
-                version: r.u8()?,
-                session: r.u16()?,
-                peer: r.u16()?,
-                fields: Hello::parse(r.rest())?,
+                version: r.u8(),
+                session: r.u16(),
+                peer: r.u16(),
+                fields: Hello::parse(r.rest(), from == Side::Mcu)?,
             },
             (3, _) => Message::Error {
-                number: r.u16()?,
+                number: r.u16(),
                 name: core::str::from_utf8(r.rest()).map_err(|_| malformed)?,
             },
             (4, Side::Module) => Message::State(State {
-                transfer: r.u8()?,
-                phase: ModulePhase::new(r.u8()?).ok_or(malformed)?,
-                seen: r.u8()?,
-                number: r.u16()?,
-                start: r.u32()?,
-                end: r.u32()?,
+                transfer: r.u8(),
+                phase: ModulePhase::new(r.u8()).ok_or(malformed)?,
+                seen: r.u8(),
+                number: r.u16(),
+                start: r.u32(),
+                end: r.u32(),
             }),
             (5, Side::Module) => Message::Plan {
-                transfer: r.u8()?,
-                phase: r.u8()?,
+                transfer: r.u8(),
+                phase: r.u8(),
                 plan: Plan::parse(r.rest())?,
             },
             (6, Side::Module) => Message::Package {
-                transfer: r.u8()?,
-                phase: r.u8()?,
+                transfer: r.u8(),
+                phase: r.u8(),
                 package: Package::parse(r.rest())?,
             },
             (7, Side::Module) => Message::Data {
-                transfer: r.u8()?,
-                offset: r.u32()?,
+                transfer: r.u8(),
+                offset: r.u32(),
                 bytes: match r.rest() {
                     [] => return Err(malformed),
                     bytes => bytes,
@@ -250,30 +261,30 @@ impl<'a> Message<'a> {
             },
             (8, _) => Message::Rate {
                 answer: from == Side::Mcu,
-                baud: r.u32()?,
+                baud: r.u32(),
             },
             (9, _) => Message::Probe {
                 answer: from == Side::Mcu,
-                baud: r.u32()?,
+                baud: r.u32(),
             },
             (4, Side::Mcu) => Message::Ack(Ack {
-                transfer: r.u8()?,
-                phase: McuPhase::new(r.u8()?).ok_or(malformed)?,
-                seen: r.u8()?,
-                number: r.u16()?,
-                window: r.u8()?,
-                bitmap: r.u8()?,
-                offset: r.u32()?,
+                transfer: r.u8(),
+                phase: McuPhase::new(r.u8()).ok_or(malformed)?,
+                seen: r.u8(),
+                number: r.u16(),
+                window: r.u8(),
+                bitmap: r.u8(),
+                offset: r.u32(),
             }),
             (5, Side::Mcu) => Message::Request {
-                transfer: r.u8()?,
-                offset: r.u32()?,
-                length: r.u32()?,
+                transfer: r.u8(),
+                offset: r.u32(),
+                length: r.u32(),
             },
             _ => return Err(LinkError::LinkUnknownType),
         };
         match r.rest() {
-            [] => Ok(message),
+            [] if !r.short => Ok(message),
             _ => Err(malformed),
         }
     }
@@ -292,8 +303,10 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Appends the payload.
+    /// Appends the payload; nothing of a message that only the other end sends.
+    #[inline]
     pub fn write(&self, w: &mut Writer, from: Side) {
+        let module = from == Side::Module;
         match self {
             Message::Hello {
                 version,
@@ -308,7 +321,7 @@ impl<'a> Message<'a> {
             Message::Error { number, name } => {
                 w.u16(*number).bytes(name.as_bytes());
             }
-            Message::State(state) => {
+            Message::State(state) if module => {
                 w.u8(state.transfer).u8(state.phase as u8).u8(state.seen);
                 w.u16(state.number).u32(state.start).u32(state.end);
             }
@@ -316,7 +329,7 @@ impl<'a> Message<'a> {
                 transfer,
                 phase,
                 plan,
-            } => {
+            } if module => {
                 w.u8(*transfer).u8(*phase);
                 plan.write(w);
             }
@@ -324,7 +337,7 @@ impl<'a> Message<'a> {
                 transfer,
                 phase,
                 package,
-            } => {
+            } if module => {
                 w.u8(*transfer).u8(*phase);
                 package.write(w);
             }
@@ -332,13 +345,13 @@ impl<'a> Message<'a> {
                 transfer,
                 offset,
                 bytes,
-            } => {
+            } if module => {
                 w.u8(*transfer).u32(*offset).bytes(bytes);
             }
             Message::Rate { baud, .. } | Message::Probe { baud, .. } => {
                 w.u32(*baud);
             }
-            Message::Ack(ack) => {
+            Message::Ack(ack) if !module => {
                 w.u8(ack.transfer).u8(ack.phase as u8).u8(ack.seen);
                 w.u16(ack.number).u8(ack.window).u8(ack.bitmap);
                 w.u32(ack.offset);
@@ -347,9 +360,11 @@ impl<'a> Message<'a> {
                 transfer,
                 offset,
                 length,
-            } => {
+            } if !module => {
                 w.u8(*transfer).u32(*offset).u32(*length);
             }
+            // What only the other end sends.
+            _ => {}
         }
     }
 

@@ -42,7 +42,7 @@ enum State {
 
 /// One end's rate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub(crate) struct Rate<const MCU: bool> {
     base: u32,
     baud: u32,
     state: State,
@@ -56,8 +56,11 @@ pub(crate) struct Rate {
 /// Failures after which it stays as it is until the next hello.
 const FAILURES: u8 = 2;
 
-impl Rate {
-    pub(crate) const fn new(base: u32) -> Rate {
+/// Without the feature an end stays at the base rate.
+const ON: bool = cfg!(feature = "rate");
+
+impl<const MCU: bool> Rate<MCU> {
+    pub(crate) const fn new(base: u32) -> Self {
         Rate {
             base,
             baud: base,
@@ -77,12 +80,12 @@ impl Rate {
     }
 
     pub(crate) const fn is_fast(&self) -> bool {
-        self.baud != self.base
+        ON && self.baud != self.base
     }
 
     /// No other frames are sent while the rate changes.
     pub(crate) fn is_steady(&self) -> bool {
-        self.state == State::Steady && !self.answer_probe
+        !ON || (self.state == State::Steady && !self.answer_probe)
     }
 
     /// The link is made anew.
@@ -105,12 +108,15 @@ impl Rate {
 
     /// The rate that the port has to change to, once.
     pub(crate) fn take_change(&mut self) -> Option<u32> {
+        if !ON {
+            return None;
+        }
         core::mem::take(&mut self.changed).then_some(self.baud)
     }
 
     /// Module: `wanted` is the rate it would like now.
     pub(crate) fn want(&mut self, now: Millis, wanted: u32) {
-        if self.state == State::Steady && wanted != self.baud && self.failures < FAILURES {
+        if ON && self.state == State::Steady && wanted != self.baud && self.failures < FAILURES {
             self.state = State::Asked {
                 baud: wanted,
                 sent: false,
@@ -121,12 +127,15 @@ impl Rate {
 
     /// What time does. `true`: a switch failed for good.
     pub(crate) fn poll(&mut self, now: Millis, timing: Timing, sent: bool) -> bool {
+        if !ON {
+            return false;
+        }
         let over = |since: Millis, ms: u64| now >= since.saturating_add(ms);
         match self.state {
             State::Asked {
                 sent: true, since, ..
-            } if over(since, 2 * timing.fallback()) => return self.failed(),
-            State::Probing { old, since, .. } if over(since, timing.fallback()) => {
+            } if !MCU && over(since, 2 * timing.fallback()) => return self.failed(),
+            State::Probing { old, since, .. } if !MCU && over(since, timing.fallback()) => {
                 self.set(old);
                 return self.failed();
             }
@@ -154,7 +163,7 @@ impl Rate {
 
     /// A valid frame came.
     pub(crate) fn heard(&mut self) {
-        if matches!(self.state, State::Trial { .. }) {
+        if ON && matches!(self.state, State::Trial { .. }) {
             self.state = State::Steady;
         }
     }
@@ -169,12 +178,12 @@ impl Rate {
                 },
                 _,
             ) => {
-                let can = baud != 0 && (baud <= most || baud == self.base);
+                let can = ON && baud != 0 && (baud <= most || baud == self.base);
                 self.state = State::Answer {
                     baud: if can { baud } else { 0 },
                 };
             }
-            (&Message::Rate { answer: true, baud }, State::Asked { baud: asked, .. }) => {
+            (&Message::Rate { answer: true, baud }, State::Asked { baud: asked, .. }) if !MCU => {
                 if baud == asked {
                     self.state = State::Probing {
                         old: self.baud,
@@ -197,7 +206,7 @@ impl Rate {
                 self.answer_probe = baud == self.baud;
             }
             (&Message::Probe { answer: true, baud }, State::Probing { .. })
-                if baud == self.baud =>
+                if !MCU && baud == self.baud =>
             {
                 self.state = State::Steady;
                 self.failures = 0;
@@ -210,14 +219,14 @@ impl Rate {
     /// The frame to send now.
     pub(crate) fn next_frame(&mut self, now: Millis) -> Option<Message<'static>> {
         match &mut self.state {
-            State::Asked { baud, sent, since } if !*sent => {
+            State::Asked { baud, sent, since } if !MCU && !*sent => {
                 (*sent, *since) = (true, now);
                 Some(Message::Rate {
                     answer: false,
                     baud: *baud,
                 })
             }
-            State::Probing { next, .. } if now >= *next => {
+            State::Probing { next, .. } if !MCU && now >= *next => {
                 *next = now.saturating_add(PROBE);
                 Some(Message::Probe {
                     answer: false,
@@ -246,8 +255,9 @@ impl Rate {
     /// When [`poll`](Self::poll) or, with `sent`, [`next_frame`](Self::next_frame) have something to do.
     pub(crate) fn deadline(&self, timing: Timing, sent: bool) -> Option<Millis> {
         match self.state {
-            State::Asked { since, .. } => Some(since.saturating_add(2 * timing.fallback())),
-            State::Probing { next, since, .. } => {
+            _ if !ON => None,
+            State::Asked { since, .. } if !MCU => Some(since.saturating_add(2 * timing.fallback())),
+            State::Probing { next, since, .. } if !MCU => {
                 let over = since.saturating_add(timing.fallback());
                 Some(if sent { next.min(over) } else { over })
             }

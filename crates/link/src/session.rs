@@ -60,9 +60,9 @@ const fn block_of(frame: usize) -> u16 {
     block
 }
 
+/// One end's session. `MCU`: which end; known when it is built, so that an image has the code of its own end only.
 #[derive(Debug)]
-pub(crate) struct Session {
-    side: Side,
+pub(crate) struct Session<const MCU: bool> {
     pub(crate) own: Hello,
     number: u16,
     peer: u16,
@@ -74,7 +74,7 @@ pub(crate) struct Session {
     pub(crate) block: u16,
     pub(crate) window: u8,
     peer_rate: u32,
-    pub(crate) rate: Rate,
+    pub(crate) rate: Rate<MCU>,
     pub(crate) timing: Timing,
     heard_at: Millis,
     sent_at: Millis,
@@ -88,13 +88,17 @@ pub(crate) struct Session {
     went_down: bool,
 }
 
-impl Session {
-    pub(crate) fn new(now: Millis, side: Side, config: Config, data_frame: usize) -> Session {
+pub(crate) type ModuleSession = Session<false>;
+pub(crate) type McuSession = Session<true>;
+
+impl<const MCU: bool> Session<MCU> {
+    const SIDE: Side = if MCU { Side::Mcu } else { Side::Module };
+
+    pub(crate) fn new(now: Millis, config: Config, data_frame: usize) -> Self {
         let mut own = config.hello;
         own.block = rounded(own.block.min(block_of(data_frame)).max(64));
         own.window = own.window.clamp(1, WINDOW_MOST);
         Session {
-            side,
             number: config.session.max(1),
             peer: 0,
             up: false,
@@ -128,6 +132,7 @@ impl Session {
     }
 
     /// Something is wrong with what came: it is told here, and to the other end if that can mend it.
+    #[inline(never)]
     pub(crate) fn fault(&mut self, error: LinkError) {
         match error {
             // Known here alone, and more than a harmed frame that waits to be told.
@@ -143,15 +148,13 @@ impl Session {
     }
 
     /// The message that a decoded frame holds, if it is for this session and this end.
+    #[inline(never)]
     pub(crate) fn open<'a>(&mut self, body: &Body<'a>) -> Option<Message<'a>> {
-        if body.kind & FROM_MCU == self.side.bit() {
+        if body.kind & FROM_MCU == Self::SIDE.bit() {
             self.fault(LinkError::LinkEcho);
             return None;
         }
-        let from = match self.side {
-            Side::Module => Side::Mcu,
-            Side::Mcu => Side::Module,
-        };
+        let from = if MCU { Side::Module } else { Side::Mcu };
         let tag_counts = match body.kind & !FROM_MCU {
             1 | 2 => false,
             3 => self.up && body.tag != 0,
@@ -170,12 +173,9 @@ impl Session {
         }
     }
 
-    /// Takes what belongs to both ends; gives back the rest.
-    pub(crate) fn on_message<'a>(
-        &mut self,
-        now: Millis,
-        message: Message<'a>,
-    ) -> Option<Message<'a>> {
+    /// Takes what belongs to both ends; `true`: it is for this end to act on.
+    #[inline(never)]
+    pub(crate) fn on_message(&mut self, now: Millis, message: &Message) -> bool {
         let hears = !matches!(message, Message::Error { .. } | Message::Hello { .. });
         if hears {
             self.heard_at = now;
@@ -187,23 +187,24 @@ impl Session {
                 version,
                 session,
                 peer,
-                ref fields,
-            } => self.on_hello(now, answer, version, session, peer, fields),
+                fields,
+            } => {
+                self.on_hello(now, *answer, *version, *session, *peer, fields);
+                // The module keeps what the MCU's hello says.
+                self.anew
+            }
             Message::Error { number, .. } => {
-                self.peer_error.get_or_insert(number);
+                self.peer_error.get_or_insert(*number);
+                false
             }
             Message::Rate { .. } | Message::Probe { .. } => {
-                if self.rate.on_message(now, &message, self.own.rate) {
+                if self.rate.on_message(now, message, self.own.rate) {
                     self.fault(LinkError::LinkRate);
                 }
                 self.new_timing();
+                false
             }
-            message => return Some(message),
-        }
-        // The module keeps what the MCU's hello says.
-        match message {
-            Message::Hello { .. } if self.anew => Some(message),
-            _ => None,
+            _ => true,
         }
     }
 
@@ -253,6 +254,7 @@ impl Session {
     }
 
     /// What time does. `sent`: nothing is on its way to the UART.
+    #[inline(never)]
     pub(crate) fn poll(&mut self, now: Millis, idle: bool, sent: bool) {
         if self.rate.poll(now, self.timing, sent) {
             self.fault(LinkError::LinkRate);
@@ -312,11 +314,14 @@ impl Session {
             self.error_at = now.saturating_add(ERROR);
             let message = Message::Error {
                 number: error.number(),
-                name: error.name(),
+                name: match cfg!(feature = "names") {
+                    true => error.name(),
+                    false => "",
+                },
             };
             let tag = if self.up { self.tag() } else { 0 };
-            tx.frame(message.kind() | self.side.bit(), tag, |w| {
-                message.write(w, self.side)
+            tx.frame(message.kind() | Self::SIDE.bit(), tag, |w| {
+                message.write(w, Self::SIDE)
             });
             return true;
         }
@@ -324,10 +329,10 @@ impl Session {
     }
 
     fn hello<const N: usize>(&self, tx: &mut Tx<N>, answer: bool) {
-        tx.frame(if answer { 2 } else { 1 } | self.side.bit(), 0, |w| {
+        tx.frame(if answer { 2 } else { 1 } | Self::SIDE.bit(), 0, |w| {
             w.u8(VERSION).u16(self.number);
             w.u16(if answer { self.peer } else { 0 });
-            self.own.write(w, self.side == Side::Mcu);
+            self.own.write(w, MCU);
         });
     }
 
@@ -339,8 +344,8 @@ impl Session {
         message: &Message,
     ) -> bool {
         self.sent_at = now;
-        tx.frame(message.kind() | self.side.bit(), self.tag(), |w| {
-            message.write(w, self.side)
+        tx.frame(message.kind() | Self::SIDE.bit(), self.tag(), |w| {
+            message.write(w, Self::SIDE)
         })
     }
 

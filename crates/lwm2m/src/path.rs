@@ -1,5 +1,7 @@
 //! Paths to objects, instances, resources and resource instances (LwM2M Core 1.1, section 7.3).
 
+use sota_coap::text::utf8;
+
 /// `/`, `/object`, `/object/instance`, `/object/instance/resource` or
 /// `/object/instance/resource/resource instance`. Every id is in 0..=65534: 65535 is reserved by the standard
 /// and marks an absent level here.
@@ -72,6 +74,16 @@ impl Path {
         (id != ABSENT).then_some(path)
     }
 
+    /// The path without what is deeper than `depth` levels.
+    #[inline(never)]
+    pub fn upto(self, depth: usize) -> Path {
+        let mut path = self;
+        if let Some(deeper) = path.0.get_mut(depth..) {
+            deeper.fill(ABSENT);
+        }
+        path
+    }
+
     /// Is `other` this path or below it?
     pub fn contains(self, other: Path) -> bool {
         self.0
@@ -89,37 +101,39 @@ impl Path {
     /// Parses the two texts as if they stood behind each other: SenML's base name and name.
     pub fn parse_joined(base: &str, name: &str) -> Option<Path> {
         let mut path = Path::ROOT;
-        let mut id: Option<u16> = None;
+        // The id read so far, if a digit was there.
+        let (mut id, mut some) = (0, false);
         let mut start = true;
-        for byte in base.bytes().chain(name.bytes()) {
-            match byte {
-                b'/' => match id.take() {
-                    Some(done) => path = path.child(done)?,
-                    None if start => {}
-                    None => return None,
-                },
-                b'0'..=b'9' => {
-                    id = Some(
-                        id.unwrap_or(0)
-                            .checked_mul(10)?
-                            .checked_add(u16::from(byte - b'0'))?,
-                    );
+        for text in [base, name] {
+            for byte in text.bytes() {
+                if byte != b'/' {
+                    let digit = byte.wrapping_sub(b'0');
+                    id = id * 10 + u32::from(digit);
+                    some = true;
+                    if digit > 9 || id >= ABSENT.into() {
+                        return None;
+                    }
+                } else if some {
+                    path = path.child(id as u16)?;
+                    (id, some) = (0, false);
+                } else if !start {
+                    return None;
                 }
-                _ => return None,
+                start = false;
             }
-            start = false;
         }
-        match id {
-            Some(last) => path.child(last),
-            None => Some(path),
+        match some {
+            true => path.child(id as u16),
+            false => Some(path),
         }
     }
 
     /// Builds a path from Uri-Path options; an empty segment is allowed only at the end.
-    pub fn from_segments<'a>(segments: impl Iterator<Item = &'a str>) -> Option<Path> {
+    pub fn from_segments(segments: impl Iterator<Item: AsRef<[u8]>>) -> Option<Path> {
         let mut path = Path::ROOT;
         let mut ended = false;
         for segment in segments {
+            let segment = segment.as_ref();
             if ended {
                 return None;
             }
@@ -150,8 +164,8 @@ impl Path {
 }
 
 /// The id in a path segment: digits only, 0..=65534.
-pub(crate) fn number(segment: &str) -> Option<u16> {
-    let id = crate::value::decimal(segment.as_bytes())?;
+pub(crate) fn number(segment: &[u8]) -> Option<u16> {
+    let id = crate::value::decimal(segment)?;
     u16::try_from(id).ok().filter(|id| *id != ABSENT)
 }
 
@@ -165,11 +179,7 @@ impl core::fmt::Display for Path {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut text = [0; PATH_TEXT_LEN];
         let len = self.write(&mut text).unwrap_or(0);
-        f.write_str(
-            text.get(..len)
-                .and_then(|t| core::str::from_utf8(t).ok())
-                .unwrap_or(""),
-        )
+        f.write_str(text.get(..len).and_then(utf8).unwrap_or(""))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Reader<'a> {
     base: Path,
     base_name: &'a str,
     /// Records still to come; `None` in an array of indefinite length.
-    left: Option<u64>,
+    left: Option<u32>,
     ended: bool,
 }
 
@@ -32,7 +32,10 @@ impl<'a> Reader<'a> {
     /// Reads `payload` of a request for, or an answer from, `base` (the root for Send).
     pub fn new(base: Path, payload: &'a [u8]) -> Result<Self, Error> {
         let mut cbor = cbor::Reader::new(payload);
-        let left = cbor.count(ARRAY)?;
+        let left = cbor.count(ARRAY);
+        if cbor.is_bad() {
+            return Err(Error::Malformed);
+        }
         Ok(Reader {
             cbor,
             base,
@@ -42,40 +45,46 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         let cbor = &mut self.cbor;
-        if !cbor.more(&mut self.left)? {
-            return match cbor.is_empty() {
+        if !cbor.more(&mut self.left) {
+            return match cbor.is_empty() && !cbor.is_bad() {
                 true => Ok(None),
                 false => Err(Error::Malformed),
             };
         }
-        let mut pairs = cbor.count(MAP)?;
+        let mut pairs = cbor.count(MAP);
         let mut name = "";
         let mut value = RawValue::Absent;
-        while cbor.more(&mut pairs)? {
-            let head = cbor.head()?;
+        while cbor.more(&mut pairs) {
+            let head = cbor.head();
             if head.major() == TEXT {
-                let label = cbor.text_of(head)?;
+                let label = cbor.text_of(head);
                 if label.ends_with('_') {
-                    return Err(Error::Malformed);
-                }
-                if label == LINK {
-                    let (object, instance) =
-                        parse_object_link(cbor.text()?).ok_or(Error::Malformed)?;
-                    value = RawValue::Typed(Value::ObjectLink(object, instance));
+                    cbor.fail();
+                } else if label == LINK {
+                    match parse_object_link(cbor.text()) {
+                        Some((object, instance)) => {
+                            value = RawValue::Typed(Value::ObjectLink(object, instance));
+                        }
+                        None => cbor.fail(),
+                    }
                 } else {
-                    cbor.skip()?;
+                    cbor.skip();
                 }
                 continue;
             }
-            match head.label()? {
-                BASE_NAME => self.base_name = cbor.text()?,
-                NAME => name = cbor.text()?,
-                VALUE | STRING | BOOL | DATA => value = cbor.value()?,
-                BASE_VALUE => return Err(Error::Malformed),
-                _ => cbor.skip()?,
+            match head.label() {
+                Some(BASE_NAME) => self.base_name = cbor.text(),
+                Some(NAME) => name = cbor.text(),
+                Some(VALUE | STRING | BOOL | DATA) => value = cbor.value(),
+                Some(BASE_VALUE) | None => cbor.fail(),
+                Some(_) => cbor.skip(),
             }
+        }
+        if cbor.is_bad() {
+            return Err(Error::Malformed);
         }
         let path = Path::parse_joined(self.base_name, name).ok_or(Error::Path)?;
         if !self.base.contains(path) {
@@ -143,26 +152,26 @@ impl<'b> Writer<'b> {
         self.named = Some(parent);
         let rest = self.out.get_mut(self.len..).ok_or(Error::Full)?;
         let mut cbor = cbor::Writer::new(rest);
-        cbor.head(MAP, if named { 2 } else { 3 })?;
+        cbor.head(MAP, if named { 2 } else { 3 });
         if !named {
             let len = parent.write(&mut text).ok_or(Error::Full)?;
             *text.get_mut(len).ok_or(Error::Full)? = b'/';
-            cbor.integer(BASE_NAME.into())?;
-            cbor.string(TEXT, text.get(..=len).unwrap_or(&[]))?;
+            cbor.integer(BASE_NAME.into());
+            cbor.string(TEXT, text.get(..=len).unwrap_or(&[]));
         }
         let name = match path.resource_instance_id() {
             Some(ri) => Path::instance(resource, ri),
             None => Path::object(resource),
         };
         let len = name.write(&mut text).ok_or(Error::Full)?;
-        cbor.integer(NAME.into())?;
-        cbor.string(TEXT, text.get(1..len).unwrap_or(&[]))?;
+        cbor.integer(NAME.into());
+        cbor.string(TEXT, text.get(1..len).unwrap_or(&[]));
         match value {
-            Value::ObjectLink(..) => cbor.string(TEXT, LINK.as_bytes())?,
-            _ => cbor.integer(label(value).into())?,
+            Value::ObjectLink(..) => cbor.string(TEXT, LINK.as_bytes()),
+            _ => cbor.integer(label(value).into()),
         }
-        cbor.value(value)?;
-        self.len += cbor.len;
+        cbor.value(value);
+        self.len += cbor.finish()?;
         self.records = self.records.checked_add(1).ok_or(Error::Full)?;
         Ok(())
     }

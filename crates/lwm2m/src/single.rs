@@ -1,6 +1,8 @@
 //! The formats that carry exactly one value: `text/plain`, `application/octet-stream` and
 //! `application/cbor` (LwM2M Core 1.1, sections 7.4.1, 7.4.2 and 7.4.3).
 
+use sota_coap::text::utf8;
+
 use crate::cbor;
 use crate::value::{parse_object_link, write_decimal, write_decimal_unsigned};
 use crate::{ContentFormat, Error, Path, RawValue, Record, Value};
@@ -11,14 +13,12 @@ pub fn decode(format: ContentFormat, base: Path, payload: &[u8]) -> Result<Recor
         return Err(Error::Format);
     }
     let value = match format {
-        ContentFormat::Text => {
-            RawValue::Text(core::str::from_utf8(payload).map_err(|_| Error::Malformed)?)
-        }
+        ContentFormat::Text => RawValue::Text(utf8(payload).ok_or(Error::Malformed)?),
         ContentFormat::Opaque => RawValue::Typed(Value::Opaque(payload)),
         ContentFormat::Cbor => {
             let mut reader = cbor::Reader::new(payload);
-            let value = reader.value()?;
-            if !reader.is_empty() {
+            let value = reader.value();
+            if reader.is_bad() || !reader.is_empty() {
                 return Err(Error::Malformed);
             }
             match value {
@@ -116,8 +116,8 @@ fn text(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
 
 fn cbor(value: Value<'_>, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = cbor::Writer::new(out);
-    writer.value(value)?;
-    Ok(writer.len)
+    writer.value(value);
+    writer.finish()
 }
 
 #[cfg(test)]

@@ -43,31 +43,27 @@ impl<'a> Reader<'a> {
 
     /// Reads one header; the kind, the id and where the value ends.
     fn header(&mut self) -> Option<(u8, u16, usize)> {
-        let first = self.byte()?;
-        let mut id = u16::from(self.byte()?);
-        if first & 0x20 != 0 {
-            id = id << 8 | u16::from(self.byte()?);
-        }
-        let mut len = 0;
-        match first >> 3 & 0b11 {
-            0 => len = usize::from(first & 0b111),
-            bytes => {
-                for _ in 0..bytes {
-                    len = len << 8 | usize::from(self.byte()?);
-                }
-            }
-        }
-        Some((first >> 6, id, self.at.checked_add(len)?))
+        let first = self.number(1)?;
+        let id = self.number(1 + (first >> 5 & 1))?;
+        let len = match first >> 3 & 0b11 {
+            0 => first & 0b111,
+            bytes => self.number(bytes)?,
+        };
+        let end = self.at.checked_add(len as usize)?;
+        Some(((first >> 6) as u8, id as u16, end))
     }
 
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.payload.get(self.at)?;
-        self.at += 1;
-        Some(byte)
+    /// A number of so many bytes, at most four.
+    #[inline(never)]
+    fn number(&mut self, bytes: u32) -> Option<u32> {
+        let end = self.at.checked_add(bytes as usize)?;
+        let bytes = self.payload.get(self.at..end)?.iter();
+        self.at = end;
+        Some(bytes.fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
 
     #[inline(never)]
-    fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
+    pub(crate) fn step(&mut self) -> Result<Option<Record<'a>>, Error> {
         loop {
             if self.multiple.is_some_and(|(_, end)| self.at >= end) {
                 self.multiple = None;
@@ -110,14 +106,7 @@ impl<'a> Reader<'a> {
         };
         let parent = match (self.multiple, self.instance) {
             (Some((path, _)), _) | (None, Some((path, _))) => path,
-            (None, None) => {
-                let mut path = Path::ROOT;
-                for level in 0..depth {
-                    let id = self.base.get(level).ok_or(Error::Malformed)?;
-                    path = path.child(id).ok_or(Error::Path)?;
-                }
-                path
-            }
+            (None, None) => self.base.upto(depth),
         };
         if parent.depth() != depth {
             return Err(Error::Malformed);
@@ -155,6 +144,8 @@ const HEADER_MAX: usize = 6;
 pub struct Writer<'b> {
     out: &'b mut [u8],
     len: usize,
+    /// Something did not fit. Asked for at the end of each value only, as a question at each part takes code.
+    full: bool,
     base: Path,
     /// The open object instance and where its reserved header begins.
     instance: Option<(Path, usize)>,
@@ -171,6 +162,7 @@ impl<'b> Writer<'b> {
         Ok(Writer {
             out,
             len: 0,
+            full: false,
             base,
             instance: None,
             multiple: None,
@@ -183,66 +175,70 @@ impl<'b> Writer<'b> {
             return Err(Error::Path);
         };
         if self.multiple.is_some_and(|(open, _)| !open.contains(path)) {
-            self.close_multiple()?;
+            self.close_multiple();
         }
         if self.instance.is_some_and(|(open, _)| !open.contains(path)) {
-            self.close_instance()?;
+            self.close_instance();
         }
-        let [object, instance] = [0, 1].map(|level| path.get(level).unwrap_or(0));
         if self.base.depth() == 1 && self.instance.is_none() {
-            self.instance = Some((Path::instance(object, instance), self.reserve()?));
+            self.instance = Some((path.upto(2), self.reserve()));
         }
-        let Some(ri) = path.resource_instance_id() else {
-            return self.entry(RESOURCE, resource, value);
-        };
-        if self.base.depth() < 4 && self.multiple.is_none() {
-            self.multiple = Some((Path::resource(object, instance, resource), self.reserve()?));
+        let (mut kind, mut id) = (RESOURCE, resource);
+        if let Some(ri) = path.resource_instance_id() {
+            if self.base.depth() < 4 && self.multiple.is_none() {
+                self.multiple = Some((path.upto(3), self.reserve()));
+            }
+            (kind, id) = (RESOURCE_INSTANCE, ri);
         }
-        self.entry(RESOURCE_INSTANCE, ri, value)
+        self.entry(kind, id, value);
+        self.fits()
     }
 
     /// Ends the payload: its length in bytes.
     pub fn finish(mut self) -> Result<usize, Error> {
-        self.close_instance()?;
-        Ok(self.len)
+        self.close_instance();
+        self.fits().map(|()| self.len)
     }
 
-    fn close_instance(&mut self) -> Result<(), Error> {
-        self.close_multiple()?;
-        match self.instance.take() {
-            Some((path, at)) => self.close(INSTANCE, path.instance_id().unwrap_or(0), at),
-            None => Ok(()),
+    fn fits(&self) -> Result<(), Error> {
+        match self.full {
+            true => Err(Error::Full),
+            false => Ok(()),
         }
     }
 
-    fn close_multiple(&mut self) -> Result<(), Error> {
-        match self.multiple.take() {
-            Some((path, at)) => self.close(MULTIPLE, path.resource_id().unwrap_or(0), at),
-            None => Ok(()),
+    fn close_instance(&mut self) {
+        self.close_multiple();
+        if let Some((path, at)) = self.instance.take() {
+            self.close(INSTANCE, path.instance_id().unwrap_or(0), at);
         }
     }
 
-    fn reserve(&mut self) -> Result<usize, Error> {
+    fn close_multiple(&mut self) {
+        if let Some((path, at)) = self.multiple.take() {
+            self.close(MULTIPLE, path.resource_id().unwrap_or(0), at);
+        }
+    }
+
+    fn reserve(&mut self) -> usize {
         let at = self.len;
-        let end = at + HEADER_MAX;
-        if end > self.out.len() {
-            return Err(Error::Full);
-        }
-        self.len = end;
-        Ok(at)
+        self.len += HEADER_MAX;
+        self.full |= self.len > self.out.len();
+        at
     }
 
     /// Writes the header at `at` now that the length is known, and moves the content up to it.
-    fn close(&mut self, kind: u8, id: u16, at: usize) -> Result<(), Error> {
+    fn close(&mut self, kind: u8, id: u16, at: usize) {
+        if self.full {
+            return;
+        }
         let content = at + HEADER_MAX;
-        let (header, used) = header(kind, id, self.len - content)?;
-        self.put(at, header.get(..used).unwrap_or(&[]))?;
+        let used = self.header(at, kind, id, self.len - content);
         self.out.copy_within(content..self.len, at + used);
         self.len -= HEADER_MAX - used;
-        Ok(())
     }
 
-    fn entry(&mut self, kind: u8, id: u16, value: Value<'_>) -> Result<(), Error> {
+    fn entry(&mut self, kind: u8, id: u16, value: Value<'_>) {
         let mut buf = [0; 8];
         let content: &[u8] = match value {
             Value::Integer(v) | Value::Time(v) => {
@@ -270,19 +266,45 @@ impl<'b> Writer<'b> {
                 &buf
             }
         };
-        let (header, used) = header(kind, id, content.len())?;
-        self.put(self.len, header.get(..used).unwrap_or(&[]))?;
-        self.put(self.len + used, content)?;
+        let used = self.header(self.len, kind, id, content.len());
+        self.put(self.len + used, content);
         self.len += used + content.len();
-        Ok(())
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) -> Result<(), Error> {
-        self.out
-            .get_mut(at..at + bytes.len())
-            .ok_or(Error::Full)?
-            .copy_from_slice(bytes);
-        Ok(())
+    #[inline(never)]
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        match self.out.get_mut(at..at + bytes.len()) {
+            Some(place) => place.copy_from_slice(bytes),
+            None => self.full = true,
+        }
+    }
+
+    /// Writes the shortest header for an entry at `at`; its bytes.
+    #[inline(never)]
+    fn header(&mut self, at: usize, kind: u8, id: u16, len: usize) -> usize {
+        let length_bytes = match len {
+            0..=7 => 0,
+            8..=0xff => 1,
+            0x100..=0xffff => 2,
+            _ => 3,
+        };
+        self.full |= len > 0xff_ffff;
+        let [high, low] = id.to_be_bytes();
+        let wide = usize::from(high != 0);
+        let [_, bytes @ ..] = (len as u32).to_be_bytes();
+        let first = kind << 6
+            | (wide as u8) << 5
+            | length_bytes << 3
+            | if length_bytes == 0 { len as u8 } else { 0 };
+        let length_bytes = usize::from(length_bytes);
+        let id = [high, low];
+        self.put(at, &[first]);
+        self.put(at + 1, id.get(1 - wide..).unwrap_or_default());
+        self.put(
+            at + 2 + wide,
+            bytes.get(3 - length_bytes..).unwrap_or_default(),
+        );
+        2 + wide + length_bytes
     }
 }
 
@@ -298,36 +320,4 @@ fn signed(bytes: &[u8; 8], v: i64) -> &[u8] {
         0
     };
     &bytes[from..]
-}
-
-/// The shortest header for an entry, and how many bytes of it count.
-fn header(kind: u8, id: u16, len: usize) -> Result<([u8; HEADER_MAX], usize), Error> {
-    let len = u32::try_from(len).map_err(|_| Error::Full)?;
-    let length_bytes = match len {
-        0..=7 => 0,
-        8..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xff_ffff => 3,
-        _ => return Err(Error::Full),
-    };
-    let mut header = [0; HEADER_MAX];
-    let [high, low] = id.to_be_bytes();
-    let mut at = if high == 0 {
-        header[1] = low;
-        2
-    } else {
-        header[1] = high;
-        header[2] = low;
-        3
-    };
-    header[0] = kind << 6
-        | u8::from(high != 0) << 5
-        | length_bytes << 3
-        | if length_bytes == 0 { len as u8 } else { 0 };
-    let bytes = len.to_be_bytes();
-    for byte in bytes.iter().skip(4 - usize::from(length_bytes)) {
-        header[at] = *byte;
-        at += 1;
-    }
-    Ok((header, at))
 }

@@ -3,6 +3,8 @@
 //! TLV and text carry no type: the reader must know what it expects. So a decoded value is asked for
 //! as the type the object defines (`as_i64()`, `as_str()` …) and answers `None` when it is not one.
 
+use sota_coap::text::utf8;
+
 /// A value with its type (LwM2M Core 1.1, appendix C).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -45,13 +47,8 @@ impl<'a> RawValue<'a> {
     pub fn as_i64(&self) -> Option<i64> {
         match *self {
             RawValue::Tlv(bytes) => {
-                let bits = big_endian(bytes)?;
-                Some(match bytes.len() {
-                    1 => (bits as i8).into(),
-                    2 => (bits as i16).into(),
-                    4 => (bits as i32).into(),
-                    _ => bits as i64,
-                })
+                let sign = if *bytes.first()? < 0x80 { 0 } else { u64::MAX };
+                big_endian(bytes, sign).map(u64::cast_signed)
             }
             RawValue::Text(text) => match text.as_bytes() {
                 [b'-', digits @ ..] => 0i64.checked_sub_unsigned(decimal(digits)?),
@@ -66,12 +63,18 @@ impl<'a> RawValue<'a> {
     /// As unsigned integer.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {
-            RawValue::Tlv(bytes) => big_endian(bytes),
+            RawValue::Tlv(bytes) => big_endian(bytes, 0),
             RawValue::Text(text) => decimal_signed(text),
             RawValue::Typed(Value::Integer(v) | Value::Time(v)) => v.try_into().ok(),
             RawValue::Typed(Value::Unsigned(v)) => Some(v),
             _ => None,
         }
+    }
+
+    /// The same, when it has 32 bits.
+    #[inline(never)]
+    pub fn as_u32(&self) -> Option<u32> {
+        self.as_u64()?.try_into().ok()
     }
 
     /// As boolean; an integer 0 or 1 is taken too.
@@ -89,7 +92,7 @@ impl<'a> RawValue<'a> {
     /// As text.
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
-            RawValue::Tlv(bytes) => core::str::from_utf8(bytes).ok(),
+            RawValue::Tlv(bytes) => utf8(bytes),
             RawValue::Text(text) | RawValue::Typed(Value::String(text)) => Some(text),
             _ => None,
         }
@@ -127,12 +130,12 @@ impl<'a> RawValue<'a> {
     }
 }
 
-/// An unsigned number of 1, 2, 4 or 8 bytes, the widths TLV allows.
-fn big_endian(bytes: &[u8]) -> Option<u64> {
+/// A number of 1, 2, 4 or 8 bytes, the widths TLV allows, behind the bits of `sign`.
+fn big_endian(bytes: &[u8], sign: u64) -> Option<u64> {
     matches!(bytes.len(), 1 | 2 | 4 | 8).then(|| {
         bytes
             .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+            .fold(sign, |value, byte| value << 8 | u64::from(*byte))
     })
 }
 

@@ -8,7 +8,7 @@ use sota_link::Line;
 use sota_link::field::{Boot, Hello};
 use sota_link::message::ModulePhase;
 use sota_mcu::boot::{self, Rules};
-use sota_mcu::{Config, Output};
+use sota_mcu::{Config, Output, Prepared};
 
 /// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on.
 #[repr(C)]
@@ -111,8 +111,7 @@ pub unsafe extern "C" fn sota_mcu_start(
     }
     let mut port = *port;
     let now = u64::from(port.now());
-    let core = Core::new(
-        now,
+    let prepared = Prepared::new(
         Config {
             hello,
             baud: config.baud,
@@ -124,11 +123,11 @@ pub unsafe extern "C" fn sota_mcu_start(
         layout.layout(),
         &mut port,
     );
-    match core {
+    match prepared {
         Err(error) => error.number(),
-        Ok(agent) => {
-            put(Running {
-                agent,
+        Ok(prepared) => {
+            put(|| Running {
+                agent: Core::start(now, prepared),
                 port,
                 now,
                 waits: false,

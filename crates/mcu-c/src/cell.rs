@@ -2,6 +2,7 @@
 
 use crate::port::sota_mcu_port;
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use sota_link::Millis;
 use sota_link::frame::frame_len;
 use sota_mcu::Agent;
@@ -35,31 +36,48 @@ pub(crate) struct Running {
     pub(crate) to: u8,
 }
 
-struct Cell(UnsafeCell<Option<Running>>);
+/// Zero before the first start: a static with an initial value would lie in the flash too.
+struct Cell {
+    is_there: UnsafeCell<bool>,
+    running: UnsafeCell<MaybeUninit<Running>>,
+}
 
 // SAFETY: the header says that all functions are called from one thread, and that no function of the port calls one: so
 // there is one reference at a time.
 unsafe impl Sync for Cell {}
 
-static CELL: Cell = Cell(UnsafeCell::new(None));
+static CELL: Cell = Cell {
+    is_there: UnsafeCell::new(false),
+    running: UnsafeCell::new(MaybeUninit::uninit()),
+};
 
-/// Puts an agent there in place of the one before.
-pub(crate) fn put(running: Running) {
+/// Puts an agent there in place of the one before, which has nothing to be dropped.
+#[inline]
+pub(crate) fn put(running: impl FnOnce() -> Running) {
     // SAFETY: see Cell's Sync; no reference outlives `with`.
-    unsafe { *CELL.0.get() = Some(running) }
+    unsafe {
+        (*CELL.running.get()).write(running());
+        *CELL.is_there.get() = true;
+    }
 }
 
 /// Works with the agent, if there is one.
 pub(crate) fn with<R>(work: impl FnOnce(&mut Running) -> R) -> Option<R> {
-    // SAFETY: see Cell's Sync; the reference ends with this function.
-    unsafe { (*CELL.0.get()).as_mut() }.map(work)
+    // SAFETY: see Cell's Sync.
+    if !unsafe { *CELL.is_there.get() } {
+        return None;
+    }
+    // SAFETY: the same; it was written, and the reference ends with this function.
+    Some(work(unsafe { (*CELL.running.get()).assume_init_mut() }))
 }
 
 /// Of a panic, which no input can cause: the MCU starts anew.
 #[cfg(all(target_os = "none", feature = "panic"))]
 pub(crate) fn reset() {
-    // SAFETY: whatever state the agent is in, only the port's functions are read, and they are written once.
-    if let Some(running) = unsafe { &*CELL.0.get() } {
-        running.port.reset_now();
+    // SAFETY: whatever state the agent is in, only the port is read, which does not change after it was written.
+    unsafe {
+        if *CELL.is_there.get() {
+            (*CELL.running.get()).assume_init_ref().port.reset_now();
+        }
     }
 }

@@ -50,28 +50,25 @@ pub enum Output {
     Ended(ModulePhase, u16),
 }
 
-/// The agent. `FRAME` is [`frame_len`](sota_link::frame::frame_len) of its greatest block.
-pub struct Agent<const FRAME: usize> {
-    link: Link<FRAME>,
+/// What an agent finds in the flash when it starts.
+pub struct Prepared {
+    link: sota_link::Config,
     layout: Layout,
     boot: BootState,
     slot: OtherSlot,
-    verifies: Option<Digests>,
-    confirm_by: Option<Millis>,
+    /// On trial: how long it may take to confirm, ms.
+    within: Option<u32>,
     asks_first: bool,
-    reset: bool,
-    verified: bool,
     #[cfg(feature = "mcuboot")]
     mcuboot: bool,
 }
 
-impl<const FRAME: usize> Agent<FRAME> {
-    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+impl Prepared {
+    /// Reads what is in the flash.
     ///
     /// # Errors
     /// 408; 404 when the session cannot be counted; 411: this build has no [`Config::mcuboot`].
     pub fn new<F: NorFlash>(
-        now: Millis,
         config: Config,
         layout: Layout,
         flash: &mut F,
@@ -91,28 +88,73 @@ impl<const FRAME: usize> Agent<FRAME> {
         hello.page = layout.page;
         hello.slot = layout.capacity();
         hello.boot = boot.boot();
-        let on_trial = hello.boot == Boot::Trial;
-        let within = u64::from(config.confirm_within_ms);
-        Ok(Agent {
+        let limited = hello.boot == Boot::Trial && config.confirm_within_ms > 0;
+        Ok(Prepared {
             slot: OtherSlot::open(flash, &layout, boot.get(), hello.window),
-            link: Link::new(
-                now,
-                sota_link::Config {
-                    hello,
-                    baud: config.baud,
-                    session,
-                },
-            ),
+            link: sota_link::Config {
+                hello,
+                baud: config.baud,
+                session,
+            },
             layout,
             boot,
-            verifies: None,
-            confirm_by: (on_trial && within > 0).then(|| now.saturating_add(within)),
+            within: limited.then_some(config.confirm_within_ms),
             asks_first: config.asks_first,
-            reset: false,
-            verified: false,
             #[cfg(feature = "mcuboot")]
             mcuboot: config.mcuboot,
         })
+    }
+}
+
+/// The agent. `FRAME` is [`frame_len`](sota_link::frame::frame_len) of its greatest block.
+pub struct Agent<const FRAME: usize> {
+    link: Link<FRAME>,
+    layout: Layout,
+    boot: BootState,
+    slot: OtherSlot,
+    verifies: Option<Digests>,
+    confirm_by: Option<Millis>,
+    asks_first: bool,
+    reset: bool,
+    verified: bool,
+    #[cfg(feature = "mcuboot")]
+    mcuboot: bool,
+}
+
+impl<const FRAME: usize> Agent<FRAME> {
+    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+    ///
+    /// # Errors
+    /// As of [`Prepared::new`].
+    pub fn new<F: NorFlash>(
+        now: Millis,
+        config: Config,
+        layout: Layout,
+        flash: &mut F,
+    ) -> Result<Self, McuError> {
+        Ok(Self::start(now, Prepared::new(config, layout, flash)?))
+    }
+
+    /// The same from what was prepared. It cannot fail, so it can be made where it stays (`StaticCell::init_with`) and takes
+    /// no second place on the stack.
+    #[inline]
+    pub fn start(now: Millis, prepared: Prepared) -> Self {
+        let confirm_by = prepared
+            .within
+            .map(|within| now.saturating_add(within.into()));
+        Agent {
+            link: Link::new(now, prepared.link),
+            layout: prepared.layout,
+            boot: prepared.boot,
+            slot: prepared.slot,
+            verifies: None,
+            confirm_by,
+            asks_first: prepared.asks_first,
+            reset: false,
+            verified: false,
+            #[cfg(feature = "mcuboot")]
+            mcuboot: prepared.mcuboot,
+        }
     }
 
     /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
@@ -197,6 +239,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// Works on what came and on what time does. `Some`: do it and call again; `None`: nothing more now.
+    #[inline(never)]
     pub fn poll<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Option<Output> {
         if self.confirm_by.is_some_and(|by| now >= by) {
             self.revert(flash, McuError::TrialNotConfirmed.number());
@@ -231,6 +274,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// One step, while there is something to verify.
+    #[inline(never)]
     fn verify<F: NorFlash>(&mut self, flash: &mut F) {
         if self.link.phase() != McuPhase::Verifying {
             self.verifies = None;

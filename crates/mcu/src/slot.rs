@@ -139,9 +139,13 @@ impl OtherSlot {
     ) -> OtherSlot {
         let epoch = state.epoch;
         let (records, record) = Record::open(flash, layout);
+        // Another layout may have had another slot.
+        let fits =
+            |resume: &Resume| resume.offset <= resume.length && resume.length <= layout.capacity();
+        let counts = record.epoch == epoch && record.resume.as_ref().is_none_or(fits);
         OtherSlot {
             records,
-            record: match record.epoch == epoch {
+            record: match counts {
                 true => record,
                 false => Record::default(),
             },

@@ -62,3 +62,23 @@ proptest! {
         run::<4096, 2>(56, &values, seed)?;
     }
 }
+
+/// One page is worn: what was put last is not given up for a try on the other one.
+#[test]
+fn a_worn_page_costs_no_record() {
+    let mut flash = Nor::<256, 8>::new(1024, 5);
+    let mut payload = [0; 8];
+    let mut records = Records::open(&mut flash, 0, 256, 8, &mut payload);
+    // Erasing works, writing does not: the second word of every place.
+    flash.broken = Some((256 + 8, 248));
+    let put: Vec<_> = (0..16).map(|i| records.put(&mut flash, &[i; 8])).collect();
+    assert!(put.iter().all(Result::is_ok), "the first page holds 16");
+    for _ in 0..50 {
+        assert!(records.put(&mut flash, &[99; 8]).is_err());
+    }
+    for _ in 0..3 {
+        let mut again = Records::open(&mut flash, 0, 256, 8, &mut payload);
+        assert_eq!((again.number(), payload), (16, [15; 8]));
+        assert!(again.put(&mut flash, &[99; 8]).is_err());
+    }
+}

@@ -224,3 +224,46 @@ fn layouts_that_cannot_be() {
     assert_eq!(change(&|l| l.state += 256), bad, "beyond the flash");
     assert_eq!(change(&|l| l.word = 16), Ok(()), "more than it writes");
 }
+
+/// Records of a layout with greater slots are not taken for this one's.
+#[test]
+fn records_of_another_layout() {
+    let (mut flash, layout) = setup();
+    flash.program(layout.active as usize, &image(1, 500));
+    let before = flash.memory.clone();
+    let mut boot = BootState::open(&mut flash, &layout);
+    for (phase, pages) in [(Phase::Swapping, 11), (Phase::Reverting, u16::MAX)] {
+        let state = State {
+            phase,
+            pages,
+            ..State::default()
+        };
+        boot.put(&mut flash, state).unwrap();
+        let rules = Rules::default();
+        assert_eq!(
+            boot::run(&mut flash, &layout, &rules),
+            Err(McuError::FlashLayout)
+        );
+    }
+    let slots = ..layout.state as usize;
+    assert_eq!(flash.memory[slots], before[slots]);
+    // The other slot: the last page of the greater one is this one's spare page.
+    let greater = Layout {
+        active_len: layout.active_len,
+        other: layout.other - 256,
+        other_len: layout.other_len + 256,
+        active: 0,
+        ..layout
+    };
+    let mut slot = OtherSlot::open(&mut flash, &greater, State::default(), 4);
+    let length = greater.capacity();
+    slot.access(&mut flash, &greater)
+        .begin(&wanted(length))
+        .unwrap();
+    let smaller = Layout {
+        active_len: layout.active_len - 256,
+        ..greater
+    };
+    let mut slot = OtherSlot::open(&mut flash, &smaller, State::default(), 4);
+    assert_eq!(slot.access(&mut flash, &smaller).resume(), None);
+}

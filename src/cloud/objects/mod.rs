@@ -15,7 +15,7 @@ mod write;
 
 use heapless::String;
 use sota_coap::Code;
-use sota_lwm2m::client::dispatch::{Effect, Objects, Operations};
+use sota_lwm2m::client::dispatch::{Effect, Objects, Resource};
 use sota_lwm2m::objects::plan::PLAN_LEN;
 use sota_lwm2m::{Encoder, Error, Path, Records};
 
@@ -61,6 +61,8 @@ pub(super) struct Device {
     pub(super) min_period_s: u32,
     pub(super) max_period_s: u32,
     pub(super) readings: Readings,
+    /// Radio cell; 0: not known.
+    pub(super) cell: u32,
     pub(super) view: View,
     /// The name before the present one.
     plan_before: String<PLAN_LEN>,
@@ -75,6 +77,7 @@ impl Device {
             plan_count: 0,
             plan_before: String::new(),
             readings: Readings::default(),
+            cell: 0,
             lifetime_s: config.lifetime_s,
             min_period_s: 0,
             max_period_s: 0,
@@ -168,12 +171,12 @@ impl Device {
     }
 
     /// /5/0/3 and /5/0/5.
-    fn firmware_state(&self, instance: u8) -> (i64, i64) {
+    fn firmware_state(&self, instance: u8) -> (u8, u8) {
         let Some(state) = self.running(instance) else {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (0, 1),
-                Some(Err(reason)) => (0, results(reason).0.into()),
+                Some(Err(reason)) => (0, results(reason).0),
             };
         };
         let shown = match state {
@@ -189,12 +192,12 @@ impl Device {
     }
 
     /// /9/m/7 and /9/m/9.
-    fn software_state(&self, instance: u8) -> (i64, i64) {
+    fn software_state(&self, instance: u8) -> (u8, u8) {
         let Some(state) = self.running(instance) else {
             return match self.last(instance) {
                 None => (0, 0),
                 Some(Ok(())) => (4, 2),
-                Some(Err(reason)) => (0, results(reason).1.into()),
+                Some(Err(reason)) => (0, results(reason).1),
             };
         };
         let view = &self.view;
@@ -284,14 +287,14 @@ impl Objects for Device {
         }
     }
 
-    fn resources(&self, object: u16) -> &'static [(u16, Operations)] {
+    fn resources(&self, object: u16) -> &'static [Resource] {
         match object {
             SERVER => resources::SERVER,
             DEVICE => resources::DEVICE,
             CONNECTIVITY => resources::CONNECTIVITY,
             FIRMWARE => resources::FIRMWARE,
             SOFTWARE if !self.advanced => resources::SOFTWARE,
-            ADVANCED_FIRMWARE if self.advanced => resources::ADVANCED_FIRMWARE,
+            ADVANCED_FIRMWARE if self.advanced => &resources::ADVANCED_FIRMWARE,
             id if id == self.plan_object => resources::PLAN,
             _ => &[],
         }

@@ -138,10 +138,7 @@ impl Device {
         let mut new = (self.lifetime_s, self.min_period_s, self.max_period_s);
         for record in records {
             let (at, value) = record.map_err(|_| Code::BAD_REQUEST)?;
-            let number = value
-                .as_u64()
-                .and_then(|number| u32::try_from(number).ok())
-                .ok_or(Code::BAD_REQUEST)?;
+            let number = value.as_u32().ok_or(Code::BAD_REQUEST)?;
             match at.resource_id() {
                 Some(1) if (1..=864_000).contains(&number) => new.0 = number,
                 Some(2) => new.1 = number,

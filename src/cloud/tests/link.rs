@@ -305,9 +305,11 @@ fn a_request_for_a_plan_carries_the_versions() {
         battery_percent: Some(71),
         rsrp_dbm: None,
     });
+    w.cloud.on_cell(71_003);
     w.tell(ToCloud::Request { sha256: true });
     let send = w.next();
     let told = records(&send);
+    assert!(told.contains(&(Path::resource(4, 0, 8), "71003".into())));
     assert!(told.contains(&(Path::resource(PLAN, 0, 18), "1".into())));
     assert!(told.contains(&(Path::resource(3, 0, 9), "71".into())));
     assert!(told.contains(&(Path::resource(PLAN, 1, 1), "STM32".into())));
@@ -426,6 +428,8 @@ fn reads_discovers_and_refuses_by_the_standard() {
     });
     assert_eq!(w.read("/3/0/9"), "71");
     assert_eq!(w.read("/4/0/2"), "-90");
+    w.cloud.on_cell((1 << 28) - 1);
+    assert_eq!(w.read("/4/0/8"), "268435455");
     assert_eq!(w.read("/9/0/1"), "1_0_0");
     assert_eq!(w.read("/42769/1/19"), "1_0_0");
     let tlv = w.ask(Code::GET, "/3/0", |b| {
@@ -440,7 +444,7 @@ fn reads_discovers_and_refuses_by_the_standard() {
     });
     assert_eq!(
         message(&discover).payload(),
-        b"</4>,</4/0>,</4/0/0>,</4/0/1>,</4/0/2>"
+        b"</4>,</4/0>,</4/0/0>,</4/0/1>,</4/0/2>,</4/0/8>"
     );
     for (code, path, accept, want) in [
         (Code::GET, "/77/0", None, Code::NOT_FOUND),

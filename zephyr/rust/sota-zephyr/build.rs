@@ -3,16 +3,17 @@
 
 use std::{env, fs, path::Path};
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "SOTA_BLOCK",
     "SOTA_STAGING_PAGE",
     "SOTA_STAGING_WRITE",
     "SOTA_JOURNAL_PAGE",
     "SOTA_JOURNAL_WRITE",
+    "SOTA_LINK_BLOCK",
 ];
 
 fn main() {
-    println!("cargo:rustc-check-cfg=cfg(sota_no_at)");
+    println!("cargo:rustc-check-cfg=cfg(sota_no_bridge, sota_mcu_link)");
     for name in NAMES.iter().chain(&["BUILD_DIR"]) {
         println!("cargo:rerun-if-env-changed={name}");
     }
@@ -29,8 +30,10 @@ fn main() {
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         if NAMES.contains(&name) {
             println!("cargo:rustc-env={name}={value}");
-        } else if name == "SOTA_NO_AT" {
-            println!("cargo:rustc-cfg=sota_no_at");
+        } else if name == "SOTA_NO_BRIDGE" {
+            println!("cargo:rustc-cfg=sota_no_bridge");
+        } else if name == "SOTA_MCU_LINK" {
+            println!("cargo:rustc-cfg=sota_mcu_link");
         }
     }
 }

@@ -39,6 +39,7 @@ impl<const B: usize> CloudLoop<B> {
         common: Common<B>,
         config: Config,
         readings: Readings,
+        cell: u32,
         room: Room,
     ) -> io::Result<CloudLoop<B>> {
         // Both families where the system has them, else IPv4 alone.
@@ -46,6 +47,7 @@ impl<const B: usize> CloudLoop<B> {
         socket.set_nonblocking(true)?;
         let mut cloud = Cloud::new(config, random());
         cloud.on_readings(readings);
+        cloud.on_cell(cell);
         Ok(CloudLoop {
             common,
             cloud,

@@ -96,6 +96,8 @@ pub struct Config {
     pub defaults: Settings,
     /// Battery and signal, fixed on a PC.
     pub readings: Readings,
+    /// Radio cell, fixed too; 0: not known.
+    pub cell: u32,
     /// Where settings changed by AT commands are kept.
     pub state: PathBuf,
     /// How the MCU is spoken to.
@@ -292,8 +294,13 @@ impl Module {
             room.clone(),
         );
         let reconfigure = Reconfigure::new(config.cloud.clone(), config.defaults);
-        let mut cloud_loop =
-            CloudLoop::new(common(cloud_sleeper), config.cloud, config.readings, room)?;
+        let mut cloud_loop = CloudLoop::new(
+            common(cloud_sleeper),
+            config.cloud,
+            config.readings,
+            config.cell,
+            room,
+        )?;
         let common = common(bridge_sleeper);
         let bridge: Box<dyn FnOnce() + Send> = match config.backend {
             Backend::At => {

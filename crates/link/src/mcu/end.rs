@@ -4,9 +4,12 @@ use super::{End, Output, Slot, WriteError};
 use crate::field::{Hello, Package, Plan};
 use crate::message::{ANSWER, Ack, McuPhase, ModulePhase, State};
 use crate::receive::{Blocks, Pull, Taken};
-use crate::session::Session;
+use crate::session::McuSession as Session;
 use crate::timing::Millis;
 use sota_errors::{LinkError, McuError};
+
+/// Without the feature an MCU takes what is pushed.
+pub(super) const PULLS: bool = cfg!(feature = "pull");
 
 impl End {
     pub(super) fn is_idle(&self) -> bool {
@@ -25,6 +28,7 @@ impl End {
         self.due = false;
     }
 
+    #[inline(never)]
     pub(super) fn idle(&mut self) {
         self.set_phase(McuPhase::Idle);
         self.number = 0;
@@ -35,29 +39,32 @@ impl End {
         self.told = true;
     }
 
+    #[inline(never)]
     pub(super) fn set_phase(&mut self, phase: McuPhase) {
         self.phase = phase;
         self.told = false;
         self.due = true;
     }
 
+    #[inline(never)]
     pub(super) fn refused(&mut self, number: u16) {
         self.number = number;
         self.set_phase(McuPhase::Refused);
     }
 
+    #[inline(never)]
     pub(super) fn failed(&mut self, number: u16) {
         self.number = number;
         self.set_phase(McuPhase::Failed);
     }
 
     pub(super) fn pulls(&self, session: &Session) -> bool {
-        session.own.pulls && self.phase == McuPhase::Receiving && !self.hold
+        PULLS && session.own.pulls && self.phase == McuPhase::Receiving && !self.hold
     }
 
     pub(super) fn ack(&self, session: &Session) -> Ack {
         let receives = self.phase == McuPhase::Receiving;
-        let waits = self.hold || session.own.pulls;
+        let waits = self.hold || (PULLS && session.own.pulls);
         Ack {
             transfer: self.transfer,
             phase: self.phase,
@@ -155,11 +162,12 @@ impl End {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_package<S: Slot>(
         &mut self,
         transfer: u8,
         phase: u8,
-        package: Package,
+        package: &Package,
         session: &Session,
         slot: &mut S,
     ) {
@@ -176,8 +184,8 @@ impl End {
             self.failures = 0;
             self.seen = ModulePhase::None;
             self.range = (0, 0);
-            let wanted = Self::wants(&package, &session.own);
-            self.image = package.image;
+            let wanted = Self::wants(package, &session.own);
+            self.image.clone_from(&package.image);
             match wanted.and_then(|()| slot.begin(&self.image)) {
                 Ok(offset) => self.receive(offset, session),
                 Err(number) => self.refused(number),
@@ -206,7 +214,9 @@ impl End {
     pub(super) fn receive(&mut self, offset: u32, session: &Session) {
         self.blocks = Blocks::new(session.block, session.window, self.image.length);
         self.blocks.set_base(offset);
-        self.pull = Pull::new(session.timing);
+        if PULLS {
+            self.pull = Pull::new(session.timing);
+        }
         self.set_phase(McuPhase::Receiving);
         self.complete();
     }
@@ -219,6 +229,7 @@ impl End {
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_data<S: Slot>(
         &mut self,
         now: Millis,
@@ -232,7 +243,7 @@ impl End {
             self.due = true;
             return;
         }
-        if session.own.pulls {
+        if PULLS && session.own.pulls {
             self.pull.on_block(now, offset, bytes.len());
         } else {
             self.due = true;

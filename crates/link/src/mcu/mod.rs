@@ -7,9 +7,9 @@ mod end;
 
 use crate::field::{Boot, Image, Plan, Resume};
 use crate::frame::{HELLO_LEN, Rx, Tx};
-use crate::message::{McuPhase, Message, ModulePhase, Side};
+use crate::message::{McuPhase, Message, ModulePhase};
 use crate::receive::{Blocks, Pull};
-use crate::session::{Config, Line, Session};
+use crate::session::{Config, Line, McuSession as Session};
 use crate::timing::{Millis, earliest};
 use sota_errors::McuError;
 
@@ -106,7 +106,7 @@ const FAILURES: u8 = 2;
 impl<const FRAME: usize> Link<FRAME> {
     /// An end after a reset. `config.hello` says who it is and how its image came to run.
     pub fn new(now: Millis, config: Config) -> Self {
-        let session = Session::new(now, Side::Mcu, config, FRAME);
+        let session = Session::new(now, config, FRAME);
         Link {
             rx: Rx::new(),
             tx: Tx::new(),
@@ -258,7 +258,7 @@ impl<const FRAME: usize> Link<FRAME> {
             return Some(Output::Line(Line::Up));
         }
         if let Some(line) = self.session.next_line(now) {
-            if let Line::Baud(_) = line {
+            if end::PULLS && matches!(line, Line::Baud(_)) {
                 self.end.pull = Pull::new(self.session.timing);
             }
             return Some(Output::Line(line));
@@ -293,6 +293,7 @@ impl<const FRAME: usize> Link<FRAME> {
         ])
     }
 
+    #[inline(never)]
     fn receive<S: Slot>(&mut self, now: Millis, slot: &mut S) -> Option<Output> {
         let body = match self.rx.body() {
             Ok(body) => body,
@@ -303,7 +304,10 @@ impl<const FRAME: usize> Link<FRAME> {
         };
         let message = self.session.open(&body)?;
         let (end, session) = (&mut self.end, &mut self.session);
-        match session.on_message(now, message)? {
+        if !session.on_message(now, &message) {
+            return None;
+        }
+        match message {
             Message::State(state) => {
                 end.on_state(state);
                 None
@@ -318,7 +322,7 @@ impl<const FRAME: usize> Link<FRAME> {
                 phase,
                 package,
             } => {
-                end.on_package(transfer, phase, package, session, slot);
+                end.on_package(transfer, phase, &package, session, slot);
                 None
             }
             Message::Data {
@@ -333,6 +337,7 @@ impl<const FRAME: usize> Link<FRAME> {
         }
     }
 
+    #[inline(never)]
     fn send<S: Slot>(&mut self, now: Millis, slot: &mut S) {
         let (end, session) = (&mut self.end, &mut self.session);
         if !session.is_up() {

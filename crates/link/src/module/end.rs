@@ -3,7 +3,7 @@
 use super::{End, Input, Output, Todo};
 use crate::field::{Boot, Hello};
 use crate::message::{ANSWER, Ack, McuPhase, Message, ModulePhase, State};
-use crate::session::{Line, Session};
+use crate::session::{Line, ModuleSession as Session};
 use crate::timing::{ACTION, Millis};
 use crate::window::Window;
 use sota_errors::LinkError;

@@ -18,8 +18,8 @@ mod end;
 
 use crate::field::{Hello, Package, Plan};
 use crate::frame::{CONTROL_LEN, Rx, Tx};
-use crate::message::{Ack, McuPhase, Message, ModulePhase, Side};
-use crate::session::{Config, Line, Session};
+use crate::message::{Ack, McuPhase, Message, ModulePhase};
+use crate::session::{Config, Line, ModuleSession as Session};
 use crate::timing::{ACTION, Millis, earliest};
 use crate::window::Window;
 
@@ -135,7 +135,7 @@ struct Todo {
 impl<const FRAME: usize> Link<FRAME> {
     /// An end that knows nothing; the component's events fill it.
     pub fn new(now: Millis, config: Config) -> Self {
-        let session = Session::new(now, Side::Module, config, FRAME);
+        let session = Session::new(now, config, FRAME);
         Link {
             rx: Rx::new(),
             tx: Tx::new(),
@@ -255,14 +255,17 @@ impl<const FRAME: usize> Link<FRAME> {
         let Some(message) = self.session.open(&body) else {
             return;
         };
-        match self.session.on_message(now, message) {
-            Some(Message::Hello { fields, .. }) => self.peer = fields,
-            Some(Message::Ack(ack)) => self.end.on_ack(now, ack, &mut self.session),
-            Some(Message::Request {
+        if !self.session.on_message(now, &message) {
+            return;
+        }
+        match message {
+            Message::Hello { fields, .. } => self.peer = fields,
+            Message::Ack(ack) => self.end.on_ack(now, ack, &mut self.session),
+            Message::Request {
                 transfer,
                 offset,
                 length,
-            }) => self
+            } => self
                 .end
                 .on_request(transfer, offset, length, &mut self.session),
             _ => {}

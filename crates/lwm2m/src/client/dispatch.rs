@@ -24,6 +24,9 @@ pub const R: Operations = 1;
 pub const W: Operations = 2;
 /// Execute.
 pub const E: Operations = 4;
+/// A resource of an object that a device has, and what the server may do with it. No id of these objects is above 255,
+/// so that one takes two bytes of flash.
+pub type Resource = (u8, Operations);
 
 /// A Write or Execute was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub trait Objects {
     fn instance(&self, index: usize) -> Option<Path>;
 
     /// The resources of an object in ascending order, with their operations; empty if there is no such object.
-    fn resources(&self, object: u16) -> &'static [(u16, Operations)];
+    fn resources(&self, object: u16) -> &'static [Resource];
 
     /// Writes one resource's value; `Ok(false)` if this instance does not have it now.
     fn read(&self, path: Path, out: &mut Encoder<'_>) -> Result<bool, Error>;
@@ -93,11 +96,12 @@ pub fn dispatch(objects: &mut dyn Objects, request: &Request<'_>) -> Reply {
 #[inline(never)]
 fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Code> {
     let path = request.path;
-    let operations = find(objects, path)?;
-    let effect = match (request.method, path.depth()) {
-        (Code::GET, 1..=3) => return read(operations, request),
+    let depth = path.depth();
+    let operations = find(objects, path, depth)?;
+    let effect = match (request.method, depth) {
+        (Code::GET, 1..=3) => return read(operations, depth, request),
         (Code::PUT | Code::POST, 2) | (Code::PUT, 3) => {
-            if path.depth() == 3 && operations & W == 0 {
+            if depth == 3 && operations & W == 0 {
                 return Err(Code::METHOD_NOT_ALLOWED);
             }
             objects.write(path, records(objects, request)?)
@@ -112,9 +116,9 @@ fn handle(objects: &mut dyn Objects, request: &Request<'_>) -> Result<Reply, Cod
 }
 
 /// 4.04 for what does not exist; the operations of a resource.
-fn find(objects: &dyn Objects, path: Path) -> Result<Operations, Code> {
+fn find(objects: &dyn Objects, path: Path, depth: usize) -> Result<Operations, Code> {
     let object = path.object_id().ok_or(Code::METHOD_NOT_ALLOWED)?;
-    if path.depth() > 3 || instances(objects, upto_instance(path)).next().is_none() {
+    if depth > 3 || instances(objects, path.upto(2)).next().is_none() {
         return Err(Code::NOT_FOUND);
     }
     match path.resource_id() {
@@ -123,17 +127,9 @@ fn find(objects: &dyn Objects, path: Path) -> Result<Operations, Code> {
     }
 }
 
-/// The path without its resource.
-fn upto_instance(path: Path) -> Path {
-    match (path.object_id(), path.instance_id()) {
-        (Some(object), Some(instance)) => Path::instance(object, instance),
-        _ => path,
-    }
-}
-
 fn operations(objects: &dyn Objects, object: u16, resource: u16) -> Option<Operations> {
     let list = objects.resources(object).iter();
-    list.filter(|(id, _)| *id == resource)
+    list.filter(|(id, _)| u16::from(*id) == resource)
         .map(|(_, ops)| *ops)
         .next()
 }
@@ -144,11 +140,11 @@ fn instances(objects: &dyn Objects, below: Path) -> impl Iterator<Item = Path> +
         .filter(move |path| below.contains(*path))
 }
 
-fn read(operations: Operations, request: &Request<'_>) -> Result<Reply, Code> {
+fn read(operations: Operations, depth: usize, request: &Request<'_>) -> Result<Reply, Code> {
     let path = request.path;
     let format = match request.accept {
         // What the client likes best (Core 7.4): a person's text for one value, SenML-CBOR for many.
-        None if path.depth() == 3 => ContentFormat::Text,
+        None if depth == 3 => ContentFormat::Text,
         None => ContentFormat::SenmlCbor,
         Some(number) => u16::try_from(number)
             .ok()
@@ -158,10 +154,10 @@ fn read(operations: Operations, request: &Request<'_>) -> Result<Reply, Code> {
     match format {
         ContentFormat::Link => return Ok(Reply::Links(path)),
         ContentFormat::SenmlJson => return Err(Code::NOT_ACCEPTABLE),
-        one if !one.is_composite() && path.depth() < 3 => return Err(Code::NOT_ACCEPTABLE),
+        one if !one.is_composite() && depth < 3 => return Err(Code::NOT_ACCEPTABLE),
         _ => {}
     }
-    if path.depth() == 3 && operations & R == 0 {
+    if depth == 3 && operations & R == 0 {
         return Err(Code::METHOD_NOT_ALLOWED);
     }
     Ok(Reply::Content { path, format })
@@ -224,14 +220,14 @@ fn content(
 ) -> Result<usize, Error> {
     let mut encoder = Encoder::begin(format, path, out)?;
     let mut any = false;
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         let object = instance.object_id().unwrap_or(u16::MAX);
         for (id, _) in objects
             .resources(object)
             .iter()
             .filter(|(_, ops)| ops & R != 0)
         {
-            let Some(resource) = instance.child(*id) else {
+            let Some(resource) = instance.child((*id).into()) else {
                 continue;
             };
             if path.contains(resource) {
@@ -261,13 +257,13 @@ pub fn write_links(objects: &dyn Objects, path: Path, out: &mut [u8]) -> Result<
     if path.depth() == 1 {
         links.path(path)?;
     }
-    for instance in instances(objects, upto_instance(path)) {
+    for instance in instances(objects, path.upto(2)) {
         if path.contains(instance) {
             links.path(instance)?;
         }
         let object = instance.object_id().unwrap_or(u16::MAX);
         for (id, _) in objects.resources(object) {
-            match instance.child(*id) {
+            match instance.child((*id).into()) {
                 Some(resource) if path.contains(resource) => links.path(resource)?,
                 _ => {}
             }

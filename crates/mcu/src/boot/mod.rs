@@ -39,6 +39,10 @@ pub fn run<F: NorFlash>(flash: &mut F, layout: &Layout, rules: &Rules) -> Result
     let mut boot = BootState::open(flash, layout);
     loop {
         let state = boot.get();
+        // Of another layout than this one: nothing that could be done is right.
+        if u32::from(state.pages) > layout.capacity() / layout.page {
+            return Err(McuError::FlashLayout);
+        }
         let next = match state.phase {
             Phase::Confirmed | Phase::Reverted => return Ok(state),
             Phase::Requested => requested(flash, layout, state)?,

@@ -54,6 +54,8 @@ pub struct Setup {
     pub digests: [bool; 3],
     pub mcuboot: bool,
     pub asks_first: bool,
+    /// What torn words and pages hold.
+    pub seed: u64,
 }
 
 impl Default for Setup {
@@ -72,6 +74,7 @@ impl Default for Setup {
             digests: [true, false, false],
             mcuboot: false,
             asks_first: false,
+            seed: 7,
         }
     }
 }
@@ -145,7 +148,7 @@ const GRACE: u64 = 180_000;
 impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
     pub fn new(setup: Setup) -> Self {
         let layout = setup.layout();
-        let mut flash = Nor::new((layout.state + 2 * layout.state_page) as usize, 7);
+        let mut flash = Nor::new((layout.state + 2 * layout.state_page) as usize, setup.seed);
         // The other slot and the state hold whatever was there before.
         flash.litter(
             layout.other as usize,

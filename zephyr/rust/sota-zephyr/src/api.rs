@@ -3,6 +3,7 @@
 //! An `i32` result is 0 or the number of a [`Reason`] (docs/errors.md).
 #![allow(unsafe_code)] // the C border
 
+#[cfg(not(sota_mcu_link))]
 use crate::bridge_loop::BridgeLoop;
 use crate::calls::Status;
 use crate::engine_loop::EngineLoop;
@@ -12,6 +13,7 @@ use crate::logger;
 use crate::sys::{self, Who};
 use crate::{BLOCK, boxes, calls, cloud_loop, config, product};
 use core::ffi::c_char;
+#[cfg(not(sota_mcu_link))]
 use sota::bridge::{Bridge, Settings};
 use sota::cloud::OVERHEAD;
 use sota::engine::Engine;
@@ -56,9 +58,14 @@ extern "C" fn sota_rs_cloud() {
 /// Entry of the thread `bridge`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_bridge() {
-    let mut bridge = Bridge::new(Settings::new());
-    config::settings(bridge.settings_mut());
-    BridgeLoop::new(&mut bridge).run()
+    #[cfg(sota_mcu_link)]
+    crate::link_loop::run();
+    #[cfg(not(sota_mcu_link))]
+    {
+        let mut bridge = Bridge::new(Settings::new());
+        config::settings(bridge.settings_mut());
+        BridgeLoop::new(&mut bridge).run()
+    }
 }
 
 /// A kept setting; `key` as in `setting_keys` of the shim.
@@ -121,7 +128,6 @@ extern "C" fn sota_rs_connect(on: bool) -> i32 {
 /// The network came up or went down.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_network(up: bool) {
-    sys::log(3, if up { "network up" } else { "network down" });
     if up {
         boxes::network_is_up();
     }

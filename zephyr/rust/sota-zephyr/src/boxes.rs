@@ -63,7 +63,13 @@ pub(crate) fn has_room() -> bool {
 pub(crate) fn use_config(config: &Config) {
     let new = critical_section::with(|cs| {
         let mut slot = CONFIG.borrow_ref_mut(cs);
-        let new = slot.0.first() != Some(config);
+        // The other fields are Kconfig's, and the same in all.
+        let new = slot.0.first().is_none_or(|old| {
+            old.host != config.host
+                || old.port != config.port
+                || old.endpoint != config.endpoint
+                || old.lifetime_s != config.lifetime_s
+        });
         if new {
             slot.0.clear();
             let _ = slot.0.push(config.clone());
@@ -99,6 +105,7 @@ pub(crate) fn settings_changed() {
 }
 
 /// Whether they were changed since the last question.
+#[cfg(not(sota_mcu_link))]
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
 }
@@ -134,6 +141,7 @@ pub(crate) fn set_last_error(reason: Option<Reason>) {
     LAST_ERROR.store(reason.map_or(0, Reason::number), Ordering::SeqCst);
 }
 
+#[cfg(not(sota_mcu_link))]
 pub(crate) fn last_error() -> Option<Reason> {
     Reason::from_number(LAST_ERROR.load(Ordering::SeqCst))
 }

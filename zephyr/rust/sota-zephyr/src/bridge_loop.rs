@@ -64,7 +64,7 @@ impl<'a> BridgeLoop<'a> {
         moved |= self.events();
         // Before the OK goes out: what was acknowledged outlives a power cut.
         if self.bridge.settings_changed() && !config::keep(self.bridge.settings()) {
-            sys::warn("the settings could not be kept");
+            sys::warn("settings not kept");
         }
         self.send() || moved
     }

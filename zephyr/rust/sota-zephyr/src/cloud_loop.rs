@@ -57,6 +57,7 @@ impl CloudLoop<'_> {
             self.cloud.on_network();
         }
         self.cloud.on_readings(sys::readings());
+        self.cloud.on_cell(sys::cell());
         self.cloud.poll(now, sys::random(), boxes::has_room());
         self.look_up(now);
         self.tell_engine();
@@ -64,7 +65,7 @@ impl CloudLoop<'_> {
             sys::net_send(peer, self.datagram.get(..n).unwrap_or_default());
         }
         if self.cloud.take_dropped_report() {
-            sys::warn("the server refused a report twice; it is dropped");
+            sys::warn("report dropped: refused twice");
         }
         if self.cloud.take_reboot() {
             sys::reboot();

@@ -113,9 +113,13 @@ pub(crate) fn mode(number: u8) -> Option<ConnectMode> {
     })
 }
 
+/// Every range in Kconfig ends at 86,400 s or before.
+const fn ms(s: u32) -> u32 {
+    s.wrapping_mul(1000)
+}
+
 pub(crate) fn engine() -> engine::Config {
     let k = sys::kconfig();
-    let ms = |s: u32| s.saturating_mul(1000);
     let mut config = engine::Config {
         strict: k.strict,
         auto_confirm: k.auto_confirm,
@@ -147,8 +151,8 @@ pub(crate) fn log_level() -> u8 {
 fn cloud(to: &mut cloud::Config) {
     let k = sys::kconfig();
     to.queue_mode = k.queue_mode;
-    to.awake_ms = k.awake_s.saturating_mul(1000);
-    to.nat_idle_ms = k.nat_idle_s.saturating_mul(1000);
+    to.awake_ms = ms(k.awake_s);
+    to.nat_idle_ms = ms(k.nat_idle_s);
     to.link = if k.nb_iot { Link::NbIot } else { Link::Rfc7252 };
     to.plan_object = k.plan_object;
     to.advanced_firmware_update = k.advanced_firmware_update;
@@ -237,7 +241,7 @@ pub(crate) fn set(key: usize, value: &[u8]) -> bool {
 
 fn apply(settings: &mut Settings, key: usize, value: &[u8]) -> bool {
     // What is no text is of no use as one; numbers are bytes.
-    let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
+    let text = sota::utf8(value).unwrap_or("\u{fffd}");
     match KEYS.get(key) {
         Some(Setting::ProductKey) => put(&mut settings.product_key, text),
         Some(Setting::ProductSecret) => put(&mut settings.product_secret, text),

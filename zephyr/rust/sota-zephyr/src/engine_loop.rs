@@ -25,8 +25,10 @@ impl EngineLoop<'_> {
             logger::warn("journal", reason);
         }
         if config::with_settings(|settings| settings.connect) == ConnectMode::Auto {
+            // A variable: a constant of this type would lie in flash with all its 108 bytes.
+            let connect = Command::Connect(true);
             match api::use_settings(true) {
-                Ok(()) => drop(self.command(&Command::Connect(true), &mut [])),
+                Ok(()) => drop(self.command(&connect, &mut [])),
                 Err(reason) => logger::warn("not connected", reason),
             }
         }
@@ -42,8 +44,7 @@ impl EngineLoop<'_> {
         }
         calls::answer(self);
         self.hear_cloud();
-        self.engine.poll(sys::now(), self.readings, &mut self.flash);
-        self.send();
+        self.poll();
         if self.engine.boot_wanted() {
             let length = self.engine.progress().1;
             if let Err(reason) = (Bootloader { length }).boot_trial() {
@@ -58,7 +59,7 @@ impl EngineLoop<'_> {
             return;
         }
         if self.engine.revert_wanted() {
-            sys::warn("the new image has not registered: restart, the old one comes back");
+            sys::warn("the new image has not registered: back to the old one");
             sys::reboot();
         }
         if boxes::set_room(self.engine.can_take_block()) {
@@ -79,8 +80,7 @@ impl EngineLoop<'_> {
             sys::wake(Who::Cloud);
             self.engine
                 .on_cloud(sys::now(), self.readings, &mut self.flash, message);
-            self.engine.poll(sys::now(), self.readings, &mut self.flash);
-            self.send();
+            self.poll();
             calls::answer(self);
         }
     }
@@ -107,8 +107,10 @@ impl EngineLoop<'_> {
         }
     }
 
-    /// Only what there is room for is made: each mailbox has this thread as its sole sender.
-    fn send(&mut self) {
+    #[inline(never)]
+    fn poll(&mut self) {
+        self.engine.poll(sys::now(), self.readings, &mut self.flash);
+        // Only what there is room for is made: each mailbox has this thread as its sole sender.
         self.send_to_cloud();
         self.send_events();
     }
@@ -122,18 +124,18 @@ impl EngineLoop<'_> {
     #[inline(never)]
     fn send_events(&mut self) {
         loop {
-            let (bridge, app) = (cfg!(not(sota_no_at)), boxes::app_listens());
+            let (bridge, app) = (cfg!(not(sota_no_bridge)), boxes::app_listens());
             if (bridge && !TO_BRIDGE.has_room()) || (app && !TO_APP.has_room()) {
                 return;
+            }
+            if app {
+                TO_APP.send_from(&mut self.engine.first_event());
             }
             let mut event = self.engine.next_event();
             let Some(next) = &event else {
                 return;
             };
             self.tell(next);
-            if app {
-                TO_APP.send_from(&mut event.clone());
-            }
             if bridge {
                 TO_BRIDGE.send_from(&mut event);
             }

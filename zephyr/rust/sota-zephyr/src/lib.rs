@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `cloud_loop`, `engine_loop`, `bridge_loop` | the three threads: loops around the machines, no rule of the upgrade |
+//! | `cloud_loop`, `engine_loop`, `bridge_loop` or `link_loop` | the three threads: loops around the machines, no rule of the upgrade |
 //! | `calls` | how any thread asks the engine: one question at a time, answered between two of its steps |
 //! | `boxes` | the mailboxes and who is woken |
 //! | `flash` | a flash partition as NOR flash of the component |
@@ -18,6 +18,7 @@
 
 mod api;
 mod boxes;
+#[cfg(not(sota_mcu_link))]
 mod bridge_loop;
 mod calls;
 mod cloud_loop;
@@ -25,9 +26,16 @@ mod config;
 mod engine_loop;
 mod firmware;
 pub mod flash;
+#[cfg(sota_mcu_link)]
+mod link_loop;
 mod logger;
 pub mod product;
 mod sys;
+
+#[cfg(all(sota_mcu_link, not(feature = "link")))]
+compile_error!(
+    "CONFIG_SOTA_MCU_LINK: the product's Cargo.toml has to ask for the feature `link` of sota-zephyr"
+);
 
 pub use sota;
 

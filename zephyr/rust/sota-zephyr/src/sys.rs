@@ -28,7 +28,8 @@ pub(crate) enum Who {
 }
 
 unsafe extern "C" {
-    safe fn sota_shim_uptime_ms() -> i64;
+    // The kernel counts in an i64 from 0: never negative.
+    safe fn sota_shim_uptime_ms() -> Millis;
     safe fn sota_shim_random() -> u32;
     safe fn sota_shim_wake(who: u8);
     safe fn sota_shim_sleep(who: u8, ms: i32);
@@ -39,6 +40,7 @@ unsafe extern "C" {
     safe fn sota_shim_call_end();
     safe fn sota_shim_battery() -> i32;
     safe fn sota_shim_rsrp() -> i32;
+    safe fn sota_shim_cell() -> u32;
     safe fn sota_shim_firmware_slot() -> u32;
     safe fn sota_shim_boot_trial(length: u32);
     safe fn sota_shim_firmware_confirm() -> bool;
@@ -52,6 +54,16 @@ unsafe extern "C" {
     fn sota_shim_net_recv(peer: *mut u8, to: *mut u8, len: u32) -> i32;
     fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
     fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_speed() -> u32;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_set_speed(baud: u32);
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_uart_is_idle() -> bool;
+    #[cfg(sota_mcu_link)]
+    safe fn sota_shim_link_baud() -> u32;
+    fn sota_shim_warn(text: *const u8, len: u32);
+    #[cfg(any(feature = "log", sota_mcu_link))]
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
     safe fn sota_shim_event(kind: u8, code: u16, reason: u16, bytes: u32);
     fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
@@ -59,7 +71,7 @@ unsafe extern "C" {
 }
 
 pub(crate) fn now() -> Millis {
-    sota_shim_uptime_ms().max(0) as Millis
+    sota_shim_uptime_ms()
 }
 
 pub(crate) fn random() -> u32 {
@@ -70,6 +82,7 @@ pub(crate) fn wake(who: Who) {
     sota_shim_wake(who as u8);
 }
 
+#[inline(never)]
 fn limit(until: Option<Millis>) -> i32 {
     match until {
         // A thread looks at its clock at least once a minute.
@@ -106,6 +119,34 @@ pub(crate) fn call_done() {
 /// The next one may ask.
 pub(crate) fn call_end() {
     sota_shim_call_end();
+}
+
+/// Bits per second of the UART as the devicetree says.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_speed() -> u32 {
+    sota_shim_uart_speed()
+}
+
+/// Changes them; the UART is idle.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_set_speed(baud: u32) {
+    sota_shim_uart_set_speed(baud);
+}
+
+/// Everything that was written has left.
+#[cfg(sota_mcu_link)]
+pub(crate) fn uart_is_idle() -> bool {
+    sota_shim_uart_is_idle()
+}
+
+/// Greatest rate that the link may change to; 0: none.
+#[cfg(sota_mcu_link)]
+pub(crate) fn link_baud() -> u32 {
+    sota_shim_link_baud()
+}
+
+pub(crate) fn cell() -> u32 {
+    sota_shim_cell()
 }
 
 pub(crate) fn readings() -> Readings {
@@ -200,7 +241,8 @@ pub(crate) fn uart_write(from: &[u8]) -> usize {
     n.min(from.len())
 }
 
-/// One line for the log; `level` 1 error … 4 debug, what Kconfig left out is not said.
+/// One line of the product or the link for the log; `level` 1 error … 4 debug, what Kconfig left out is not said.
+#[cfg(any(feature = "log", sota_mcu_link))]
 pub(crate) fn log(level: u8, text: &str) {
     // SAFETY: reads `len` bytes of a string of that length.
     unsafe { sota_shim_log(level, text.as_ptr(), text.len() as u32) }
@@ -208,7 +250,8 @@ pub(crate) fn log(level: u8, text: &str) {
 
 /// One warning for the log.
 pub(crate) fn warn(text: &str) {
-    log(2, text);
+    // SAFETY: reads `len` bytes of a string of that length.
+    unsafe { sota_shim_warn(text.as_ptr(), text.len() as u32) }
 }
 
 /// An event for the log; `reason` 0: none.
@@ -236,5 +279,5 @@ pub(crate) unsafe fn text<'a>(text: *const c_char) -> &'a str {
         return "";
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_str().unwrap_or_default()
+    sota::utf8(unsafe { CStr::from_ptr(text) }.to_bytes()).unwrap_or_default()
 }

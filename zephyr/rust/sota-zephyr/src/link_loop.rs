@@ -1,0 +1,113 @@
+//! The bridge's thread with the binary link in place of AT commands (`CONFIG_SOTA_MCU_LINK`).
+
+use crate::boxes::TO_BRIDGE;
+use crate::sys::{self, Who};
+use crate::{calls, config};
+use sota::bridge::link::LinkBridge;
+use sota_link::Line;
+use sota_link::field::Hello;
+use sota_link::frame::frame_len;
+
+/// Greatest block in bytes.
+const BLOCK: usize = config::number(env!("SOTA_LINK_BLOCK"));
+const _: () = assert!(
+    BLOCK.is_power_of_two() && config::number(env!("SOTA_STAGING_PAGE")).is_multiple_of(BLOCK),
+    "CONFIG_SOTA_LINK_BLOCK must be a power of two that divides the page of sota,staging"
+);
+const FRAME: usize = frame_len(BLOCK);
+/// Bytes taken from the UART's buffer at once, and given to it.
+const CHUNK: usize = 64;
+
+/// Runs for ever.
+pub(crate) fn run() -> ! {
+    let baud = sys::uart_speed();
+    let own = sota_link::Config {
+        hello: Hello {
+            block: BLOCK as u16,
+            window: 8,
+            rate: sys::link_baud(),
+            ..Hello::default()
+        },
+        baud,
+        session: sys::random() as u16,
+    };
+    let mut bridge: LinkBridge<FRAME> = LinkBridge::new(sys::now(), own);
+    let (mut received, mut out) = (Chunk::new(), Chunk::new());
+    let mut speed = None;
+    loop {
+        while step(&mut bridge, &mut received, &mut out, &mut speed) {}
+        sys::sleep(Who::Bridge, bridge.deadline());
+    }
+}
+
+/// Bytes between the UART's buffer and the machine.
+struct Chunk([u8; CHUNK], usize, usize);
+
+impl Chunk {
+    const fn new() -> Self {
+        Chunk([0; CHUNK], 0, 0)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.0.get(self.1..self.2).unwrap_or_default()
+    }
+}
+
+/// One round; whether anything moved.
+fn step(
+    bridge: &mut LinkBridge<FRAME>,
+    received: &mut Chunk,
+    out: &mut Chunk,
+    speed: &mut Option<u32>,
+) -> bool {
+    let now = sys::now();
+    if received.rest().is_empty() {
+        received.1 = 0;
+        received.2 = sys::uart_read(&mut received.0);
+    }
+    let taken = bridge.on_bytes(received.rest());
+    received.1 += taken;
+    let mut moved = taken > 0;
+    while let Some(event) = TO_BRIDGE.try_recv() {
+        sys::wake(Who::Engine);
+        bridge.on_event(&event);
+        moved = true;
+    }
+    let mut engine = |command, bytes: &mut [u8]| calls::command(&command, bytes);
+    while let Some(line) = bridge.poll(now, &mut engine) {
+        match line {
+            Line::Up => sys::log(3, "the MCU answers on the link"),
+            Line::Down => sys::warn("the MCU is silent on the link"),
+            Line::Baud(baud) => *speed = Some(baud),
+            Line::Fault(error) => sys::warn(error.meaning()),
+            Line::PeerError(_) => sys::warn("the MCU says that something was wrong on the link"),
+        }
+        moved = true;
+    }
+    moved | send(bridge, out, speed)
+}
+
+/// Writes until the UART takes no more; whether anything went out.
+fn send(bridge: &mut LinkBridge<FRAME>, out: &mut Chunk, speed: &mut Option<u32>) -> bool {
+    let mut moved = false;
+    loop {
+        if out.rest().is_empty() {
+            out.1 = 0;
+            out.2 = bridge.next_bytes(&mut out.0);
+        }
+        if out.rest().is_empty() {
+            // the interrupt that sees the last byte leave wakes this thread
+            if sys::uart_is_idle()
+                && let Some(baud) = speed.take()
+            {
+                sys::uart_set_speed(baud);
+            }
+            return moved;
+        }
+        match sys::uart_write(out.rest()) {
+            0 => return moved,
+            n => out.1 += n,
+        }
+        moved = true;
+    }
+}
