@@ -12,6 +12,7 @@
 //! | [`module`] | the module: three threads around the component's machines |
 //! | [`mcu`], [`mcu_port`] | the MCU: two slots, pulls by AT; the loop around it |
 //! | [`link_mcu`] | the MCU with the library for MCUs, over the binary link |
+//! | [`sim_rom`] | an STM32 with its ROM loader and nothing of ours on it |
 
 pub mod clock;
 pub mod flash;
@@ -22,5 +23,6 @@ pub mod mcu_port;
 pub mod module;
 pub mod pty;
 pub mod serial;
+pub mod sim_rom;
 pub mod wake;
 pub mod wire;
