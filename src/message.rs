@@ -205,9 +205,9 @@ pub enum Command {
     Rewind(u32),
     /// 10701 (and in state 8 also 10703) again: `AT+QIOTOTARD=?`.
     Announce,
-    /// The same for the binary link, whose end of the module was reset: in state 9 too, 10701 and 10704. An MCU with AT
+    /// The same for a bridge that was reset with the module, of the binary link or of a ROM loader: in state 9 too, 10701 and 10704. An MCU with AT
     /// commands would begin anew.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "stm32"))]
     AnnounceAll,
     /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
     /// once the image is being written.
@@ -261,7 +261,7 @@ pub struct Package {
     /// Component identifier.
     pub component: ComponentName,
     /// Version afterwards; not on the QuecThing wire.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "stm32"))]
     pub target: Version,
     /// Bytes.
     pub length: u32,

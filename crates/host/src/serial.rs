@@ -9,7 +9,9 @@
 //! | Lost | closed; opened again at a time that doubles from 100 ms to 5 s | Up |
 
 use crate::pty::{self, Pty};
-use nix::sys::termios::{BaudRate, FlushArg, SetArg, cfsetspeed, tcflush, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    BaudRate, ControlFlags, FlushArg, InputFlags, SetArg, cfsetspeed, tcflush, tcgetattr, tcsetattr,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,11 +39,12 @@ pub enum Change {
     Back,
 }
 
-/// A serial port: eight bits, no parity, one stop bit, no flow control, raw.
+/// A serial port: eight bits, no parity, one stop bit, no flow control, raw; see [`Serial::even_parity`].
 #[derive(Debug)]
 pub struct Serial {
     path: PathBuf,
     baud: u32,
+    even: bool,
     state: State,
 }
 
@@ -68,7 +71,25 @@ impl Serial {
                 (path, State::Up(file))
             }
         };
-        Ok(Serial { path, baud, state })
+        Ok(Serial {
+            path,
+            baud,
+            even: false,
+            state,
+        })
+    }
+
+    /// Even parity from now on, as the ROM loader of an STM32 has it. A byte with a wrong bit is then not received. A
+    /// pseudo-terminal has no parity.
+    ///
+    /// # Errors
+    /// The port does not take it.
+    pub fn even_parity(mut self) -> io::Result<Serial> {
+        self.even = true;
+        if let State::Up(file) = &self.state {
+            even_parity(file)?;
+        }
+        Ok(self)
     }
 
     /// Where the port is; for a pseudo-terminal of our own, where the other end opens it.
@@ -124,7 +145,11 @@ impl Serial {
         if now < retry_at {
             return None;
         }
-        match open(&self.path, self.baud) {
+        let even = |file: File| match self.even {
+            true => even_parity(&file).map(|()| file),
+            false => Ok(file),
+        };
+        match open(&self.path, self.baud).and_then(even) {
             Ok(file) => {
                 self.state = State::Up(file);
                 Some(Change::Back)
@@ -210,6 +235,15 @@ fn open(path: &Path, baud: u32) -> io::Result<File> {
     // What came while nobody listened would be lost on a UART; half a line of it would only confuse.
     tcflush(&file, FlushArg::TCIFLUSH)?;
     Ok(file)
+}
+
+/// Bytes with a wrong parity are left out.
+fn even_parity(file: &File) -> io::Result<()> {
+    let mut settings = tcgetattr(file)?;
+    settings.control_flags |= ControlFlags::PARENB;
+    settings.control_flags &= !ControlFlags::PARODD;
+    settings.input_flags |= InputFlags::INPCK | InputFlags::IGNPAR;
+    Ok(tcsetattr(file, SetArg::TCSANOW, &settings)?)
 }
 
 fn speed(baud: u32) -> Option<BaudRate> {

@@ -20,13 +20,14 @@
 //! |---|---|
 //! | `wire` | codes, checksums, frames |
 //! | `exchange` | one command and its answer |
-//! | `layout` | pages, and what a product configures |
+//! | `layout`, `chips` | pages, and what a product configures |
 //! | `loader` | the lines, entering, failures and tries |
 //! | `program` | what is compared, erased, written and read back, in which order |
 
 #[cfg(test)]
 extern crate std;
 
+pub mod chips;
 mod exchange;
 mod layout;
 mod loader;

@@ -125,6 +125,7 @@ pub struct Loader {
     /// Failures in a row, and refusals of a command among them.
     failures: u8,
     refusals: u8,
+    steps: u32,
     /// Bytes of the image; 0: none.
     pub(crate) length: u32,
     pub(crate) job: Option<Job>,
@@ -141,6 +142,7 @@ impl Loader {
             entered: false,
             failures: 0,
             refusals: 0,
+            steps: 0,
             length: 0,
             job: None,
             work: Work::new(),
@@ -190,6 +192,11 @@ impl Loader {
     /// Whether the flash was changed since [`Loader::image`], so that what was there before cannot be started.
     pub fn has_changed(&self) -> bool {
         self.work.has_changed
+    }
+
+    /// Changes whenever something was done that will not have to be done again.
+    pub fn steps(&self) -> u32 {
+        self.steps
     }
 
     /// What was last read back.
@@ -294,6 +301,7 @@ impl Loader {
     /// Something was done that will not have to be done again.
     pub(crate) fn progress(&mut self) {
         (self.failures, self.refusals) = (0, 0);
+        self.steps = self.steps.wrapping_add(1);
     }
 
     fn answered(&mut self, now: Millis, source: &mut dyn Source) -> Option<Output> {

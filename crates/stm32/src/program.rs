@@ -53,6 +53,8 @@ pub(crate) struct Work {
     doing: Doing,
     /// The block that an erase was for.
     check: u32,
+    /// An erase was begun for what lies from here on, which the piece does not hold.
+    lost: Option<u32>,
     /// Sum over what was read of the block where it was not the image's: it counts when it is read once more. What a read gives
     /// has no check but the line's parity.
     seen: Option<u32>,
@@ -76,6 +78,7 @@ impl Work {
             blank_to: 0,
             doing: Doing::Nothing,
             check: 0,
+            lost: None,
             seen: None,
             written: false,
             high: 0,
@@ -91,6 +94,9 @@ impl Work {
         };
         self.reentered();
         (self.high, self.attempts) = (0, 0);
+        if matches!(job, Job::Program { .. }) {
+            self.lost = None;
+        }
     }
 
     /// After a reset: what the last command came to is not known, so the block is looked at again.
@@ -137,6 +143,9 @@ impl Loader {
 
     /// The next command of the job, or how it ended.
     pub(crate) fn next_work(&mut self, now: Millis, source: &mut dyn Source) -> Option<Output> {
+        if let Some(from) = self.work.lost.take() {
+            return Some(Output::Done(Done::Rewind(from)));
+        }
         match self.job? {
             Job::Program { start, end } => self.next_block(now, source, start, end),
             Job::Verify => self.next_read_back(now),
@@ -277,7 +286,7 @@ impl Loader {
         self.work.has_changed = true;
         self.work.check = offset;
         if self.erases_all() {
-            self.work.doing = Doing::Erase(0);
+            self.lose(0);
             self.work.blank_to = self.length;
             self.send(now, Command::EraseAll);
             return None;
@@ -285,7 +294,7 @@ impl Loader {
         let Some(page) = self.config.layout.page(offset) else {
             return Some(self.fatal(RomError::RomConfig, self.address(offset)));
         };
-        self.work.doing = Doing::Erase(page.start);
+        self.lose(page.start);
         self.work.blank_to = page.end;
         self.send(now, Command::Erase { page: page.number });
         None
@@ -306,7 +315,8 @@ impl Loader {
             }
             Doing::CheckErased(from) => {
                 if self.is_blank(BLOCK) {
-                    return self.again_from(from);
+                    self.erased(from);
+                    return None;
                 }
                 if !self.is_sure() {
                     self.read(now, self.work.check, Doing::CheckErased(from));
@@ -327,20 +337,21 @@ impl Loader {
         }
     }
 
-    /// Goes on at this byte of the image, which was erased and what follows it; where that lies before the job's
-    /// bytes they must come again.
-    fn again_from(&mut self, from: u32) -> Option<Output> {
-        self.progress();
+    /// An erase begins: where it is cut nobody knows how much of the page is gone, so all of it comes again.
+    fn lose(&mut self, from: u32) {
+        self.work.doing = Doing::Erase(from);
         self.work.written = false;
+        match self.job {
+            Some(Job::Program { start, .. }) if start <= from => self.work.at = from,
+            _ => self.work.lost = Some(from),
+        }
+    }
+
+    /// What was to be erased is.
+    fn erased(&mut self, from: u32) {
+        self.progress();
         if from == 0 {
             self.work.sealed = false;
-        }
-        match self.job {
-            Some(Job::Program { start, .. }) if start <= from => {
-                self.work.at = from;
-                None
-            }
-            _ => Some(Output::Done(Done::Rewind(from))),
         }
     }
 
@@ -365,11 +376,11 @@ impl Loader {
             self.progress();
             return None;
         }
-        if !self.is_sure() {
+        let blank = self.is_blank(read.len());
+        // what is erased is not read so by chance
+        if (!blank || self.work.written) && !self.is_sure() {
             return None; // it is read again
         }
-        let read = self.exchange.data();
-        let blank = self.is_blank(read.len());
         let stuck = self.work.attempts >= ATTEMPTS;
         match self.work.written {
             _ if self.work.sealed => self.erase(now, 0),

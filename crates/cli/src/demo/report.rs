@@ -6,6 +6,7 @@ use super::setup::Served;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::protocol::Protocol;
+use crate::rom_mcu::flash_path as flash_path_of_rom;
 use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -78,6 +79,19 @@ impl Report {
                 running(flash, facts.slot)?
             }
             Protocol::Link => running_image(&state, facts.slot)?,
+            // it tells no version: what its flash holds is the package, or it is not
+            Protocol::Stm32 => {
+                let path = flash_path_of_rom(&state);
+                let mut image = std::fs::read(&path).map_err(|e| {
+                    Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
+                })?;
+                image.truncate(facts.package.len());
+                let version = match image == facts.package {
+                    true => &facts.args.to,
+                    false => &facts.args.from,
+                };
+                (version.clone(), image)
+            }
         };
         Ok(Report {
             component: facts.args.component.clone(),
