@@ -14,6 +14,7 @@ use sota_errors::ProgramError;
 use sota_host::link_mcu::running_image;
 use sota_host::lossy::Passed;
 use sota_host::mcu_port::{open_flash, running};
+use sota_host::module::PAGE;
 use sota_host::wire::Carried;
 use std::path::Path;
 
@@ -66,6 +67,8 @@ pub(super) struct Report {
     wire: Carried,
     kills: u32,
     kills_wanted: u32,
+    /// A ROM loader's image in pieces begins anew with a module that was reset (docs/stm32.md).
+    fetches_again: bool,
     seconds: f64,
 }
 
@@ -108,6 +111,11 @@ impl Report {
             wire: facts.wire,
             kills: facts.kills,
             kills_wanted: facts.args.kill_module,
+            fetches_again: facts.args.protocol == Protocol::Stm32 && {
+                let staging = facts.args.staging.saturating_sub(PAGE as u32);
+                let piece = facts.args.piece.map_or(staging, |piece| piece.min(staging));
+                facts.package.len() > piece as usize
+            },
             seconds: facts.seconds,
         })
     }
@@ -130,7 +138,7 @@ impl Report {
         // One block is in flight with Block2; each retransmission may have one more served, which the
         // Center can only tell apart when it knows the address already.
         let bound = u64::from(self.kills) + self.follow.retransmissions();
-        if self.twice() > bound || self.kills < self.kills_wanted {
+        if (self.twice() > bound && !self.fetches_again) || self.kills < self.kills_wanted {
             let detail = format!(
                 "{} blocks, {} of {} kills",
                 self.twice(),
