@@ -205,9 +205,9 @@ pub enum Command {
     Rewind(u32),
     /// 10701 (and in state 8 also 10703) again: `AT+QIOTOTARD=?`.
     Announce,
-    /// The same for the binary link, whose end of the module was reset: in state 9 too, 10701 and 10704. An MCU with AT
+    /// The same for a bridge that was reset with the module, of the binary link or of a ROM loader: in state 9 too, 10701 and 10704. An MCU with AT
     /// commands would begin anew.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "stm32"))]
     AnnounceAll,
     /// The MCU will not install what it was told to: it has no such image any more, or could not begin. State 9 ends in 12.
     #[cfg(feature = "link")]
@@ -264,7 +264,7 @@ pub struct Package {
     /// Component identifier.
     pub component: ComponentName,
     /// Version afterwards; not on the QuecThing wire.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "stm32"))]
     pub target: Version,
     /// Bytes.
     pub length: u32,

@@ -25,6 +25,8 @@ mod args;
 mod commands;
 #[cfg(feature = "link")]
 pub mod link;
+#[cfg(feature = "stm32")]
+pub mod rom;
 mod settings;
 mod tx;
 mod urc;

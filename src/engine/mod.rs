@@ -249,7 +249,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce();
                 Ok(())
             }
-            #[cfg(feature = "link")]
+            #[cfg(any(feature = "link", feature = "stm32"))]
             Command::AnnounceAll => {
                 self.announce_plan();
                 self.announce();
@@ -329,7 +329,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 return Some(Event::DownloadStart(Some(Package {
                     component: offer.component.clone(),
-                    #[cfg(feature = "link")]
+                    #[cfg(any(feature = "link", feature = "stm32"))]
                     target: offer.target.clone(),
                     length: info.length,
                     md5: info.md5,

@@ -456,7 +456,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// 10701 and 10704 again while the host has to install or does.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "stm32"))]
     pub(super) fn announce_update(&mut self) {
         if let Some(active) = self.flow.active
             && self.state() == State::Updating

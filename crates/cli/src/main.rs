@@ -15,6 +15,8 @@ mod out;
 mod protocol;
 mod remote;
 mod rest;
+mod rom_mcu;
+mod rom_module;
 mod sim;
 mod stop;
 

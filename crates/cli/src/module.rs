@@ -94,6 +94,8 @@ pub(crate) struct Args {
     /// Offer /33629 (Advanced Firmware Update) instead of /9.
     #[arg(long)]
     advanced_firmware_update: bool,
+    #[command(flatten)]
+    rom: crate::rom_module::Options,
 }
 
 /// Block sizes of RFC 7959 that a module is built with.
@@ -228,6 +230,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
         backend: match args.protocol {
             Protocol::At => Backend::At,
             Protocol::Link => Backend::Link(args.link_baud),
+            Protocol::Stm32 => args.rom.backend(args.baud)?,
         },
     })
 }
@@ -311,6 +314,7 @@ fn show(out: Out, uart: &str, heard: Heard) {
             json!({ "event": "uart back" }),
         ),
         Heard::Line(line) => show_line(out, uart, line),
+        Heard::Rom(line) => crate::rom_module::show(out, uart, line),
         Heard::SettingsNotStored(error) => {
             let e = ProgramError::StateFolder;
             out.line(

@@ -10,6 +10,8 @@ pub(crate) enum Protocol {
     At,
     /// The binary link (`docs/link.md`): the module pushes at the line's speed.
     Link,
+    /// The STM32's ROM loader (`docs/stm32.md`): the MCU has nothing of ours on it.
+    Stm32,
 }
 
 impl Protocol {
@@ -18,6 +20,7 @@ impl Protocol {
         match self {
             Protocol::At => "at",
             Protocol::Link => "link",
+            Protocol::Stm32 => "stm32",
         }
     }
 }

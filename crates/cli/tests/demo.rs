@@ -254,3 +254,20 @@ fn module_and_mcu_name_what_they_cannot_use() {
         "UartNotOpened",
     );
 }
+
+#[test]
+fn an_mcu_with_nothing_of_ours_on_it() {
+    let rom = ["--protocol", "stm32", "--size", "30001"];
+    let done = demo(&[&rom[..], &["--kill-module", "1"]].concat());
+    assert_eq!(
+        (&done["to"], &done["module_kills"]),
+        (&"V2_0".into(), &1.into())
+    );
+    // the same in pieces
+    let pieces = ["--staging", "20480", "--kill-module", "1", "--loss", "5"];
+    let done = demo(&[&rom[..], &pieces].concat());
+    assert_eq!(
+        (&done["to"], &done["module_kills"]),
+        (&"V2_0".into(), &1.into())
+    );
+}

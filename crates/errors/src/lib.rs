@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | 1..=399 | [`Reason`] | the module: engine, cloud, bridge, flash; `+SOTAERR`, the Plan object, the Center's logs |
 //! | 400..=599 | [`McuError`] | the MCU's agent |
-//! | 600..=699 | [`LinkError`] | the UART between module and MCU, both ends |
+//! | 600..=629 | [`LinkError`] | the UART between module and MCU, both ends |
+//! | 630..=649 | [`RomError`] | the module, at an MCU's ROM loader |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
 //!
@@ -21,12 +22,14 @@ mod device;
 mod link;
 mod mcu;
 mod program;
+mod rom;
 
 pub use center::CenterError;
 pub use device::Reason;
 pub use link::LinkError;
 pub use mcu::McuError;
 pub use program::ProgramError;
+pub use rom::RomError;
 
 /// One line of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Errors of the link between module and MCU: 600..=699.
+//! Errors of the link between module and MCU: 600..=629.
 
 crate::catalogue! {
     /// What an end of the link can meet, and why an MCU refuses an image (`docs/link.md`).

@@ -1,6 +1,6 @@
 //! The catalogue's own rules, and `docs/errors.md` written from it.
 
-use sota_errors::{CenterError, Entry, LinkError, McuError, ProgramError, Reason};
+use sota_errors::{CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -29,8 +29,14 @@ fn parts() -> Vec<Part> {
         Part {
             title: "The link",
             from: "error frames and refusals between module and MCU, both sides' logs",
-            numbers: 600..=699,
+            numbers: 600..=629,
             entries: LinkError::ALL.iter().map(|e| e.entry()).collect(),
+        },
+        Part {
+            title: "The MCU's ROM loader",
+            from: "`sota module --protocol stm32`, the module's log",
+            numbers: 630..=649,
+            entries: RomError::ALL.iter().map(|e| e.entry()).collect(),
         },
         Part {
             title: "The Center",

@@ -12,6 +12,7 @@
 //! | [`module`] | the module: three threads around the component's machines |
 //! | [`mcu`], [`mcu_port`] | the MCU: two slots, pulls by AT; the loop around it |
 //! | [`link_mcu`] | the MCU with the library for MCUs, over the binary link |
+//! | [`sim_rom`], [`rom_mcu`] | an STM32 with its ROM loader and nothing of ours on it; the loop around it |
 
 pub mod clock;
 pub mod flash;
@@ -21,6 +22,8 @@ pub mod mcu;
 pub mod mcu_port;
 pub mod module;
 pub mod pty;
+pub mod rom_mcu;
 pub mod serial;
+pub mod sim_rom;
 pub mod wake;
 pub mod wire;

@@ -9,7 +9,10 @@
 //! | Lost | closed; opened again at a time that doubles from 100 ms to 5 s | Up |
 
 use crate::pty::{self, Pty};
-use nix::sys::termios::{BaudRate, FlushArg, SetArg, cfsetspeed, tcflush, tcgetattr, tcsetattr};
+use nix::errno::Errno;
+use nix::sys::termios::{
+    BaudRate, ControlFlags, FlushArg, InputFlags, SetArg, cfsetspeed, tcflush, tcgetattr, tcsetattr,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,11 +40,12 @@ pub enum Change {
     Back,
 }
 
-/// A serial port: eight bits, no parity, one stop bit, no flow control, raw.
+/// A serial port: eight bits, no parity, one stop bit, no flow control, raw; see [`Serial::even_parity`].
 #[derive(Debug)]
 pub struct Serial {
     path: PathBuf,
     baud: u32,
+    even: bool,
     state: State,
 }
 
@@ -68,7 +72,25 @@ impl Serial {
                 (path, State::Up(file))
             }
         };
-        Ok(Serial { path, baud, state })
+        Ok(Serial {
+            path,
+            baud,
+            even: false,
+            state,
+        })
+    }
+
+    /// Even parity from now on, as the ROM loader of an STM32 has it. A byte with a wrong bit is then not received. A
+    /// pseudo-terminal has no parity.
+    ///
+    /// # Errors
+    /// The port does not take it.
+    pub fn even_parity(mut self) -> io::Result<Serial> {
+        self.even = true;
+        if let State::Up(file) = &self.state {
+            even_parity(file, &self.path)?;
+        }
+        Ok(self)
     }
 
     /// Where the port is; for a pseudo-terminal of our own, where the other end opens it.
@@ -124,7 +146,11 @@ impl Serial {
         if now < retry_at {
             return None;
         }
-        match open(&self.path, self.baud) {
+        let even = |file: File| match self.even {
+            true => even_parity(&file, &self.path).map(|()| file),
+            false => Ok(file),
+        };
+        match open(&self.path, self.baud).and_then(even) {
             Ok(file) => {
                 self.state = State::Up(file);
                 Some(Change::Back)
@@ -212,6 +238,19 @@ fn open(path: &Path, baud: u32) -> io::Result<File> {
     Ok(file)
 }
 
+/// Bytes with a wrong parity are left out.
+fn even_parity(file: &File, path: &Path) -> io::Result<()> {
+    let mut settings = tcgetattr(file)?;
+    settings.control_flags |= ControlFlags::PARENB;
+    settings.control_flags &= !ControlFlags::PARODD;
+    settings.input_flags |= InputFlags::INPCK | InputFlags::IGNPAR;
+    match tcsetattr(file, SetArg::TCSANOW, &settings) {
+        // A pseudo-terminal takes the rest and refuses that.
+        Err(Errno::EINVAL) if path.starts_with("/dev/pts") => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 fn speed(baud: u32) -> Option<BaudRate> {
     Some(match baud {
         1_200 => BaudRate::B1200,
@@ -267,6 +306,15 @@ mod tests {
         assert_eq!(theirs.write(0, b"\r\nOK\r\n").unwrap(), 6);
         assert_eq!(read(&mut ours, 6), b"\r\nOK\r\n");
         assert_eq!(ours.read(0, &mut [0; 8]), Ok(0));
+    }
+
+    #[test]
+    fn even_parity_more_than_once() {
+        let ours = Serial::open(Source::Pty, 115_200).unwrap();
+        for _ in 0..3 {
+            let theirs = Serial::open(Source::Path(ours.path().to_owned()), 115_200).unwrap();
+            theirs.even_parity().unwrap();
+        }
     }
 
     #[test]

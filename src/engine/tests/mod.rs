@@ -4,6 +4,8 @@ mod flash;
 mod journal;
 #[cfg(feature = "link")]
 mod link;
+#[cfg(feature = "stm32")]
+mod rom;
 mod rules;
 mod set;
 mod upgrade;

@@ -3,6 +3,7 @@
 use super::Args;
 use super::network::{Network, Victim};
 use crate::failure::Failure;
+use crate::protocol::Protocol;
 use crate::stop::spawn;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Time a part has to end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// The chip with the ROM loader: the one with the most flash.
+const CHIP: &str = "f405";
 /// Time a part has to begin.
 const START: Duration = Duration::from_secs(30);
 
@@ -134,6 +137,22 @@ impl Parts {
         if let Some(piece) = args.piece {
             module_args.extend(strings(&["--piece", &piece.to_string()]));
         }
+        let mut mcu_more = Vec::new();
+        if args.protocol == Protocol::Stm32 {
+            let lines = text(folder.join("lines"));
+            module_args.extend(strings(&[
+                "--mcu-component",
+                &args.component,
+                "--mcu-version",
+                &args.from,
+                "--chip",
+                CHIP,
+                "--lines",
+                &lines,
+                "--allow-pieces",
+            ]));
+            mcu_more = strings(&["--chip", CHIP, "--lines", &lines]);
+        }
         let token_file = folder.join("token");
         Ok(Parts {
             center_args: strings(&[
@@ -167,7 +186,10 @@ impl Parts {
                 &slot.to_string(),
                 "--protocol",
                 args.protocol.name(),
-            ]),
+            ])
+            .into_iter()
+            .chain(mcu_more)
+            .collect(),
             slot,
             coap: None,
             mcu: None,

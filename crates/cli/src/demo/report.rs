@@ -6,6 +6,7 @@ use super::setup::Served;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::protocol::Protocol;
+use crate::rom_mcu::flash_path as flash_path_of_rom;
 use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -13,6 +14,7 @@ use sota_errors::ProgramError;
 use sota_host::link_mcu::running_image;
 use sota_host::lossy::Passed;
 use sota_host::mcu_port::{open_flash, running};
+use sota_host::module::PAGE;
 use sota_host::wire::Carried;
 use std::path::Path;
 
@@ -65,6 +67,8 @@ pub(super) struct Report {
     wire: Carried,
     kills: u32,
     kills_wanted: u32,
+    /// A ROM loader's image in pieces begins anew with a module that was reset (docs/stm32.md).
+    fetches_again: bool,
     seconds: f64,
 }
 
@@ -78,6 +82,19 @@ impl Report {
                 running(flash, facts.slot)?
             }
             Protocol::Link => running_image(&state, facts.slot)?,
+            // it tells no version: what its flash holds is the package, or it is not
+            Protocol::Stm32 => {
+                let path = flash_path_of_rom(&state);
+                let mut image = std::fs::read(&path).map_err(|e| {
+                    Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
+                })?;
+                image.truncate(facts.package.len());
+                let version = match image == facts.package {
+                    true => &facts.args.to,
+                    false => &facts.args.from,
+                };
+                (version.clone(), image)
+            }
         };
         Ok(Report {
             component: facts.args.component.clone(),
@@ -94,6 +111,11 @@ impl Report {
             wire: facts.wire,
             kills: facts.kills,
             kills_wanted: facts.args.kill_module,
+            fetches_again: facts.args.protocol == Protocol::Stm32 && {
+                let staging = facts.args.staging.saturating_sub(PAGE as u32);
+                let piece = facts.args.piece.map_or(staging, |piece| piece.min(staging));
+                facts.package.len() > piece as usize
+            },
             seconds: facts.seconds,
         })
     }
@@ -116,7 +138,7 @@ impl Report {
         // One block is in flight with Block2; each retransmission may have one more served, which the
         // Center can only tell apart when it knows the address already.
         let bound = u64::from(self.kills) + self.follow.retransmissions();
-        if self.twice() > bound || self.kills < self.kills_wanted {
+        if (self.twice() > bound && !self.fetches_again) || self.kills < self.kills_wanted {
             let detail = format!(
                 "{} blocks, {} of {} kills",
                 self.twice(),

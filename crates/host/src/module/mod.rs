@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | cloud | `cloud_loop` | a datagram, a message of the engine, its deadline |
 //! | engine | `engine_loop` | a message of cloud, a command, its deadline |
-//! | bridge | `bridge_loop` or `link_loop` | a byte of the UART, an event, an answer, the link's deadline |
+//! | bridge | `bridge_loop`, `link_loop` or `rom_loop` | a byte of the UART, an event, an answer, the link's deadline |
 //! | dispatcher | here | an event for the program: its callback runs on no machine's thread |
 //!
 //! The loops carry messages and hold no rule of the upgrade. A full mailbox keeps the message with its
@@ -15,6 +15,7 @@ mod cloud_loop;
 mod engine_loop;
 mod link_loop;
 mod reconfigure;
+mod rom_loop;
 mod settings_file;
 
 use crate::clock::HostClock;
@@ -26,6 +27,7 @@ use cloud_loop::CloudLoop;
 use engine_loop::EngineLoop;
 use link_loop::LinkLoop;
 use reconfigure::Reconfigure;
+use rom_loop::RomLoop;
 use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reply, ToCloud, ToEngine, View};
@@ -39,6 +41,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use reconfigure::cloud_config;
+pub use rom_loop::Rom;
 pub use settings_file::{load as load_settings, store as store_settings};
 
 /// Erase page of staging and journal in bytes.
@@ -105,13 +108,15 @@ pub struct Config {
 }
 
 /// What is spoken on the UART.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Backend {
     /// AT commands.
     #[default]
     At,
     /// The binary link, which may switch to this baud rate; 0: to none.
     Link(u32),
+    /// The ROM loader of an STM32.
+    Rom(Box<Rom>),
 }
 
 /// What the program hears, on the dispatcher's thread.
@@ -129,6 +134,8 @@ pub enum Heard {
     Uart(crate::serial::Change),
     /// The binary link is up, down, or met something.
     Line(sota_link::Line),
+    /// The ROM loader's side met something, or started the new image.
+    Rom(sota::bridge::rom::Line),
     /// The flash of the settings failed.
     SettingsNotStored(String),
 }
@@ -313,6 +320,12 @@ impl Module {
                 let connect = config.settings.connect == ConnectMode::Auto;
                 let mut link = LinkLoop::new(common, serial, calls.clone(), rate, connect)?;
                 Box::new(move || link.run())
+            }
+            Backend::Rom(rom) => {
+                let connect = config.settings.connect == ConnectMode::Auto;
+                let serial = serial.even_parity()?;
+                let mut rom = RomLoop::new(common, serial, calls.clone(), *rom, connect);
+                Box::new(move || rom.run())
             }
         };
         drop(dispatch);

@@ -1,0 +1,110 @@
+//! `sota module --protocol stm32`: what the module is told of an MCU that tells nothing itself.
+
+use crate::failure::Failure;
+use crate::names;
+use crate::out::Out;
+use clap::ValueEnum;
+use serde_json::json;
+use sota::bridge::rom::{Config, Line};
+use sota_errors::ProgramError;
+use sota_host::module::{Backend, Rom};
+use sota_stm32::{Erase, Start, Times, chips};
+use std::path::PathBuf;
+
+/// Options that only this back end has.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// With stm32: component identifier of the MCU.
+    #[arg(long, default_value = "STM32")]
+    mcu_component: String,
+    /// With stm32: the version the MCU is delivered with; counts until the first upgrade.
+    #[arg(long, default_value = "V1_0")]
+    mcu_version: String,
+    /// With stm32: which chip; its pages are in crates/stm32/src/chips.rs.
+    #[arg(long, default_value = "f103", value_parser = ["f103", "f405", "g071"])]
+    chip: String,
+    /// With stm32: the socket of the MCU's reset and boot lines (docs/stm32.md).
+    #[arg(long, default_value = "lines")]
+    lines: PathBuf,
+    /// With stm32: how flash is erased.
+    #[arg(long, value_enum, default_value = "pages")]
+    erase: EraseArg,
+    /// With stm32: jump to the image in place of a reset.
+    #[arg(long)]
+    go: bool,
+    /// With stm32: take packages that come in pieces, though the MCU's only image is then overwritten before the whole
+    /// package was verified.
+    #[arg(long)]
+    allow_pieces: bool,
+    /// With stm32: seconds without anything done after which the upgrade is given up.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    give_up: u32,
+}
+
+/// How flash is erased.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EraseArg {
+    /// Only the pages that the image needs.
+    Pages,
+    /// All of it at once.
+    Mass,
+}
+
+impl Options {
+    pub(crate) fn backend(&self, baud: u32) -> Result<Backend, Failure> {
+        names::component(&self.mcu_component)?;
+        names::version(&self.mcu_version)?;
+        let unusable = |name: &str| Failure::new(ProgramError::NameUnusable, name);
+        let chip = chips::by_name(&self.chip).ok_or_else(|| unusable(&self.chip))?;
+        let loader = sota_stm32::Config {
+            layout: chip.layout,
+            chip: Some(chip.id),
+            erase: match self.erase {
+                EraseArg::Pages => Erase::Pages,
+                EraseArg::Mass => Erase::Mass,
+            },
+            start: match self.go {
+                true => Start::Go,
+                false => Start::Reset,
+            },
+            baud,
+            tries: 5,
+            times: Times::DEFAULT,
+        };
+        let component = self.mcu_component.as_str().try_into();
+        let version = self.mcu_version.as_str().try_into();
+        Ok(Backend::Rom(Box::new(Rom {
+            bridge: Config {
+                component: component.map_err(|_| unusable(&self.mcu_component))?,
+                version: version.map_err(|_| unusable(&self.mcu_version))?,
+                pieces: self.allow_pieces,
+                give_up_ms: self.give_up.saturating_mul(1000),
+                loader,
+            },
+            lines: self.lines.clone(),
+        })))
+    }
+}
+
+/// What the ROM loader's side says.
+pub(crate) fn show(out: Out, uart: &str, line: Line) {
+    match line {
+        Line::Lines { .. } => {}
+        Line::Started => out.line(
+            "the image was verified in the MCU's flash and started",
+            json!({ "event": "mcu started" }),
+        ),
+        Line::Trouble(fault) | Line::Failed(fault) => {
+            let failed = matches!(line, Line::Failed(_));
+            let end = if failed { "; the upgrade ends" } else { "" };
+            let (error, remedy) = (fault.error, fault.error.remedy());
+            out.line(
+                format_args!("warning {fault} ({uart}){end}; {remedy}"),
+                json!({
+                    "warning": error.number(), "name": error.name(), "command": fault.command,
+                    "detail": fault.detail, "uart": uart, "remedy": remedy, "failed": failed,
+                }),
+            );
+        }
+    }
+}
