@@ -89,7 +89,7 @@ def test_an_image_that_does_not_register_is_given_up(relay):
     assert flash.boot() == "test"
     again(world, "--sota-version=2.0.0", "--sota-server=coap://127.0.0.1:1")
     ends(world)
-    assert "the old one comes back" in world.module.text()
+    assert "back to the old one" in world.module.text()
     assert flash.boot() == "revert"
     again(world)
     failed(world)
