@@ -7,4 +7,6 @@ cd "$(dirname "$0")/../.."
 IMGTOOL=$(command -v "${1:-imgtool}") || { echo "no imgtool here: pip install imgtool" >&2; exit 1; }
 export IMGTOOL
 "$IMGTOOL" version
-cargo test -q -p sota-mcu --test mcuboot -- --ignored --nocapture imgtools_images | tee /dev/stderr | grep -q 'imgtool: 4 images'
+out=$(cargo test -q -p sota-mcu --test mcuboot -- --ignored --nocapture imgtools_images)
+echo "$out"
+grep -q 'imgtool: 4 images' <<<"$out"
