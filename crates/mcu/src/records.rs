@@ -149,7 +149,7 @@ impl Records {
     /// # Errors
     /// 404; the record before is still the newest.
     pub fn put<F: NorFlash>(&mut self, flash: &mut F, payload: &[u8]) -> Result<(), McuError> {
-        let number = self.number + 1;
+        let number = self.number.checked_add(1).ok_or(McuError::McuFlash)?;
         let mut record = [0xFF; MOST];
         let end = FRAME + usize::from(self.payload);
         let head = record.get_mut(..end).unwrap_or_default();

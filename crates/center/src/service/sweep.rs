@@ -13,7 +13,7 @@ use crate::store::{Change, Page, Scope};
 pub(super) const PAGE: usize = 50;
 
 /// A pass over the devices of a product.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sweep {
     product_key: String,
     /// Enrols the known devices that a plan includes.
@@ -36,7 +36,7 @@ impl Service {
             enrol,
             after: None,
         };
-        self.page(scope, sweep, now).await
+        self.page_or_later(scope, sweep, now).await
     }
 
     /// Goes on with a pass over a product's devices, if there is one, by a page; whether more is to be done. To be
@@ -44,9 +44,35 @@ impl Service {
     pub async fn go_on(&self, scope: &Scope, now: Time) -> Result<bool, Problem> {
         let sweep = self.memory().sweeps.pop_front();
         if let Some(sweep) = sweep {
-            self.page(scope, sweep, now).await?;
+            self.page_or_later(scope, sweep, now).await?;
         }
         Ok(!self.memory().sweeps.is_empty())
+    }
+
+    /// A page; one that failed is done again by the next [`Service::go_on`].
+    async fn page_or_later(&self, scope: &Scope, sweep: Sweep, now: Time) -> Result<(), Problem> {
+        let again = sweep.clone();
+        let done = self.page(scope, sweep, now).await;
+        if done.is_err() {
+            self.put_sweep(again);
+        }
+        done
+    }
+
+    /// The pass goes on later. One over the same product that was begun meanwhile is nearer to its beginning and meets the
+    /// same devices.
+    fn put_sweep(&self, mut sweep: Sweep) {
+        let mut memory = self.memory();
+        let same = |other: &Sweep| other.product_key == sweep.product_key;
+        let other = memory.sweeps.iter().position(same);
+        match other.and_then(|i| memory.sweeps.get_mut(i)) {
+            Some(other) if other.after < sweep.after => other.enrol |= sweep.enrol,
+            Some(other) => {
+                sweep.enrol |= other.enrol;
+                *other = sweep;
+            }
+            None => memory.sweeps.push_back(sweep),
+        }
     }
 
     async fn page(&self, scope: &Scope, mut sweep: Sweep, now: Time) -> Result<(), Problem> {
@@ -85,19 +111,8 @@ impl Service {
         self.reach(scope, &mut running, &with_entries, sweep.enrol, now)
             .await?;
         sweep.after = Some(through);
-        let mut memory = self.memory();
-        let same = |other: &Sweep| other.product_key == sweep.product_key;
-        // one that was begun meanwhile is nearer to its beginning and meets the same devices
-        let other = memory.sweeps.iter().position(same);
-        let behind = |other: &Sweep| other.after < sweep.after;
-        match other.and_then(|i| memory.sweeps.get_mut(i)) {
-            Some(other) if behind(other) => other.enrol |= sweep.enrol,
-            Some(other) => {
-                sweep.enrol |= other.enrol;
-                *other = sweep;
-            }
-            None if more => memory.sweeps.push_back(sweep),
-            None => {}
+        if more {
+            self.put_sweep(sweep);
         }
         Ok(())
     }

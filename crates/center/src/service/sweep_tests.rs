@@ -102,6 +102,17 @@ fn entries_open(world: &World) -> usize {
 }
 
 #[test]
+fn a_page_that_the_store_refused_is_done_again() {
+    let world = crowd(10_000);
+    world.store.set_cut_point(Some(Box::new(|_| false)));
+    assert!(done(world.service.go_on(&ME, 11)).is_err());
+    world.store.set_cut_point(None);
+    to_the_end(&world);
+    assert_eq!(entries(&world).len(), DEVICES, "nobody was left out");
+    assert_eq!(entries_open(&world), DEVICES);
+}
+
+#[test]
 fn a_second_pass_takes_the_place_of_one_that_is_under_way() {
     let world = crowd(10_000);
     for action in [PlanAction::Suspend, PlanAction::Resume] {

@@ -26,6 +26,7 @@ pub(super) const PLAN_OBJECT: &str = "</5/0>,</9/0>,</42769/0>,</42769/1>,</4276
 
 pub(super) struct World {
     pub(super) service: Service,
+    pub(super) store: Arc<MemoryStore>,
     pub(super) sent: Arc<Mutex<Vec<DeviceCommand>>>,
 }
 
@@ -49,11 +50,15 @@ impl World {
             Change::Plan(plan),
         ];
         done(store.commit(&ME, changes)).expect("furnished");
-        let service = Service::new(store, Settings::default());
+        let service = Service::new(store.clone(), Settings::default());
         let sent: Arc<Mutex<Vec<DeviceCommand>>> = Arc::default();
         let queue = sent.clone();
         service.set_commands(Arc::new(move |c| queue.lock().expect("queue").push(c)));
-        World { service, sent }
+        World {
+            service,
+            store,
+            sent,
+        }
     }
 
     fn register(&self, key: &str, now: Time) -> Registered {

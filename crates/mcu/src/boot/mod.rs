@@ -43,6 +43,10 @@ pub fn run<F: NorFlash>(flash: &mut F, layout: &Layout, rules: &Rules) -> Result
         if u32::from(state.pages) > layout.capacity() / layout.page {
             return Err(McuError::FlashLayout);
         }
+        // Only another layout has more pages: a swap that it began cannot be ended by this one.
+        if steps(state) > 2 * layout.capacity().div_ceil(layout.page) {
+            return Err(McuError::FlashLayout);
+        }
         let next = match state.phase {
             Phase::Confirmed | Phase::Reverted => return Ok(state),
             Phase::Requested => requested(flash, layout, state)?,
