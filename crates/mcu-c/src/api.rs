@@ -134,6 +134,8 @@ pub unsafe extern "C" fn sota_mcu_start(
                 left: [0; 16],
                 from: 0,
                 to: 0,
+                baud: 0,
+                reset: false,
             });
             0
         }
@@ -179,7 +181,8 @@ fn step(running: &mut Running) -> u32 {
     u32::try_from(at.saturating_sub(running.now)).unwrap_or(u32::MAX)
 }
 
-/// Gives the UART what it takes; `false`: nothing.
+/// Gives the UART what it takes; `false`: nothing. When there is nothing more it does what waits for that: of a RateAnswer
+/// whose end went out at the new rate the module would hear nothing.
 fn send(running: &mut Running) -> bool {
     if running.from == running.to {
         running.from = 0;
@@ -188,6 +191,13 @@ fn send(running: &mut Running) -> bool {
     let (from, to) = (usize::from(running.from), usize::from(running.to));
     let bytes = running.left.get(from..to).unwrap_or_default();
     if bytes.is_empty() {
+        match core::mem::take(&mut running.baud) {
+            0 => {}
+            baud => running.port.set_baud(baud),
+        }
+        if core::mem::take(&mut running.reset) {
+            running.port.reset_now();
+        }
         return false;
     }
     let sent = running.port.send(bytes);
@@ -198,11 +208,7 @@ fn send(running: &mut Running) -> bool {
 fn act(running: &mut Running, output: Output) {
     let port = running.port;
     match output {
-        Output::Line(Line::Baud(baud)) => {
-            // All of it leaves at the old rate.
-            while send(running) {}
-            port.set_baud(baud);
-        }
+        Output::Line(Line::Baud(baud)) => running.baud = baud,
         Output::Line(Line::Fault(error)) => port.tell(error.number()),
         Output::Line(Line::PeerError(number)) => port.tell(number),
         Output::Line(Line::Up | Line::Down) => {}
@@ -217,10 +223,7 @@ fn act(running: &mut Running, output: Output) {
             }
         }
         Output::Verified => running.waits = true,
-        Output::Reset => {
-            while send(running) {}
-            port.reset_now();
-        }
+        Output::Reset => running.reset = true,
         Output::Ended(ModulePhase::Done, _) => port.tell(0),
         Output::Ended(ModulePhase::Failed, number) => port.tell(number),
         Output::Ended(..) => {}

@@ -34,6 +34,10 @@ pub(crate) struct Running {
     pub(crate) left: [u8; 16],
     pub(crate) from: u8,
     pub(crate) to: u8,
+    /// To change to when the UART has taken all there is; 0: none.
+    pub(crate) baud: u32,
+    /// To reset then.
+    pub(crate) reset: bool,
 }
 
 /// Zero before the first start: a static with an initial value would lie in the flash too.
