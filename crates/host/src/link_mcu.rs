@@ -13,7 +13,7 @@ use crate::clock::HostClock;
 use crate::flash::{FileFlash, OpenError};
 use crate::mcu::{McuEvent, Status};
 use crate::mcu_port::{Heard, MCU_PAGE, MCU_WRITE, McuFlash, StartError};
-use crate::serial::{Change, Serial};
+use crate::serial::Serial;
 use crate::wake::{self, Sleeper, Wake};
 use embedded_storage::nor_flash::ReadNorFlash;
 use sha2::{Digest, Sha256};
@@ -89,8 +89,14 @@ impl Versions {
     }
 }
 
-/// What runs: version and length, 0 for the factory's image.
-type Running = (String, u32);
+/// What runs.
+#[derive(Clone, PartialEq, Eq)]
+struct Running {
+    version: String,
+    /// 0: the factory's image.
+    length: u32,
+    sha256: [u8; 32],
+}
 
 fn running(
     flash: &mut McuFlash,
@@ -99,13 +105,23 @@ fn running(
     factory: &str,
 ) -> Result<Running, McuError> {
     for (length, digest, version) in versions.all() {
-        if length <= layout.active_len
-            && hex::encode(sha256(flash, layout.active, length)?) == digest
-        {
-            return Ok((version, length));
+        if length > layout.active_len {
+            continue;
+        }
+        let sha256 = sha256(flash, layout.active, length)?;
+        if hex::encode(sha256) == digest {
+            return Ok(Running {
+                version,
+                length,
+                sha256,
+            });
         }
     }
-    Ok((factory.to_owned(), 0))
+    Ok(Running {
+        version: factory.to_owned(),
+        length: 0,
+        sha256: sha256(flash, layout.active, 0)?,
+    })
 }
 
 fn sha256(flash: &mut McuFlash, at: u32, length: u32) -> Result<[u8; 32], McuError> {
@@ -126,8 +142,8 @@ pub fn running_image(state: &Path, slot_size: u32) -> Result<(String, Vec<u8>), 
     let mut flash = open_flash(state, slot_size).map_err(|_| McuError::McuFlash)?;
     let layout = layout(slot_size);
     let versions = Versions(state.join("link-mcu-versions"));
-    let (version, length) = running(&mut flash, &layout, &versions, "")?;
-    Ok((version, image(&mut flash, layout.active, length)?))
+    let runs = running(&mut flash, &layout, &versions, "")?;
+    Ok((runs.version, image(&mut flash, layout.active, runs.length)?))
 }
 
 /// Who the MCU is.
@@ -211,9 +227,9 @@ impl LinkMcu {
         let (progress, length) = self.agent.progress();
         let image = self.agent.image();
         Status {
-            version: self.running.0.clone(),
-            length: self.running.1,
-            sha256: [0; 32],
+            version: self.running.version.clone(),
+            length: self.running.length,
+            sha256: self.running.sha256,
             target: (image.length > 0).then(|| image.target.as_str().to_owned()),
             progress,
             package_length: length,
@@ -229,7 +245,7 @@ impl LinkMcu {
     /// # Errors
     /// The flash cannot be read.
     pub fn running_sha256(&mut self) -> Result<[u8; 32], McuError> {
-        sha256(&mut self.flash, self.layout.active, self.running.1)
+        sha256(&mut self.flash, self.layout.active, self.running.length)
     }
 
     /// One round: what is there to receive, to do and to send; then sleeps until there is more.
@@ -238,11 +254,19 @@ impl LinkMcu {
         if let Some(change) = self.serial.reopen(now) {
             heard(Heard::Uart(change));
         }
-        while self.round(heard) {}
+        let mut told = false;
+        let tell = &mut |event| {
+            told = true;
+            heard(event);
+        };
+        while self.round(tell) {}
         if self.reset && self.out.is_empty() {
             self.reset = false;
             self.boot(heard);
             return;
+        }
+        if told {
+            return; // before the sleep
         }
         let now = self.clock.now();
         let wait = |at: u64| at.saturating_sub(now);
@@ -263,7 +287,9 @@ impl LinkMcu {
             match output {
                 Output::Line(Line::Baud(baud)) => self.baud = Some(baud),
                 Output::Line(Line::Up) => {
-                    heard(Heard::Mcu(McuEvent::Announced(self.running.0.clone())));
+                    heard(Heard::Mcu(McuEvent::Announced(
+                        self.running.version.clone(),
+                    )));
                     // it reaches the module: that is what its application is there for
                     if self.agent.boot() == Boot::Trial
                         && let Err(error) = self.agent.confirm(now, &mut self.flash)
@@ -271,7 +297,11 @@ impl LinkMcu {
                         self.fault(error, heard);
                     }
                 }
-                Output::Line(_) => {}
+                Output::Line(Line::Down) => tracing::warn!("the module is silent on the link"),
+                Output::Line(Line::Fault(error)) => tracing::warn!("{error}; {}", error.remedy()),
+                Output::Line(Line::PeerError(number)) => {
+                    tracing::warn!("the module says {number}: docs/errors.md");
+                }
                 // they are answered and installed at once
                 Output::Plan(plan) => {
                     heard(Heard::Mcu(McuEvent::Plan(plan.target.as_str().into())));
@@ -341,7 +371,7 @@ impl LinkMcu {
                 if running != self.running {
                     self.running = running;
                     self.upgrades += u32::from(self.agent.boot() == Boot::Trial);
-                    heard(Heard::Mcu(McuEvent::Booted(self.running.0.clone())));
+                    heard(Heard::Mcu(McuEvent::Booted(self.running.version.clone())));
                 }
             }
             Err(error) => self.fault(error, heard),
@@ -367,29 +397,17 @@ impl LinkMcu {
     }
 
     fn send(&mut self, now: u64, heard: &mut dyn FnMut(Heard)) -> bool {
-        let mut moved = false;
-        loop {
-            if self.out.is_empty() {
-                let mut bytes = [0; 512];
-                let count = self.agent.next_tx(&mut bytes);
-                self.out.extend_from_slice(&bytes[..count]);
-            }
-            if self.out.is_empty() {
-                if let Some(baud) = self.baud.take() {
-                    self.serial.set_baud(baud);
-                }
-                return moved;
-            }
-            match self.serial.write(now, &self.out) {
-                Ok(0) => return moved,
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(Change::Lost | Change::Back) => {
-                    heard(Heard::Uart(Change::Lost));
-                    return moved;
-                }
-            }
-            moved = true;
+        let next = |out: &mut [u8]| self.agent.next_tx(out);
+        let sent = self.serial.send(now, &mut self.out, next);
+        if self.out.is_empty()
+            && let Some(baud) = self.baud.take()
+        {
+            self.serial.set_baud(baud);
         }
+        sent.unwrap_or_else(|change| {
+            heard(Heard::Uart(change));
+            false
+        })
     }
 }
 
@@ -409,7 +427,7 @@ fn start(
             block: BLOCK,
             window: 8,
             component: text(&identity.component),
-            version: field::Version::try_from(running.0.as_str()).unwrap_or_default(),
+            version: field::Version::try_from(running.version.as_str()).unwrap_or_default(),
             hardware: text("host"),
             bootloader: text("sota-mcu"),
             rate: identity.greatest_baud,

@@ -117,8 +117,13 @@ impl McuPort {
             Err(change) => heard(Heard::Uart(change)),
         }
         self.send(now, heard);
+        let mut told = false;
         while let Some(event) = self.mcu.next_event() {
             heard(Heard::Mcu(event));
+            told = true;
+        }
+        if told {
+            return; // before the sleep
         }
         let at = self.mcu.deadline();
         let at = self.serial.retry_at().map_or(at, |retry| at.min(retry));
@@ -129,17 +134,9 @@ impl McuPort {
     }
 
     fn send(&mut self, now: u64, heard: &mut dyn FnMut(Heard)) {
-        loop {
-            if self.out.is_empty() {
-                let mut bytes = [0; 512];
-                let count = self.mcu.next_bytes(&mut bytes);
-                self.out.extend_from_slice(&bytes[..count]);
-            }
-            match self.serial.write(now, &self.out) {
-                Ok(0) => return,
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(change) => return heard(Heard::Uart(change)),
-            }
+        let next = |out: &mut [u8]| self.mcu.next_bytes(out);
+        if let Err(change) = self.serial.send(now, &mut self.out, next) {
+            heard(Heard::Uart(change));
         }
     }
 }

@@ -188,6 +188,35 @@ impl Serial {
         self.judge(now, result, bytes.is_empty())
     }
 
+    /// Writes what is in `left` and what `next` gives, until there is nothing or the port takes no more; whether anything went
+    /// out. What was not taken stays in `left`.
+    ///
+    /// # Errors
+    /// [`Change::Lost`] as for [`Serial::read`].
+    pub fn send(
+        &mut self,
+        now: u64,
+        left: &mut Vec<u8>,
+        mut next: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<bool, Change> {
+        let mut moved = false;
+        loop {
+            if left.is_empty() {
+                let mut bytes = [0; 1536];
+                let count = next(&mut bytes);
+                left.extend_from_slice(&bytes[..count]);
+            }
+            if left.is_empty() {
+                return Ok(moved);
+            }
+            match self.write(now, left)? {
+                0 => return Ok(moved),
+                count => drop(left.drain(..count)),
+            }
+            moved = true;
+        }
+    }
+
     fn judge(&mut self, now: u64, result: io::Result<usize>, empty: bool) -> Result<usize, Change> {
         match result {
             Ok(count) if count > 0 || empty => Ok(count),

@@ -140,15 +140,7 @@ impl<const B: usize> BridgeLoop<B> {
             return self.bridge.reply(Reply::Refused(reason));
         }
         let reply = match output {
-            Output::Command(command) => match self.calls.command(command) {
-                Some((reply, bytes)) => {
-                    let buffer = self.bridge.read_buffer();
-                    let count = buffer.len().min(bytes.len());
-                    buffer[..count].copy_from_slice(&bytes[..count]);
-                    reply
-                }
-                None => Reply::Refused(Reason::AtNotAllowedNow),
-            },
+            Output::Command(command) => self.calls.answer(command, self.bridge.read_buffer()),
             Output::Versions => {
                 for (name, version) in self.calls.versions() {
                     self.bridge.version(&name, &version);
@@ -161,22 +153,8 @@ impl<const B: usize> BridgeLoop<B> {
 
     /// Writes until the UART takes no more; whether anything went out.
     fn send(&mut self, now: u64) -> bool {
-        let mut moved = false;
-        loop {
-            if self.out.is_empty() {
-                let mut bytes = [0; 1536];
-                let count = self.bridge.next_bytes(&mut bytes);
-                self.out.extend_from_slice(&bytes[..count]);
-            }
-            match self.serial.write(now, &self.out) {
-                Ok(0) => return moved,
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(change) => {
-                    self.common.tell(Heard::Uart(change));
-                    return moved;
-                }
-            }
-            moved = true;
-        }
+        let next = |out: &mut [u8]| self.bridge.next_bytes(out);
+        let sent = self.serial.send(now, &mut self.out, next);
+        self.common.moved(sent)
     }
 }

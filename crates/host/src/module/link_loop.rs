@@ -3,7 +3,7 @@
 use super::{Calls, Common, Heard};
 use crate::serial::Serial;
 use sota::bridge::link::LinkBridge;
-use sota::message::{Command, Reason, Reply};
+use sota::message::Command;
 use sota::platform::Clock;
 use sota_link::Line;
 use sota_link::field::Hello;
@@ -96,14 +96,7 @@ impl<const B: usize> LinkLoop<B> {
             moved = true;
         }
         let calls = &self.calls;
-        let mut engine = |command: Command, out: &mut [u8]| match calls.command(command) {
-            Some((reply, bytes)) => {
-                let count = out.len().min(bytes.len());
-                out[..count].copy_from_slice(&bytes[..count]);
-                reply
-            }
-            None => Reply::Refused(Reason::AtNotAllowedNow),
-        };
+        let mut engine = |command: Command, out: &mut [u8]| calls.answer(command, out);
         while let Some(line) = self.bridge.poll(now, &mut engine) {
             match line {
                 Line::Baud(baud) => self.baud = Some(baud),
@@ -129,28 +122,13 @@ impl<const B: usize> LinkLoop<B> {
 
     /// Writes until the UART takes no more; whether anything went out.
     fn send(&mut self, now: u64) -> bool {
-        let mut moved = false;
-        loop {
-            if self.out.is_empty() {
-                let mut bytes = [0; FRAME];
-                let count = self.bridge.next_bytes(&mut bytes);
-                self.out.extend_from_slice(&bytes[..count]);
-            }
-            if self.out.is_empty() {
-                if let Some(baud) = self.baud.take() {
-                    self.serial.set_baud(baud);
-                }
-                return moved;
-            }
-            match self.serial.write(now, &self.out) {
-                Ok(0) => return moved,
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(change) => {
-                    self.common.tell(Heard::Uart(change));
-                    return moved;
-                }
-            }
-            moved = true;
+        let next = |out: &mut [u8]| self.bridge.next_bytes(out);
+        let sent = self.serial.send(now, &mut self.out, next);
+        if self.out.is_empty()
+            && let Some(baud) = self.baud.take()
+        {
+            self.serial.set_baud(baud);
         }
+        self.common.moved(sent)
     }
 }

@@ -30,7 +30,7 @@ use reconfigure::Reconfigure;
 use rom_loop::RomLoop;
 use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
-use sota::message::{Command, Event, Reply, ToCloud, ToEngine, View};
+use sota::message::{Command, Event, Reason, Reply, ToCloud, ToEngine, View};
 use sota::platform::{Flash, Readings};
 use sota::{cloud, engine};
 use std::io;
@@ -203,6 +203,16 @@ impl Calls {
         self.ask(|to| Call::Command(command, to))
     }
 
+    /// The same with the bytes of a read in `out`.
+    fn answer(&self, command: Command, out: &mut [u8]) -> Reply {
+        let Some((reply, bytes)) = self.command(command) else {
+            return Reply::Refused(Reason::AtNotAllowedNow);
+        };
+        let count = out.len().min(bytes.len());
+        out[..count].copy_from_slice(&bytes[..count]);
+        reply
+    }
+
     fn versions(&self) -> Vec<(String, String)> {
         self.ask(Call::Versions).unwrap_or_default()
     }
@@ -248,6 +258,14 @@ impl<const B: usize> Common<B> {
     /// To the program. One that listens no more is no reason to stop.
     fn tell(&self, heard: Heard) {
         let _ = self.dispatch.send(heard);
+    }
+
+    /// Whether anything went out; a lost UART is told.
+    fn moved(&self, sent: Result<bool, crate::serial::Change>) -> bool {
+        sent.unwrap_or_else(|change| {
+            self.tell(Heard::Uart(change));
+            false
+        })
     }
 }
 

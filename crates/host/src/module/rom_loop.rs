@@ -4,7 +4,7 @@ use super::{Calls, Common, Heard};
 use crate::rom_mcu::LinesHolder;
 use crate::serial::Serial;
 use sota::bridge::rom::{Config, Line, RomBridge};
-use sota::message::{Command, Reason, Reply};
+use sota::message::Command;
 use sota::platform::Clock;
 use std::path::PathBuf;
 
@@ -84,14 +84,7 @@ impl<const B: usize> RomLoop<B> {
             moved = true;
         }
         let calls = &self.calls;
-        let mut engine = |command: Command, out: &mut [u8]| match calls.command(command) {
-            Some((reply, bytes)) => {
-                let count = out.len().min(bytes.len());
-                out[..count].copy_from_slice(&bytes[..count]);
-                reply
-            }
-            None => Reply::Refused(Reason::AtNotAllowedNow),
-        };
+        let mut engine = |command: Command, out: &mut [u8]| calls.answer(command, out);
         while let Some(line) = bridge.poll(now, &mut engine) {
             match line {
                 Line::Lines { boot0, reset } => {
@@ -124,25 +117,8 @@ impl<const B: usize> RomLoop<B> {
 
     /// Writes until the UART takes no more; whether anything went out.
     fn send(&mut self, now: u64, bridge: &mut RomBridge) -> bool {
-        let mut moved = false;
-        loop {
-            if self.out.is_empty() {
-                let mut bytes = [0; 300];
-                let count = bridge.next_bytes(&mut bytes);
-                self.out.extend_from_slice(&bytes[..count]);
-            }
-            if self.out.is_empty() {
-                return moved;
-            }
-            match self.serial.write(now, &self.out) {
-                Ok(0) => return moved,
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(change) => {
-                    self.common.tell(Heard::Uart(change));
-                    return moved;
-                }
-            }
-            moved = true;
-        }
+        let next = |out: &mut [u8]| bridge.next_bytes(out);
+        let sent = self.serial.send(now, &mut self.out, next);
+        self.common.moved(sent)
     }
 }
