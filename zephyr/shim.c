@@ -229,6 +229,14 @@ void sota_shim_panic(void)
 	CODE_UNREACHABLE;
 }
 
+#ifdef CONFIG_SOTA_MCU_LINK
+/* Numbers as in docs/errors.md, which says what to do. */
+void sota_shim_link_fault(uint16_t number, const char *text, uint32_t len)
+{
+	LOG_WRN("link: error %u %.*s (docs/errors.md)", number, (int)len, text);
+}
+#endif
+
 /* The component's own lines are warnings; the other levels are for a product in Rust, and only then in the image. */
 void sota_shim_warn(const char *text, uint32_t len)
 {

@@ -4,6 +4,7 @@ them. Standard library only.
   Center <-UDP-> proxy <-UDP-> module (native_sim) <-pty-> wire <-pty-> MCU
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -236,6 +237,21 @@ class Relay:
                 self.mcu_lines.append(json.loads(line))
 
         threading.Thread(target=read, daemon=True).start()
+
+    def connect(self, protocol="at"):
+        """To where the plan is active and the MCU's version is known."""
+        self.furnish()
+        self.module.start()
+        self.start_mcu(protocol=protocol)
+        self.wait("registration with the MCU's version", lambda: self.version() == "V1_0")
+        self.activate()
+
+    def judge(self):
+        """The upgrade ended well: the Center, the MCU and its flash say the same."""
+        end = self.wait("end of the plan", self.ended, 300)
+        assert end == "upgraded", self.log()
+        assert self.booted() == hashlib.sha256(self.package).hexdigest()
+        assert self.wait("new version at the Center", lambda: self.version() == "V2_0")
 
     def booted(self):
         """SHA-256 of the image that the MCU booted last, after an upgrade."""

@@ -1,6 +1,5 @@
 """Whole upgrades over the binary link: `sota center`, and an MCU with the library of crates/mcu at the UART."""
 
-import hashlib
 import pathlib
 import sys
 
@@ -8,25 +7,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from fixtures import program, relay, sota  # noqa: E402, F401
 
 
-def connect(world):
-    world.furnish()
-    world.module.start()
-    world.start_mcu(protocol="link")
-    world.wait("registration with the MCU's version", lambda: world.version() == "V1_0")
-    world.activate()
-
-
-def judge(world):
-    end = world.wait("end of the plan", world.ended, 300)
-    assert end == "upgraded", world.log()
-    assert world.booted() == hashlib.sha256(world.package).hexdigest()
-    assert world.wait("new version at the Center", lambda: world.version() == "V2_0")
-
-
 def test_whole_upgrade(relay):
     world = relay(size=256 * 1024)
-    connect(world)
-    judge(world)
+    world.connect("link")
+    world.judge()
     # One transfer on either side: the package and some percent.
     assert world.proxy.to_module < 1.1 * len(world.package)
     assert world.wire.to_mcu < 1.05 * len(world.package)
@@ -34,15 +18,15 @@ def test_whole_upgrade(relay):
 
 def test_package_larger_than_staging_goes_in_pieces(relay):
     world = relay(size=700_001)
-    connect(world)
-    judge(world)
+    world.connect("link")
+    world.judge()
     assert world.wire.to_mcu < 1.05 * len(world.package)
 
 
 def test_kill_9_at_three_moments(relay):
     """What is durable in either flash is not sent again."""
     world = relay(size=256 * 1024)
-    connect(world)
+    world.connect("link")
     size = len(world.package)
     moments = [
         ("half of the download", lambda: world.proxy.to_module > size // 2),
@@ -53,7 +37,7 @@ def test_kill_9_at_three_moments(relay):
         world.wait(name, reached)
         world.module.kill()
         world.module.start()
-    judge(world)
+    world.judge()
     assert world.module.starts == 4
     assert world.proxy.to_module < 1.2 * size
     assert world.wire.to_mcu < 1.2 * size

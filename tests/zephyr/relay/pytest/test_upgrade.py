@@ -1,6 +1,5 @@
 """Whole upgrades against `sota center`, with `sota mcu` at the UART."""
 
-import hashlib
 import pathlib
 import sys
 
@@ -8,47 +7,32 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from fixtures import program, relay, sota  # noqa: E402, F401
 
 
-def connect(world):
-    world.furnish()
-    world.module.start()
-    world.start_mcu()
-    world.wait("registration with the MCU's version", lambda: world.version() == "V1_0")
-    world.activate()
-
-
-def judge(world):
-    end = world.wait("end of the plan", world.ended, 300)
-    assert end == "upgraded", world.log()
-    assert world.booted() == hashlib.sha256(world.package).hexdigest()
-    assert world.wait("new version at the Center", lambda: world.version() == "V2_0")
-
-
 def test_whole_upgrade(relay):
     world = relay(size=256 * 1024)
-    connect(world)
-    judge(world)
+    world.connect()
+    world.judge()
     # One transfer: the package and some percent.
     assert world.proxy.to_module < 1.1 * len(world.package)
 
 
 def test_package_larger_than_staging_goes_in_pieces(relay):
     world = relay(size=700_001)
-    connect(world)
-    judge(world)
+    world.connect()
+    world.judge()
     pieces = [line for line in world.mcu_lines if line.get("event") == "piece"]
     assert [piece["start"] for piece in pieces][0] == 0 and len({piece["start"] for piece in pieces}) == 2
 
 
 def test_every_seventh_datagram_is_lost(relay):
     world = relay(size=40_000, lose=lambda number: number % 7 == 0)
-    connect(world)
-    judge(world)
+    world.connect()
+    world.judge()
 
 
 def test_kill_9_at_five_moments(relay):
     """The same flash file: what was durable is not fetched again, and the upgrade ends as if nothing had been."""
     world = relay(size=256 * 1024)
-    connect(world)
+    world.connect()
     size = len(world.package)
     moments = [
         ("a quarter of the download", lambda: world.proxy.to_module > size // 4),
@@ -61,7 +45,7 @@ def test_kill_9_at_five_moments(relay):
         world.wait(name, reached)
         world.module.kill()
         world.module.start()
-    judge(world)
+    world.judge()
     assert world.module.starts == 6
     # Three kills in mid-download cost some blocks, not the download.
     assert world.proxy.to_module < 1.2 * size

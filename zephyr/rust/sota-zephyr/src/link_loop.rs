@@ -77,10 +77,11 @@ fn step(
     while let Some(line) = bridge.poll(now, &mut engine) {
         match line {
             Line::Up => sys::log(3, "the MCU answers on the link"),
-            Line::Down => sys::warn("the MCU is silent on the link"),
             Line::Baud(baud) => *speed = Some(baud),
-            Line::Fault(error) => sys::warn(error.meaning()),
-            Line::PeerError(_) => sys::warn("the MCU says that something was wrong on the link"),
+            // its fault says so
+            Line::Down => {}
+            Line::Fault(error) => sys::link_fault(error.number(), error.name()),
+            Line::PeerError(number) => sys::link_fault(number, "said by the MCU"),
         }
         moved = true;
     }

@@ -62,6 +62,8 @@ unsafe extern "C" {
     safe fn sota_shim_uart_is_idle() -> bool;
     #[cfg(sota_mcu_link)]
     safe fn sota_shim_link_baud() -> u32;
+    #[cfg(sota_mcu_link)]
+    fn sota_shim_link_fault(number: u16, text: *const u8, len: u32);
     fn sota_shim_warn(text: *const u8, len: u32);
     #[cfg(any(feature = "log", sota_mcu_link))]
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
@@ -119,6 +121,13 @@ pub(crate) fn call_done() {
 /// The next one may ask.
 pub(crate) fn call_end() {
     sota_shim_call_end();
+}
+
+/// An error of the catalogue on the link, for the log.
+#[cfg(sota_mcu_link)]
+pub(crate) fn link_fault(number: u16, text: &str) {
+    // SAFETY: reads `len` bytes of a string of that length.
+    unsafe { sota_shim_link_fault(number, text.as_ptr(), text.len() as u32) }
 }
 
 /// Bits per second of the UART as the devicetree says.
