@@ -12,7 +12,7 @@ use sota::cloud::{self, Link};
 use sota::engine;
 use sota::message::{Event, View};
 use sota::platform::Readings;
-use sota_errors::{ProgramError, Reason};
+use sota_errors::{Entry, LinkError, McuError, ProgramError, Reason};
 use sota_host::module::{
     Backend, Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings,
 };
@@ -329,12 +329,6 @@ fn show(out: Out, uart: &str, heard: Heard) {
 }
 
 fn show_line(out: Out, uart: &str, line: Line) {
-    let warn = |number: u16, text: String, remedy: &str| {
-        out.line(
-            format_args!("warning {number} {text} ({uart}); {remedy}"),
-            json!({ "warning": number, "message": text, "uart": uart, "remedy": remedy }),
-        );
-    };
     match line {
         Line::Up => out.line("the MCU answers on the link", json!({ "event": "link up" })),
         Line::Down => out.line(
@@ -342,12 +336,32 @@ fn show_line(out: Out, uart: &str, line: Line) {
             json!({ "event": "link down" }),
         ),
         Line::Baud(baud) => out.object(json!({ "baud": baud })),
-        Line::Fault(error) => warn(error.number(), error.meaning().to_owned(), error.remedy()),
+        Line::Fault(error) => warn(out, uart, "", &error.entry()),
         Line::PeerError(number) => {
-            let text = "the MCU says that something was wrong".to_owned();
-            warn(number, text, "see docs/errors.md");
+            let link = || LinkError::from_number(number).map(LinkError::entry);
+            match McuError::from_number(number).map_or_else(link, |e| Some(e.entry())) {
+                Some(entry) => warn(out, uart, "the MCU says: ", &entry),
+                // of the product's own, or of a later version
+                None => out.line(
+                    format_args!("warning {number}: the MCU says so ({uart})"),
+                    json!({ "warning": number, "name": "", "uart": uart }),
+                ),
+            }
         }
     }
+}
+
+fn warn(out: Out, uart: &str, who: &str, e: &Entry) {
+    out.line(
+        format_args!(
+            "warning {} {}: {who}{} ({uart}); {}",
+            e.number, e.name, e.meaning, e.remedy
+        ),
+        json!({
+            "warning": e.number, "name": e.name, "message": format!("{who}{}", e.meaning),
+            "uart": uart, "remedy": e.remedy,
+        }),
+    );
 }
 
 fn show_event(out: Out, event: &Event) {

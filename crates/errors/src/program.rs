@@ -30,5 +30,7 @@ crate::catalogue! {
         PlanFileUnusable = 2025, "the plan's file cannot be read as JSON", "give one object with the fields of POST /api/v1/plans; - reads standard input";
         DevicesFailed = 2026, "the plan is over and not every device runs its target", "sota plan devices ID --state UpgradeFailed, then sota device log";
         PlanNotOver = 2027, "the plan is not over after the time that was given", "wait again with a greater --timeout, or look at sota plan devices ID";
+        QemuImages = 2028, "an image of the MCU in QEMU cannot be read", "build them with samples/mcu_qemu/build target/mcu_qemu, or name their folder with --mcu-images";
+        QemuMissing = 2029, "QEMU did not start", "install qemu-system-arm (Debian, Ubuntu: apt install qemu-system-arm)";
     }
 }

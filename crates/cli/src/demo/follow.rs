@@ -31,8 +31,10 @@ pub(super) struct Follow {
     phase: (usize, Instant),
     /// Seconds of each phase that ended.
     pub(super) seconds: [f64; PHASES.len()],
-    /// Pieces the MCU was told of.
-    pub(super) pieces: u64,
+    /// Pieces the MCU says it was told of.
+    pieces: u64,
+    /// Pieces the module told of, each once for each of its starts.
+    told_pieces: u64,
     /// AT commands the MCU had to repeat.
     pub(super) at_retries: u64,
     /// Retransmissions of the module's processes that ended, and of the present one.
@@ -63,6 +65,7 @@ impl Follow {
             phase: (0, now),
             seconds: [0.0; PHASES.len()],
             pieces: 0,
+            told_pieces: 0,
             at_retries: 0,
             retransmissions: (0, 0),
             booted: None,
@@ -76,6 +79,11 @@ impl Follow {
 
     pub(super) fn retransmissions(&self) -> u64 {
         self.retransmissions.0 + self.retransmissions.1
+    }
+
+    /// Pieces the MCU was told of.
+    pub(super) fn pieces(&self) -> u64 {
+        self.pieces.max(self.told_pieces)
     }
 
     /// A line for people.
@@ -152,6 +160,7 @@ impl Follow {
     /// Lines of the parts, for as long as the Center need not be asked again.
     fn listen(&mut self, parts: &mut Parts) -> Result<(), Failure> {
         let end = Instant::now() + POLL;
+        parts.cut(self.state == 9);
         if self.began.elapsed() > self.timeout {
             let detail = format!(
                 "{} s, phase {}",
@@ -208,6 +217,9 @@ impl Follow {
                 }
                 _ => false,
             };
+            if code == "7,10703" && !repeated {
+                self.told_pieces += 1;
+            }
             if !repeated {
                 self.say(format_args!("module: event {code} {payload}"));
             }
@@ -218,6 +230,11 @@ impl Follow {
 
     fn mcu(&mut self, line: &Value) {
         let number = |name: &str| line[name].as_u64();
+        if let Some(count) = number("restarted") {
+            self.say(format_args!(
+                "the MCU's power was cut; started again ({count})"
+            ));
+        }
         if let Some(progress) = number("progress") {
             self.pieces = number("pieces").unwrap_or(self.pieces);
             self.at_retries = number("retries").unwrap_or(self.at_retries);

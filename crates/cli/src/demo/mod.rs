@@ -8,6 +8,7 @@
 //! | file | does |
 //! |---|---|
 //! | `process` | starts, kills, restarts and ends the parts |
+//! | `qemu` | an emulated MCU in the MCU process's place |
 //! | `network` | the proxy, and the moments at which the module is killed |
 //! | `setup` | project, product, model, package, plan over REST |
 //! | `follow` | waits for the plan's end, shows progress |
@@ -16,6 +17,7 @@
 mod follow;
 mod network;
 mod process;
+mod qemu;
 mod report;
 mod setup;
 
@@ -29,6 +31,7 @@ use crate::stop::on_stop;
 use follow::Follow;
 use network::Network;
 use process::{Message, Parts};
+use qemu::{Board, Mcu};
 use report::Report;
 use sota_errors::ProgramError;
 use sota_host::wire::Wire;
@@ -80,6 +83,16 @@ pub(crate) struct Args {
     /// Seed of the loss.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The MCU: a process of this program on the PC, or an emulated one (needs qemu-system-arm).
+    #[arg(long, value_enum, conflicts_with_all = ["package", "size", "component", "from", "to", "protocol"])]
+    mcu: Option<Mcu>,
+    /// With --mcu qemu: the folder that samples/mcu_qemu/build made.
+    #[arg(long, default_value = "target/mcu_qemu", value_name = "DIR")]
+    mcu_images: PathBuf,
+    /// Cut the MCU's power (kill -9) this many times and start it again, spread over the download; over the
+    /// link the last time while it installs.
+    #[arg(long, default_value_t = 0, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(0..=100))]
+    kill_mcu: u32,
     /// Kill the module (kill -9) this many times in mid-download and start it again.
     #[arg(long, default_value_t = 0, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(0..=100))]
     kill_module: u32,
@@ -92,7 +105,11 @@ pub(crate) struct Args {
 }
 
 /// Runs the upgrade and judges it.
-pub(crate) fn run(args: Args, out: Out) -> Result<(), Failure> {
+pub(crate) fn run(mut args: Args, out: Out) -> Result<(), Failure> {
+    if args.mcu == Some(Mcu::Qemu) {
+        args.protocol = Protocol::Link;
+        (args.from, args.to) = ("1_0_0".into(), "2_0_0".into());
+    }
     names::component(&args.component)?;
     names::version(&args.from)?;
     names::version(&args.to)?;
@@ -128,7 +145,8 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
     network.carry_to(center);
     let mut follow = Follow::new(out, package.len(), args);
     follow.say(format_args!(
-        "Center, module and MCU are processes of their own; UART at {} baud ({}), {} % of the datagrams lost",
+        "Center, module and MCU{} are processes of their own; UART at {} baud ({}), {} % of the datagrams lost",
+        if args.mcu.is_some() { " (in QEMU)" } else { "" },
         args.baud,
         args.protocol.name(),
         args.loss
@@ -146,16 +164,21 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
         package,
         folder,
         slot: parts.slot(),
+        board: Board::new(args, folder),
         follow,
         served,
         network: network.passed(),
         wire: wire.carried(),
         kills: network.kills_done(),
+        mcu_kills: parts.mcu_kills(),
         seconds: began.elapsed().as_secs_f64(),
     })
 }
 
 fn package(args: &Args) -> Result<Vec<u8>, Failure> {
+    if args.mcu == Some(Mcu::Qemu) {
+        return Board::package(&args.mcu_images);
+    }
     let Some(path) = &args.package else {
         return Ok(made_package(args.size));
     };

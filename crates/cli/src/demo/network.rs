@@ -101,8 +101,8 @@ impl Killer {
     }
 }
 
-/// Spread over the download, none at its first or last block where there is a choice.
-fn moments(blocks: u64, kills: u32) -> VecDeque<u64> {
+/// Spread over the download of so many blocks or bytes, none at the first or last where there is a choice.
+pub(super) fn moments(blocks: u64, kills: u32) -> VecDeque<u64> {
     let kills = u64::from(kills);
     (1..=kills)
         .map(|k| (blocks * k / (kills + 1)).max(1))

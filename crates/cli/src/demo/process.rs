@@ -1,7 +1,8 @@
 //! The parts of the demo as processes. Only processes started here are ever signalled.
 
 use super::Args;
-use super::network::{Network, Victim};
+use super::network::{Network, Victim, moments};
+use super::qemu::Board;
 use crate::failure::Failure;
 use crate::protocol::Protocol;
 use crate::stop::spawn;
@@ -10,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use sota_errors::ProgramError;
 use sota_host::wire::Wire;
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -74,12 +76,27 @@ impl Drop for Part {
     }
 }
 
+/// When the MCU's power is cut.
+struct Cuts {
+    /// Counts of bytes to the MCU, ascending.
+    moments: VecDeque<u64>,
+    /// One more while it installs.
+    last: bool,
+    done: u32,
+    restarts: u32,
+}
+
 /// All parts.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     center_args: Vec<String>,
     token_file: PathBuf,
     module_args: Vec<String>,
     mcu_args: Vec<String>,
+    /// In the place of the MCU's process.
+    board: Option<Board>,
+    mcu_uart: String,
+    wire: &'a Wire,
+    cuts: Cuts,
     slot: u32,
     coap: Option<SocketAddr>,
     // Dropped in this order: the MCU, the module, the Center, which hears the module's good-bye.
@@ -92,16 +109,16 @@ pub(super) struct Parts {
     told: Receiver<Message>,
 }
 
-impl Parts {
+impl<'a> Parts<'a> {
     pub(super) fn new(
         args: &Args,
         folder: &Path,
         network: &Network,
-        wire: &Wire,
+        wire: &'a Wire,
         package: usize,
         tell: Sender<Message>,
         told: Receiver<Message>,
-    ) -> Result<Parts, Failure> {
+    ) -> Result<Parts<'a>, Failure> {
         let text = |path: PathBuf| path.display().to_string();
         let proxy = network.address().to_string();
         let [a, b] = wire.ends().each_ref().map(|end| text(end.clone()));
@@ -154,6 +171,12 @@ impl Parts {
             mcu_more = strings(&["--chip", CHIP, "--lines", &lines]);
         }
         let token_file = folder.join("token");
+        // Other MCUs on the PC install too fast to be met there.
+        let last = args.kill_mcu > 0 && args.protocol == Protocol::Link;
+        let board = Board::new(args, folder);
+        if let Some(board) = &board {
+            board.deliver()?;
+        }
         Ok(Parts {
             center_args: strings(&[
                 "center",
@@ -190,6 +213,15 @@ impl Parts {
             .into_iter()
             .chain(mcu_more)
             .collect(),
+            board,
+            mcu_uart: b,
+            wire,
+            cuts: Cuts {
+                moments: moments(package as u64, args.kill_mcu - u32::from(last)),
+                last,
+                done: 0,
+                restarts: 0,
+            },
             slot,
             coap: None,
             mcu: None,
@@ -235,8 +267,39 @@ impl Parts {
 
     /// Starts the MCU and waits until it runs.
     pub(super) fn start_mcu(&mut self) -> Result<(), Failure> {
-        self.mcu = Some(self.start(Who::Mcu, &self.mcu_args)?);
-        self.first_line(Who::Mcu, "ready").map(drop)
+        self.mcu = Some(self.power_on()?);
+        match self.board {
+            Some(_) => Ok(()), // it says nothing
+            None => self.first_line(Who::Mcu, "ready").map(drop),
+        }
+    }
+
+    fn power_on(&self) -> Result<Part, Failure> {
+        match &self.board {
+            Some(board) => self.watch(Who::Mcu, board.start(&self.mcu_uart)?),
+            None => self.start(Who::Mcu, &self.mcu_args),
+        }
+    }
+
+    /// Cuts the MCU's power where that is due. `installing`: the install was agreed.
+    pub(super) fn cut(&mut self, installing: bool) {
+        let sent = self.wire.carried().a_to_b;
+        let moment = self.cuts.moments.front().is_some_and(|at| sent >= *at);
+        if !moment && !(installing && self.cuts.last) {
+            return;
+        }
+        if let Some(mcu) = &mut self.mcu
+            && mcu.child.kill().is_ok()
+        {
+            self.cuts.done += 1;
+            if self.cuts.moments.pop_front().is_none() {
+                self.cuts.last = false;
+            }
+        }
+    }
+
+    pub(super) fn mcu_kills(&self) -> u32 {
+        self.cuts.done
     }
 
     /// The next line of a part within `wait`. A module that was killed is started again.
@@ -253,6 +316,13 @@ impl Parts {
                 self.module = Some(part);
                 let line = serde_json::json!({ "restarted": self.restarts });
                 Ok(Some((Who::Module, line)))
+            }
+            Ok(Message::Ended(Who::Mcu)) if self.cuts.done > self.cuts.restarts => {
+                self.cuts.restarts += 1;
+                self.mcu = None;
+                self.mcu = Some(self.power_on()?);
+                let line = serde_json::json!({ "restarted": self.cuts.restarts });
+                Ok(Some((Who::Mcu, line)))
             }
             Ok(Message::Ended(who)) => Err(Failure::new(ProgramError::ChildEnded, who.name())),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
@@ -301,7 +371,7 @@ impl Parts {
                 child.env_remove(name);
             }
         }
-        let mut child = child
+        let child = child
             .args(["--json", "--until-eof"])
             .args(args)
             // Its own group: Ctrl-C comes to this process alone, which then ends them in their order.
@@ -314,6 +384,11 @@ impl Parts {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        self.watch(who, child)
+    }
+
+    /// Passes on what it says, and its end.
+    fn watch(&self, who: Who, mut child: Child) -> Result<Part, Failure> {
         let lines = child.stdout.take();
         let part = Part { child };
         let tell = self.tell.clone();

@@ -2,6 +2,7 @@
 
 use super::Args;
 use super::follow::{Follow, PHASES};
+use super::qemu::Board;
 use super::setup::Served;
 use crate::failure::Failure;
 use crate::out::Out;
@@ -24,11 +25,13 @@ pub(super) struct Facts<'a> {
     pub(super) package: Vec<u8>,
     pub(super) folder: &'a Path,
     pub(super) slot: u32,
+    pub(super) board: Option<Board>,
     pub(super) follow: Follow,
     pub(super) served: Served,
     pub(super) network: Passed,
     pub(super) wire: Carried,
     pub(super) kills: u32,
+    pub(super) mcu_kills: u32,
     pub(super) seconds: f64,
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Report {
     wire: Carried,
     kills: u32,
     kills_wanted: u32,
+    mcu_kills: u32,
+    mcu_kills_wanted: u32,
     /// A ROM loader's image in pieces begins anew with a module that was reset (docs/stm32.md).
     fetches_again: bool,
     seconds: f64,
@@ -75,25 +80,32 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(facts: Facts<'_>) -> Result<Report, Failure> {
         let state = facts.folder.join("mcu");
+        // What tells no version of a flash that lies there: it holds the package, or it does not.
+        let judged = |image: Vec<u8>| {
+            let version = match image == facts.package {
+                true => &facts.args.to,
+                false => &facts.args.from,
+            };
+            (version.clone(), image)
+        };
         let (version, image) = match facts.args.protocol {
+            _ if facts.board.is_some() => {
+                let board = facts.board.as_ref();
+                judged(board.map_or(Ok(Vec::new()), |b| b.active(facts.package.len()))?)
+            }
             Protocol::At => {
                 let flash = open_flash(&state, facts.slot)
                     .map_err(|e| Failure::new(ProgramError::FlashFile, e))?;
                 running(flash, facts.slot)?
             }
             Protocol::Link => running_image(&state, facts.slot)?,
-            // it tells no version: what its flash holds is the package, or it is not
             Protocol::Stm32 => {
                 let path = flash_path_of_rom(&state);
                 let mut image = std::fs::read(&path).map_err(|e| {
                     Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
                 })?;
                 image.truncate(facts.package.len());
-                let version = match image == facts.package {
-                    true => &facts.args.to,
-                    false => &facts.args.from,
-                };
-                (version.clone(), image)
+                judged(image)
             }
         };
         Ok(Report {
@@ -111,6 +123,8 @@ impl Report {
             wire: facts.wire,
             kills: facts.kills,
             kills_wanted: facts.args.kill_module,
+            mcu_kills: facts.mcu_kills,
+            mcu_kills_wanted: facts.args.kill_mcu,
             fetches_again: facts.args.protocol == Protocol::Stm32 && {
                 let staging = facts.args.staging.saturating_sub(PAGE as u32);
                 let piece = facts.args.piece.map_or(staging, |piece| piece.min(staging));
@@ -138,12 +152,17 @@ impl Report {
         // One block is in flight with Block2; each retransmission may have one more served, which the
         // Center can only tell apart when it knows the address already.
         let bound = u64::from(self.kills) + self.follow.retransmissions();
-        if (self.twice() > bound && !self.fetches_again) || self.kills < self.kills_wanted {
+        if (self.twice() > bound && !self.fetches_again)
+            || self.kills < self.kills_wanted
+            || self.mcu_kills < self.mcu_kills_wanted
+        {
             let detail = format!(
-                "{} blocks, {} of {} kills",
+                "{} blocks, {} of {} kills of the module, {} of {} of the MCU",
                 self.twice(),
                 self.kills,
-                self.kills_wanted
+                self.kills_wanted,
+                self.mcu_kills,
+                self.mcu_kills_wanted
             );
             return Err(Failure::new(ProgramError::BlocksTwice, detail));
         }
@@ -178,7 +197,7 @@ impl Report {
             "from": self.from,
             "to": self.version,
             "bytes": self.bytes,
-            "pieces": self.follow.pieces,
+            "pieces": self.follow.pieces(),
             "sha256": self.digests.sha256,
             "md5": self.digests.md5,
             "crc32": self.digests.crc32,
@@ -194,6 +213,7 @@ impl Report {
             "uart_bytes_to_mcu": self.wire.a_to_b,
             "uart_bytes_from_mcu": self.wire.b_to_a,
             "module_kills": self.kills,
+            "mcu_kills": self.mcu_kills,
         })
     }
 
@@ -203,7 +223,7 @@ impl Report {
             ("version", format!("{} -> {}", self.from, self.version)),
             (
                 "package",
-                format!("{} bytes, {} pieces", self.bytes, self.follow.pieces),
+                format!("{} bytes, {} pieces", self.bytes, self.follow.pieces()),
             ),
             (
                 "SHA-256",
@@ -243,6 +263,7 @@ impl Report {
                 ),
             ),
             ("module killed", format!("{} times", self.kills)),
+            ("MCU's power cut", format!("{} times", self.mcu_kills)),
         ];
         for (name, seconds) in PHASES.iter().zip(self.follow.seconds) {
             rows.push((name, format!("{seconds:.2} s")));
