@@ -285,7 +285,7 @@ impl<'a> Parts<'a> {
     pub(super) fn cut(&mut self, installing: bool) {
         let sent = self.wire.carried().a_to_b;
         let moment = self.cuts.moments.front().is_some_and(|at| sent >= *at);
-        if !moment && !(installing && self.cuts.last) {
+        if !(moment || installing && self.cuts.last) {
             return;
         }
         if let Some(mcu) = &mut self.mcu

@@ -177,6 +177,8 @@ pub struct Mcu<F> {
     first_read: Option<Vec<u8>>,
     silent: u32,
     /// Questions for the present piece since the last event.
+    /// A piece was told of before its package counted: it can be asked for at once.
+    early: bool,
     unheard: u32,
     bad_images: u32,
     /// Refusals of action 3 in a row.
@@ -205,6 +207,7 @@ impl<F: NorFlash> Mcu<F> {
             piece: None,
             first_read: None,
             silent: 0,
+            early: false,
             unheard: 0,
             bad_images: 0,
             refused: 0,
@@ -318,6 +321,7 @@ impl<F: NorFlash> Mcu<F> {
         self.plans.clear();
         self.packages.clear();
         self.unheard = 0;
+        self.early = false;
         self.piece = None;
         self.first_read = None;
         self.wait_until = at;
@@ -543,7 +547,8 @@ impl<F: NorFlash> Mcu<F> {
         self.device.announce(package)?;
         let from = self.device.place();
         self.events.push_back(McuEvent::Download { length, from });
-        self.wait_until = now + self.config.ask_ms;
+        let early = std::mem::take(&mut self.early);
+        self.wait_until = if early { now } else { now + self.config.ask_ms };
         Ok(())
     }
 
@@ -608,6 +613,7 @@ impl<F: NorFlash> Mcu<F> {
                     return Ok(());
                 };
                 let known = self.device.package().map(|package| package.length);
+                self.early |= known.is_none();
                 if known.is_none_or(|known| known != length)
                     || piece == 0
                     || start.checked_add(piece).is_none_or(|end| end > length)
