@@ -350,3 +350,40 @@ fn a_plan_without_a_target_names_the_image_by_its_content() {
     world.run(&name, 3_000, whole, whole);
     assert_eq!(world.mcu.status().version, name);
 }
+
+#[test]
+fn a_piece_told_of_before_its_package_counts_is_asked_for_at_once() {
+    let mut mcu = Mcu::new(config(), Ram::new()).unwrap();
+    let sent = |mcu: &mut Mcu<Ram>| {
+        let mut bytes = [0; 256];
+        let n = mcu.next_bytes(&mut bytes);
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    let plan = "+QIOTEVT: 7,10700,\"STM32\",\"1_0_0\",\"2_0_0\",30,-113,3001\r\n";
+    let package = "+QIOTEVT: 7,10701,\"STM32\",3001,\"\",7,\"\"\r\n";
+    let piece = "+QIOTEVT: 7,10703,\"STM32\",3001,0,3001\r\n";
+    let mut now = 0;
+    let mut step = |mcu: &mut Mcu<Ram>, answer: &str| {
+        // past the quiet time behind what was said before
+        now += 60;
+        mcu.poll(now);
+        let command = sent(mcu);
+        mcu.on_bytes(now, format!("\r\nOK\r\n{answer}").as_bytes());
+        command
+    };
+    for command in ["AT\r", "AT+QIOTMCUVER=\"STM32\",\"1_0_0\"\r"] {
+        assert_eq!(step(&mut mcu, ""), command);
+    }
+    assert_eq!(step(&mut mcu, plan), "AT+QIOTOTAREQ=1\r");
+    // The plan counts when it is heard twice.
+    assert_eq!(step(&mut mcu, plan), "AT+QIOTOTARD=?\r");
+    assert_eq!(step(&mut mcu, package), "AT+QIOTUPDATE=1\r");
+    // The piece comes between the first and the second time that the package is told.
+    let both = format!("{piece}{package}");
+    let said = [both.as_str(), piece].map(|answer| step(&mut mcu, answer));
+    assert!(
+        said.iter().all(|command| command == "AT+QIOTOTARD=?\r"),
+        "{said:?}"
+    );
+    assert!(step(&mut mcu, "").starts_with("AT+QIOTOTARD=0,"));
+}
