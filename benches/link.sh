@@ -1,42 +1,82 @@
 #!/usr/bin/env bash
-# The two ways between module and MCU, over pseudo-terminals paced to the baud rate, in one run: AT pull and the binary link.
-# What counts is the demo's phase download: the package over loopback CoAP into the module's flash, then over the wire, until
-# it is verified in the MCU's flash. Prints a table and writes it into docs/performance.md. Needs python3.
-#   benches/link.sh [package bytes] [baud rates, with commas]
+# The ways between module and MCU side by side: the binary link, AT pull, SMP, the STM32's ROM loader, and YMODEM as lrzsz has it, over
+# pseudo-terminals paced to the baud rate, a clean line and one with a wrong bit in 1 of 10,000 bytes, in one run.
+#
+# What counts is the time from the whole package in the module's flash (10703) to the verified one in the MCU's (state 9), of YMODEM the
+# time of the transfer. An erase of a page of the MCU's flash takes 2 ms. Prints a table and writes it into docs/performance.md.
+# Needs python3 and Debian's lrzsz.
+#   benches/link.sh [seconds a run should take on a clean line] [baud rates, with commas]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+command -v sb rb >/dev/null || { echo "benches/link.sh: needs sb and rb (apt install lrzsz)" >&2; exit 2; }
 cargo build -q --release
-exec python3 - "${CARGO_TARGET_DIR:-target}/release/sota" "${1:-262144}" "${2:-115200,230400,921600}" <<'PY'
-import json, os, pathlib, platform, subprocess, sys
+cargo build -q --release -p sota-host --example wire
+exec python3 - "${CARGO_TARGET_DIR:-target}/release" "${1:-11.5}" "${2:-115200,921600}" <<'PY'
+import json, os, pathlib, platform, subprocess, sys, tempfile, time
 
-SOTA, SIZE, BAUDS = sys.argv[1], int(sys.argv[2]), [int(b) for b in sys.argv[3].split(",")]
-RUNS = 3
+BIN, SECONDS, BAUDS = pathlib.Path(sys.argv[1]), float(sys.argv[2]), [int(b) for b in sys.argv[3].split(",")]
+RUNS, PAGE_MS = 3, 2
+LIMIT = int(max(60, 12 * SECONDS))
+WAYS = ["link", "at", "stm32", "ymodem"]
 
 
-def run(protocol, baud):
-    command = [SOTA, "demo", "--json", "--protocol", protocol, "--baud", str(baud), "--size", str(SIZE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    if done.returncode != 0:
-        raise SystemExit(f"FAILED: {protocol} at {baud}: {done.stdout[-500:]}{done.stderr[-500:]}")
+def ours(protocol, baud, corrupt, size, seed):
+    command = [BIN / "sota", "demo", "--json", "--protocol", protocol, "--baud", str(baud), "--size", str(size), "--staging", str(1 << 21)]
+    command += ["--corrupt", str(corrupt), "--page-ms", str(PAGE_MS), "--seed", str(seed), "--timeout", str(LIMIT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT)
     report = json.loads(done.stdout.strip().splitlines()[-1])
-    return report["phases"]["download"], report["uart_bytes_to_mcu"]
+    if report.get("result") != "success":
+        return None, f"{report.get('error')} {report.get('name')}"
+    return report["hand_over_seconds"], report["uart_bytes_to_mcu"]
+
+
+def ymodem(_, baud, corrupt, size, seed):
+    with tempfile.TemporaryDirectory() as folder:
+        image = pathlib.Path(folder, "image.bin")
+        image.write_bytes(bytes(i * 2_654_435_761 >> 24 & 255 for i in range(size)))
+        got = pathlib.Path(folder, "got")
+        got.mkdir()
+        line = subprocess.Popen([BIN / "examples/wire", str(baud), str(corrupt), str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        a, b = (open(line.stdout.readline().strip(), "r+b", buffering=0) for _ in range(2))
+        receiver = subprocess.Popen(["rb", "-q", "-b"], cwd=got, stdin=b, stdout=b, stderr=subprocess.DEVNULL)
+        time.sleep(0.2)
+        began = time.monotonic()
+        sender = subprocess.Popen(["sb", "-q", "-k", "-b", image], stdin=a, stdout=a, stderr=subprocess.DEVNULL)
+        try:
+            sender.wait(LIMIT)
+            seconds = time.monotonic() - began
+            receiver.wait(30)
+        except subprocess.TimeoutExpired:
+            sender.kill()
+            receiver.kill()
+            sender.wait(), receiver.wait()
+            seconds = None
+        sent = int(line.communicate("")[0].split()[0])
+        whole = (got / "image.bin").exists() and (got / "image.bin").read_bytes() == image.read_bytes()
+        return (seconds, sent) if whole and seconds else (None, "the file did not arrive whole")
 
 
 rows = []
 for baud in BAUDS:
-    best = {}
-    for _ in range(RUNS):
-        for protocol in ("at", "link"):
-            seconds, sent = run(protocol, baud)
-            best[protocol] = min(best.get(protocol, (9e9, 0)), (seconds, sent))
-    for protocol, (seconds, sent) in best.items():
-        share = 100 * SIZE * 10 / baud / seconds
-        rows.append((baud, protocol, SIZE / seconds / 1000, share, 100 * SIZE / sent))
-        print(rows[-1], file=sys.stderr)
-lines = [f"A package of {SIZE:,} bytes from the Center (loopback, one piece) to the verified flash of the MCU, the best of {RUNS} runs each, alternately; {os.cpu_count()} processors, "
-         f"Linux {platform.release().split('-')[0]}. Written by `benches/link.sh`.", "",
-         "| baud | protocol | kB/s | of the line's rate | package bytes of all on the line |", "|---:|---|---:|---:|---:|"]
-lines += [f"| {baud:,} | {protocol} | {rate:.1f} | {share:.1f} % | {net:.1f} % |" for baud, protocol, rate, share, net in rows]
+    size = int(baud / 10 * SECONDS) // 4096 * 4096
+    for corrupt in (0, 100):
+        found = {}
+        for run in range(RUNS):
+            for way in WAYS:
+                seconds, sent = (ymodem if way == "ymodem" else ours)(way, baud, corrupt, size, run + 1)
+                print(f"{baud} {way} {corrupt}: {seconds} s, {sent}", file=sys.stderr)
+                found.setdefault(way, []).append((seconds, sent))
+        for way, runs in found.items():
+            whole = sorted(run for run in runs if run[0] is not None)
+            if not whole:
+                rows.append(f"| {baud:,} | {corrupt} | {way} | | failed {RUNS} of {RUNS} times: {runs[0][1]} | |")
+                continue
+            seconds, sent = whole[(len(whole) - 1) // 2]
+            failed = "" if len(whole) == RUNS else f", failed {RUNS - len(whole)} of {RUNS} times"
+            rows.append(f"| {baud:,} | {corrupt} | {way} | {size / seconds / 1000:.1f} | {100 * size * 10 / baud / seconds:.1f} %{failed} | {100 * size / sent:.1f} % |")
+lines = [f"From the whole package in the module's flash to the verified one in the MCU's, blocks of 1,024 bytes, {PAGE_MS} ms to erase a page, the median of {RUNS} runs each, alternately;",
+         f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}. YMODEM is lrzsz 0.12.21 (`sb -k`), into a file. Written by `benches/link.sh`.", "",
+         "| baud | wrong of a million bytes | way | kB/s | of the line's rate | package bytes of all to the MCU |", "|---:|---:|---|---:|---:|---:|"] + rows
 print("\n".join(lines))
 begin, end = "<!-- link: begin -->", "<!-- link: end -->"
 page = pathlib.Path("docs/performance.md")

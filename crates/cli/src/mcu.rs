@@ -15,6 +15,7 @@ use sota_host::wake::Wake;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Options of `sota mcu`.
 #[derive(clap::Args)]
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// Bytes of one of its two slots.
     #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(4096..=1 << 28))]
     slot: u32,
+    /// Milliseconds that the erase of a flash page takes.
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub(crate) page_ms: u64,
     /// End, with status 0, when the module said success for a new image.
     #[arg(long)]
     exit_when_updated: bool,
@@ -70,6 +74,7 @@ impl Port {
         let flash = opened.map_err(|e| {
             Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
         })?;
+        let flash = flash.slow(Duration::from_millis(args.page_ms));
         let started = if at {
             let config = Config::new(&args.component, &args.version, args.slot);
             McuPort::new(config, flash, serial).map(|(port, wake)| (Port::At(port.into()), wake))

@@ -14,6 +14,7 @@ use sota_host::sim_rom::{CHIPS, Chip, Noise, SimRom, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Options that only this chip has.
 #[derive(clap::Args)]
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &Args, out: Out, until_eof: bool) -> Result<(), Failure>
     let mut rom = SimRom::open(chip, &path, &factory())
         .map_err(|e| Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display())))?;
     rom.protect(&options.protect);
+    rom.slow(Duration::from_millis(args.page_ms));
     let noise = Noise::new(options.lose_seed, options.lose, 0);
     let started = RomMcu::new(rom, noise, serial, options.lines.as_deref());
     let (mut mcu, wake) = started.map_err(|e| match e {

@@ -20,6 +20,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// What an erased byte reads as.
 const ERASED: u8 = 0xFF;
@@ -90,6 +91,7 @@ pub struct FileFlash<const PAGE: usize, const WRITE: usize> {
     file: File,
     size: u32,
     erases: u64,
+    page_time: Duration,
 }
 
 impl<const PAGE: usize, const WRITE: usize> FileFlash<PAGE, WRITE> {
@@ -119,6 +121,7 @@ impl<const PAGE: usize, const WRITE: usize> FileFlash<PAGE, WRITE> {
             file,
             size,
             erases: 0,
+            page_time: Duration::ZERO,
         })
     }
 
@@ -131,6 +134,12 @@ impl<const PAGE: usize, const WRITE: usize> FileFlash<PAGE, WRITE> {
             file.write_all(&page)?;
         }
         std::fs::rename(new, path)
+    }
+
+    /// From now on the erase of a page takes at least so long, as it does on a real part; meanwhile its owner waits.
+    pub fn slow(mut self, page_time: Duration) -> Self {
+        self.page_time = page_time;
+        self
     }
 
     /// Pages erased since this was opened: the wear.
@@ -166,6 +175,7 @@ impl<const PAGE: usize, const WRITE: usize> NorFlash for FileFlash<PAGE, WRITE> 
         for at in (from..to).step_by(PAGE) {
             self.file.write_all_at(&page, u64::from(at))?;
             self.erases += 1;
+            std::thread::sleep(self.page_time);
         }
         Ok(())
     }
@@ -272,6 +282,7 @@ mod tests {
                 .unwrap(),
             size: SIZE,
             erases: 0,
+            page_time: Duration::ZERO,
         };
         let error = flash.erase(0, 64).unwrap_err();
         assert!(

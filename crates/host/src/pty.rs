@@ -1,8 +1,9 @@
 //! A pseudo-terminal in raw mode: what stands for a UART on a PC.
 
+use crate::serial;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, cfgetospeed, cfmakeraw, cfsetspeed, tcgetattr, tcsetattr};
 use nix::unistd::ttyname;
 use std::fs::File;
 use std::io;
@@ -15,7 +16,7 @@ pub struct Pty {
     master: File,
     /// Kept open so that the line survives an end that is killed: without any open slave the master
     /// reads EIO, and the bytes in between are gone.
-    _slave: OwnedFd,
+    slave: OwnedFd,
     path: PathBuf,
 }
 
@@ -33,7 +34,7 @@ impl Pty {
         close_on_exec(&pty.slave)?;
         Ok(Pty {
             master: File::from(pty.master),
-            _slave: pty.slave,
+            slave: pty.slave,
             path,
         })
     }
@@ -41,6 +42,23 @@ impl Pty {
     /// Where the other end opens it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The speed that the other end has set, bits per second; `None`: one that is not in [`crate::serial`]'s table.
+    pub fn baud(&self) -> Option<u32> {
+        let settings = tcgetattr(&self.slave).ok()?;
+        serial::baud(cfgetospeed(&settings))
+    }
+
+    /// Sets it, as the other end would.
+    ///
+    /// # Errors
+    /// No such speed here.
+    pub fn set_baud(&self, baud: u32) -> io::Result<()> {
+        let speed = serial::speed(baud).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut settings = tcgetattr(&self.slave)?;
+        cfsetspeed(&mut settings, speed)?;
+        Ok(tcsetattr(&self.slave, SetArg::TCSANOW, &settings)?)
     }
 
     /// Our end.

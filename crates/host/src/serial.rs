@@ -280,29 +280,38 @@ fn even_parity(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-fn speed(baud: u32) -> Option<BaudRate> {
-    Some(match baud {
-        1_200 => BaudRate::B1200,
-        2_400 => BaudRate::B2400,
-        4_800 => BaudRate::B4800,
-        9_600 => BaudRate::B9600,
-        19_200 => BaudRate::B19200,
-        38_400 => BaudRate::B38400,
-        57_600 => BaudRate::B57600,
-        115_200 => BaudRate::B115200,
-        230_400 => BaudRate::B230400,
-        #[cfg(target_os = "linux")]
-        460_800 => BaudRate::B460800,
-        #[cfg(target_os = "linux")]
-        921_600 => BaudRate::B921600,
-        #[cfg(target_os = "linux")]
-        1_000_000 => BaudRate::B1000000,
-        #[cfg(target_os = "linux")]
-        2_000_000 => BaudRate::B2000000,
-        #[cfg(target_os = "linux")]
-        3_000_000 => BaudRate::B3000000,
-        _ => return None,
-    })
+/// What this machine's ports have, in bits per second.
+const SPEEDS: &[(u32, BaudRate)] = &[
+    (1_200, BaudRate::B1200),
+    (2_400, BaudRate::B2400),
+    (4_800, BaudRate::B4800),
+    (9_600, BaudRate::B9600),
+    (19_200, BaudRate::B19200),
+    (38_400, BaudRate::B38400),
+    (57_600, BaudRate::B57600),
+    (115_200, BaudRate::B115200),
+    (230_400, BaudRate::B230400),
+    #[cfg(target_os = "linux")]
+    (460_800, BaudRate::B460800),
+    #[cfg(target_os = "linux")]
+    (921_600, BaudRate::B921600),
+    #[cfg(target_os = "linux")]
+    (1_000_000, BaudRate::B1000000),
+    #[cfg(target_os = "linux")]
+    (2_000_000, BaudRate::B2000000),
+    #[cfg(target_os = "linux")]
+    (3_000_000, BaudRate::B3000000),
+];
+
+pub(crate) fn speed(baud: u32) -> Option<BaudRate> {
+    let known = SPEEDS.iter().find(|(number, _)| *number == baud);
+    known.map(|(_, speed)| *speed)
+}
+
+/// The number of a speed.
+pub(crate) fn baud(speed: BaudRate) -> Option<u32> {
+    let known = SPEEDS.iter().find(|(_, known)| *known == speed);
+    known.map(|(number, _)| *number)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 const ACK: u8 = 0x79;
 const NACK: u8 = 0x1F;
@@ -74,6 +75,7 @@ pub struct SimRom {
     /// The power goes in the middle of this operation of the flash, counted down.
     cut_in: Option<u32>,
     operations: u64,
+    page_time: Duration,
 }
 
 impl SimRom {
@@ -92,6 +94,7 @@ impl SimRom {
             received: Vec::new(),
             cut_in: None,
             operations: 0,
+            page_time: Duration::ZERO,
         };
         rom.boot();
         rom
@@ -358,12 +361,18 @@ impl SimRom {
             };
             self.flash[from..to].fill(0xFF);
             self.keep(from, to);
+            std::thread::sleep(self.page_time);
             if self.state == State::Off {
                 return Part::Code;
             }
         }
         out.push(ACK);
         Part::Code
+    }
+
+    /// From now on the erase of a page takes so long.
+    pub fn slow(&mut self, page_time: Duration) {
+        self.page_time = page_time;
     }
 
     /// Whether the power was there to its end.

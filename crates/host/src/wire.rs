@@ -24,24 +24,74 @@ const BITS_PER_BYTE: u64 = 10;
 const NANOS: u64 = 1_000_000_000;
 /// Bytes a lane holds before it stops reading its sender.
 const LANE: usize = 1024;
+/// How often the ports' speeds are looked at. Both protocols that change the speed pause longer than that before they send.
+const LOOK_MS: u64 = 1;
+
+/// What a wire is made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Bits per second of both directions; of a line that follows, at its begin.
+    pub baud: u32,
+    /// Each direction goes at the speed that its sender has set at its port, and a receiver with another one reads rubbish, as
+    /// on a real line. Speeds that this machine's ports do not have cannot be followed.
+    pub follows: bool,
+    /// Bytes of a million that arrive with a wrong bit.
+    pub corrupt: u32,
+    /// Of these bytes.
+    pub seed: u64,
+}
+
+impl From<u32> for Line {
+    /// A clean one of this speed.
+    fn from(baud: u32) -> Line {
+        Line {
+            baud,
+            ..Line::default()
+        }
+    }
+}
 
 /// One direction: a queue whose bytes come due at the line's speed. Time comes in as nanoseconds.
 #[derive(Debug)]
 pub struct Lane {
-    queue: VecDeque<u8>,
+    /// Each byte with the nanoseconds it takes.
+    queue: VecDeque<(u8, u64)>,
     nanos_per_byte: u64,
+    /// As the receiver counts.
+    listener: u64,
     /// When the line has finished the byte before the queue's first.
     free_at: u64,
+    corrupt: u32,
+    random: u64,
+}
+
+fn nanos_per_byte(baud: u32) -> u64 {
+    (BITS_PER_BYTE * NANOS / u64::from(baud.max(1))).max(1)
 }
 
 impl Lane {
-    /// An idle line of `baud` bits per second; 0 counts as 1.
-    pub fn new(baud: u32) -> Lane {
+    /// An idle line; 0 baud counts as 1.
+    pub fn new(line: impl Into<Line>) -> Lane {
+        let line = line.into();
         Lane {
             queue: VecDeque::with_capacity(LANE),
-            nanos_per_byte: (BITS_PER_BYTE * NANOS / u64::from(baud.max(1))).max(1),
+            nanos_per_byte: nanos_per_byte(line.baud),
+            listener: nanos_per_byte(line.baud),
             free_at: 0,
+            corrupt: line.corrupt,
+            // xorshift does not begin with 0
+            random: line.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
         }
+    }
+
+    /// The speed of what is sent from now on.
+    pub fn sends_at(&mut self, baud: u32) {
+        self.nanos_per_byte = nanos_per_byte(baud);
+    }
+
+    /// The speed that the receiver reads with from now on.
+    pub fn read_at(&mut self, baud: u32) {
+        self.listener = nanos_per_byte(baud);
     }
 
     /// Bytes it takes now.
@@ -55,21 +105,39 @@ impl Lane {
             self.free_at = self.free_at.max(now);
         }
         let taken = bytes.len().min(self.room());
-        self.queue.extend(&bytes[..taken]);
+        let timed = bytes[..taken].iter().map(|&b| (b, self.nanos_per_byte));
+        self.queue.extend(timed);
         taken
     }
 
     /// Moves the bytes that have arrived by `now` to `out`.
     pub fn arrived(&mut self, now: u64, out: &mut Vec<u8>) {
-        let elapsed = now.saturating_sub(self.free_at) / self.nanos_per_byte;
-        let count = self.queue.len().min(elapsed as usize);
-        out.extend(self.queue.drain(..count));
-        self.free_at += count as u64 * self.nanos_per_byte;
+        while let Some(at) = self.next().filter(|at| *at <= now)
+            && let Some((byte, nanos)) = self.queue.pop_front()
+        {
+            self.free_at = at;
+            out.push(self.heard(byte, nanos));
+        }
+    }
+
+    /// What the receiver takes the byte for.
+    fn heard(&mut self, byte: u8, nanos: u64) -> u8 {
+        if nanos != self.listener {
+            return byte.rotate_left(3) ^ 0x5A;
+        }
+        if self.corrupt == 0 {
+            return byte;
+        }
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let bad = self.random % 1_000_000 < u64::from(self.corrupt);
+        byte ^ (u8::from(bad) << (self.random >> 61))
     }
 
     /// When the next byte has arrived, in nanoseconds; `None` when nothing is under way.
     pub fn next(&self) -> Option<u64> {
-        (!self.queue.is_empty()).then(|| self.free_at + self.nanos_per_byte)
+        self.queue.front().map(|(_, nanos)| self.free_at + nanos)
     }
 }
 
@@ -101,19 +169,31 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A line of `baud` bits per second in each direction.
+    /// A line between two new pseudo-terminals.
     ///
     /// # Errors
     /// No pseudo-terminals, descriptors or threads left.
-    pub fn new(baud: u32) -> io::Result<Wire> {
+    pub fn new(line: impl Into<Line>) -> io::Result<Wire> {
+        let line = line.into();
         let ptys = [Pty::new()?, Pty::new()?];
+        for pty in ptys.iter().filter(|_| line.follows) {
+            pty.set_baud(line.baud)?;
+        }
         let ends = [ptys[0].path().to_owned(), ptys[1].path().to_owned()];
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(Counters::default());
         let (wake, sleeper) = wake::pair()?;
         let mut copier = Copier {
             ptys,
-            lanes: [Lane::new(baud), Lane::new(baud)],
+            lanes: [
+                line,
+                Line {
+                    seed: !line.seed,
+                    ..line
+                },
+            ]
+            .map(Lane::new),
+            follows: line.follows,
             began: Instant::now(),
             counters: counters.clone(),
             sleeper,
@@ -164,6 +244,7 @@ struct Copier {
     ptys: [Pty; 2],
     /// Lane i carries from end i to the other.
     lanes: [Lane; 2],
+    follows: bool,
     began: Instant,
     counters: Arc<Counters>,
     sleeper: wake::Sleeper,
@@ -178,18 +259,38 @@ impl Copier {
     fn step(&mut self) {
         for from in 0..2 {
             self.take(from);
+        }
+        // After what was sent: a sender changes its speed when its last byte has left.
+        if self.follows {
+            self.follow();
+        }
+        for from in 0..2 {
             self.deliver(from);
         }
         let now = self.now();
         let next = self.lanes.iter().filter_map(Lane::next).min();
         // Rounded up to whole milliseconds: a batch of bytes per wake-up instead of one each.
         let ms = next.map(|at| at.saturating_sub(now).div_ceil(1_000_000));
+        let ms = if self.follows {
+            Some(LOOK_MS.min(ms.unwrap_or(LOOK_MS)))
+        } else {
+            ms
+        };
         let open: Vec<_> = (0..2).filter(|&i| self.lanes[i].room() > 0).collect();
         let fds: Vec<_> = open
             .iter()
             .map(|&i| self.ptys[i].master().as_fd())
             .collect();
         self.sleeper.sleep(&fds, None, ms);
+    }
+
+    fn follow(&mut self) {
+        for end in 0..2 {
+            if let Some(baud) = self.ptys[end].baud() {
+                self.lanes[end].sends_at(baud);
+                self.lanes[1 - end].read_at(baud);
+            }
+        }
     }
 
     fn take(&mut self, from: usize) {
@@ -283,6 +384,66 @@ mod tests {
         let mut got = [0; 10];
         b.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"still here");
+    }
+
+    #[test]
+    fn of_a_million_bytes_so_many_have_a_wrong_bit() {
+        let line = Line {
+            corrupt: 100,
+            seed: 7,
+            ..1_000_000.into()
+        };
+        let (mut lane, mut out, mut now) = (Lane::new(line), Vec::new(), 0);
+        for _ in 0..1_000 {
+            now += LANE as u64 * lane.nanos_per_byte;
+            lane.push(now, &[0; 1_000]);
+            lane.arrived(now + NANOS, &mut out);
+        }
+        let wrong: Vec<_> = out.iter().filter(|byte| **byte != 0).collect();
+        assert!((70..130).contains(&wrong.len()), "{}", wrong.len());
+        assert!(wrong.iter().all(|byte| byte.count_ones() == 1));
+    }
+
+    #[test]
+    fn a_line_that_follows_has_its_senders_speed_and_others_read_rubbish() {
+        use crate::serial::{Serial, Source};
+        let line = Line {
+            follows: true,
+            ..9_600.into()
+        };
+        let wire = Wire::new(line).unwrap();
+        let [mut a, mut b] = wire
+            .ends()
+            .each_ref()
+            .map(|path| Serial::open(Source::Path(path.clone()), 9_600).unwrap());
+        let (_wake, mut sleeper) = wake::pair().unwrap();
+        let mut over = |a: &mut Serial, b: &mut Serial, text: &[u8]| {
+            assert_eq!(a.write(0, text), Ok(text.len()));
+            let mut got = Vec::new();
+            while got.len() < text.len() {
+                let mut bytes = [0; 64];
+                let n = b.read(0, &mut bytes).unwrap();
+                got.extend_from_slice(&bytes[..n]);
+                if n == 0 {
+                    sleeper.sleep(&[b.fd().unwrap()], None, None);
+                }
+            }
+            got
+        };
+        let set = |end: &mut Serial| {
+            end.set_baud(921_600);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        };
+        assert_eq!(over(&mut a, &mut b, b"slow"), b"slow");
+        set(&mut a);
+        assert_ne!(over(&mut a, &mut b, b"fast"), b"fast");
+        assert_ne!(over(&mut b, &mut a, b"slow"), b"slow");
+        set(&mut b);
+        let began = Instant::now();
+        let long = [b'x'; 900];
+        assert_eq!(over(&mut a, &mut b, &long), long);
+        // at 9,600 baud it would take 0.94 s
+        assert!(began.elapsed().as_millis() < 800);
     }
 
     proptest! {

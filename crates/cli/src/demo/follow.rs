@@ -39,6 +39,9 @@ pub(super) struct Follow {
     pub(super) at_retries: u64,
     /// Retransmissions of the module's processes that ended, and of the present one.
     retransmissions: (u64, u64),
+    /// When the first piece was whole in the module, and how long from there to the verified flash of the MCU.
+    staged: Option<Instant>,
+    pub(super) hand_over: Option<f64>,
     /// What the MCU said it booted: version, SHA-256.
     pub(super) booted: Option<(String, String)>,
     /// The Center counts the device as upgraded.
@@ -68,6 +71,8 @@ impl Follow {
             told_pieces: 0,
             at_retries: 0,
             retransmissions: (0, 0),
+            staged: None,
+            hand_over: None,
             booted: None,
             center_success: false,
             center_version: String::new(),
@@ -203,7 +208,10 @@ impl Follow {
             self.state = state;
             match state {
                 4 | 5 => self.enter(2),
-                9 => self.enter(3),
+                9 => {
+                    self.enter(3);
+                    self.hand_over = self.staged.map(|at| at.elapsed().as_secs_f64());
+                }
                 _ => {}
             }
         }
@@ -219,6 +227,7 @@ impl Follow {
             };
             if code == "7,10703" && !repeated {
                 self.told_pieces += 1;
+                self.staged.get_or_insert_with(Instant::now);
             }
             if !repeated {
                 self.say(format_args!("module: event {code} {payload}"));

@@ -34,7 +34,7 @@ use process::{Message, Parts};
 use qemu::{Board, Mcu};
 use report::Report;
 use sota_errors::ProgramError;
-use sota_host::wire::Wire;
+use sota_host::wire::{Line, Wire};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -77,10 +77,20 @@ pub(crate) struct Args {
     /// Bits per second of the UART between module and MCU, both directions paced to it.
     #[arg(long, default_value_t = 230_400, value_parser = clap::value_parser!(u32).range(300..))]
     baud: u32,
+    /// Greatest bits per second that the binary link may change to; 0: no change. The line then has the speed that its
+    /// ends have set.
+    #[arg(long, default_value_t = 0)]
+    link_baud: u32,
+    /// Bytes of a million that arrive on the UART with a wrong bit, in each direction.
+    #[arg(long, default_value_t = 0, value_name = "PER MILLION", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    corrupt: u32,
+    /// Milliseconds that the MCU's flash takes to erase a page; not in QEMU, whose flash has a time of its own.
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    page_ms: u64,
     /// Datagrams lost between Center and module, in % of each direction.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=60))]
     loss: u8,
-    /// Seed of the loss.
+    /// Seed of what is lost and corrupted.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The MCU: a process of this program on the PC, or an emulated one (needs qemu-system-arm).
@@ -137,7 +147,13 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
         let _ = interrupt.send(Message::Stop);
     })?;
     let network = Network::new(args, package.len()).map_err(broken)?;
-    let wire = Wire::new(args.baud).map_err(broken)?;
+    let line = Line {
+        baud: args.baud,
+        follows: args.link_baud > 0,
+        corrupt: args.corrupt,
+        seed: args.seed,
+    };
+    let wire = Wire::new(line).map_err(broken)?;
     let mut parts = Parts::new(args, folder, &network, &wire, package.len(), tell, told)?;
     let (http, token) = parts.start_center()?;
     let rest = Rest::new(&format!("http://{http}"), &token);

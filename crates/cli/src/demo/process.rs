@@ -150,6 +150,8 @@ impl<'a> Parts<'a> {
             super::setup::MODULE,
             "--protocol",
             args.protocol.name(),
+            "--link-baud",
+            &args.link_baud.to_string(),
         ]);
         if let Some(piece) = args.piece {
             module_args.extend(strings(&["--piece", &piece.to_string()]));
@@ -209,6 +211,10 @@ impl<'a> Parts<'a> {
                 &slot.to_string(),
                 "--protocol",
                 args.protocol.name(),
+                "--link-baud",
+                &args.link_baud.to_string(),
+                "--page-ms",
+                &args.page_ms.to_string(),
             ])
             .into_iter()
             .chain(mcu_more)

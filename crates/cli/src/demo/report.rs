@@ -203,6 +203,7 @@ impl Report {
             "crc32": self.digests.crc32,
             "seconds": round(self.seconds),
             "phases": phases,
+            "hand_over_seconds": self.follow.hand_over.map(round),
             "retransmissions": self.follow.retransmissions(),
             "at_retries": self.follow.at_retries,
             "blocks_served": self.served.blocks,
