@@ -42,15 +42,18 @@ def ymodem(_, baud, corrupt, size, seed):
         time.sleep(0.2)
         began = time.monotonic()
         sender = subprocess.Popen(["sb", "-q", "-k", "-b", image], stdin=a, stdout=a, stderr=subprocess.DEVNULL)
+        seconds = None
         try:
-            sender.wait(LIMIT)
+            receiver.wait(LIMIT)
             seconds = time.monotonic() - began
-            receiver.wait(30)
+        except subprocess.TimeoutExpired:
+            receiver.kill()
+            receiver.wait()
+        try: # the receiver does not wait until its last answer has left, and the sender then waits for it in vain
+            sender.wait(2)
         except subprocess.TimeoutExpired:
             sender.kill()
-            receiver.kill()
-            sender.wait(), receiver.wait()
-            seconds = None
+            sender.wait()
         sent = int(line.communicate("")[0].split()[0])
         whole = (got / "image.bin").exists() and (got / "image.bin").read_bytes() == image.read_bytes()
         return (seconds, sent) if whole and seconds else (None, "the file did not arrive whole")
