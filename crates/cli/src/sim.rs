@@ -29,7 +29,7 @@ pub(crate) struct Args {
     seeds: Option<Range<u64>>,
     /// Power cut before, in the middle of and after every flash operation, datagram, frame and commit of a small
     /// upgrade; `pairs`: a second cut at every flash operation after the first; `all-pairs`: every combination; `link`:
-    /// every flash operation and frame of upgrades over the binary link, confirmed and reverted.
+    /// every flash operation and frame of upgrades over the binary link, confirmed (with a change of the baud rate and without) and reverted.
     #[arg(long, group = "what", value_enum)]
     exhaustive: Option<Cases>,
     /// Only every Nth case.
@@ -197,10 +197,24 @@ fn every(cases: Cases, step: usize, threads: usize, out: Out) -> Result<(), Fail
 
 /// Sizes of the packages whose upgrades over the link are cut everywhere.
 const LINK_SIZES: [u32; 2] = [3_000, 32 * 1024];
+/// The rate that it changes to while a package comes.
+const LINK_BAUD: u32 = 921_600;
 
 fn link(step: usize, threads: usize, out: Out) -> Result<(), Failure> {
     for size in LINK_SIZES {
-        let setup = exhaustive::link_setup(size, true);
+        let setup = exhaustive::link_setup(size, true, LINK_BAUD);
+        let places = exhaustive::places(&setup);
+        let cases = exhaustive::link_cases(&places, None);
+        let name = format!("link, {size} bytes, from 115200 to {LINK_BAUD} baud, confirmed: ");
+        run_every(
+            &name,
+            &setup,
+            &places,
+            &every_nth(cases, step),
+            threads,
+            out,
+        )?;
+        let setup = exhaustive::link_setup(size, true, 0);
         let confirmed = exhaustive::places(&setup);
         let cases = exhaustive::link_cases(&confirmed, None);
         let name = format!("link, {size} bytes, confirmed: ");
@@ -212,7 +226,7 @@ fn link(step: usize, threads: usize, out: Out) -> Result<(), Failure> {
             threads,
             out,
         )?;
-        let setup = exhaustive::link_setup(size, false);
+        let setup = exhaustive::link_setup(size, false, 0);
         let places = exhaustive::places(&setup);
         // What comes before the confirmation was cut already.
         let from = confirmed.mcu_flash - 1;

@@ -30,12 +30,13 @@ fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.below(of.len() as u64) as usize]
 }
 
-/// One of three speaks the link; one of twelve of those has images that never confirm.
+/// One of three speaks the link; one of twelve of those has images that never confirm, every other may change to
+/// 921,600 baud.
 fn protocol(rng: &mut Rng) -> Protocol {
     match rng.below(3) {
         0 => Protocol::Link {
-            greatest_baud: 0,
             confirms: rng.below(12) > 0,
+            greatest_baud: pick(rng, &[0, 921_600]),
         },
         _ => Protocol::At,
     }

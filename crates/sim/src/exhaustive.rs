@@ -65,17 +65,23 @@ pub enum Which {
 pub type Failed = (Vec<Fault>, Broken);
 
 /// The small world over the link: this package, in pieces of 8 KiB or less. Without `confirms` the new image is
-/// reverted and not tried again.
-pub fn link_setup(package: u32, confirms: bool) -> Setup {
+/// reverted and not tried again. With a `greatest_baud` the line begins at 115,200.
+pub fn link_setup(package: u32, confirms: bool, greatest_baud: u32) -> Setup {
+    let usual = setup();
     Setup {
         protocol: Protocol::Link {
-            greatest_baud: 0,
+            greatest_baud,
             confirms,
+        },
+        baud: if greatest_baud > 0 {
+            115_200
+        } else {
+            usual.baud
         },
         package,
         piece: (package / 2).next_multiple_of(1024).min(8_192),
         retries: confirms.into(),
-        ..setup()
+        ..usual
     }
 }
 

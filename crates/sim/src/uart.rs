@@ -17,6 +17,7 @@
 //! | silence | until its end | nothing |
 //! | babble | - | bytes that nobody sent |
 //! | cut | - | nothing of what is in the buffer; of the byte just being sent, garbage or nothing |
+//! | another baud rate at the receiver | - | each byte as garbage |
 //!
 //! A byte has at most one of the first four, from one random number; a clean line draws none.
 
@@ -81,6 +82,8 @@ pub struct LineStats {
     pub cut: u64,
     /// Bytes of garbage that a [`Line::cut`] left.
     pub garbage: u64,
+    /// Bytes that the receiver read at another baud rate.
+    pub misread: u64,
 }
 
 /// One direction of a serial line.
@@ -88,6 +91,8 @@ pub struct LineStats {
 pub struct Line {
     rng: Rng,
     baud: u32,
+    /// What the receiver reads with.
+    reads_at: u32,
     faults: LineFaults,
     /// Not yet batched: under way and waiting.
     queue: VecDeque<u8>,
@@ -114,6 +119,7 @@ impl Line {
         Line {
             rng,
             baud,
+            reads_at: baud,
             faults,
             queue: VecDeque::with_capacity(TX_BUFFER),
             burst_at: 0,
@@ -129,6 +135,29 @@ impl Line {
     /// The wire is another from the next batch on.
     pub fn set_faults(&mut self, faults: LineFaults) {
         self.faults = faults;
+    }
+
+    /// Bits per second that the sender has.
+    pub fn baud(&self) -> u32 {
+        self.baud
+    }
+
+    /// The sender has another rate from now on, also for what is in its buffer.
+    pub fn send_at(&mut self, now: Micros, baud: u32) {
+        if baud != self.baud && baud > 0 {
+            self.batch_arrived(now);
+            self.baud = baud;
+            self.burst_at = now;
+            self.batched = 0;
+        }
+    }
+
+    /// The receiver reads at this rate from now on.
+    pub fn read_at(&mut self, now: Micros, baud: u32) {
+        if baud != self.reads_at {
+            self.batch_arrived(now);
+            self.reads_at = baud;
+        }
     }
 
     /// Counts since the line was made.
@@ -261,6 +290,12 @@ impl Line {
             count -= 1;
         }
         self.batched += count as u64;
+        if self.reads_at != self.baud {
+            let garbage = self.queue.drain(..count);
+            self.ready.extend(garbage.map(|b| b.rotate_left(3) ^ 0x5A));
+            self.stats.misread += count as u64;
+            return;
+        }
         if self.faults == LineFaults::NONE {
             // The usual case, so two copies of memory and no loop over bytes.
             let (front, back) = self.queue.as_slices();

@@ -69,6 +69,8 @@ pub(crate) enum Later {
     NetworkBack,
     LinkBack,
     UartQuiet,
+    /// What was sent at the old rate has left.
+    Baud(Node),
     Activate(usize),
 }
 
@@ -423,14 +425,16 @@ impl World {
         let bytes = device.to_mcu.stats().pushed - before;
         let frames = std::mem::take(&mut device.module.frames);
         self.look_at_module(index, off);
+        let baud = self.devices[index].to_mcu.baud();
         if self.setup.is_link() {
             for bytes in frames {
-                self.frame(index, leaves, bytes);
+                self.frame(index, leaves, bytes, baud);
                 leaves += self.devices[index].to_mcu.time_of(bytes);
             }
         } else if bytes > 0 {
-            self.frame(index, self.now, bytes);
+            self.frame(index, self.now, bytes, baud);
         }
+        self.change_baud(Node::Module(index));
         if off {
             self.went_off(Node::Module(index));
         }
@@ -455,8 +459,9 @@ impl World {
             device.out.extend(out.iter().take(n));
         }
         self.look_at_mcu(index);
+        let baud = self.devices[index].to_module.baud();
         for bytes in frames {
-            self.frame(index, leaves, bytes);
+            self.frame(index, leaves, bytes, baud);
             leaves += self.devices[index].to_module.time_of(bytes);
         }
         self.push_out(index);
@@ -471,6 +476,7 @@ impl World {
         self.tell(&node.to_string(), || "resets".into());
         self.lively = self.now;
         self.devices[index].mcu.reset(self.now);
+        self.base_baud(node);
         self.mcu_started(index);
     }
 
@@ -494,24 +500,84 @@ impl World {
             let bytes: Vec<u8> = device.out.drain(..n).collect();
             device.to_module.push(self.now, &bytes);
             if !self.setup.is_link() {
-                self.frame(index, self.now, n as u64);
+                let baud = self.devices[index].to_module.baud();
+                self.frame(index, self.now, n as u64, baud);
             }
         }
+        self.change_baud(Node::Mcu(index));
         let device = &self.devices[index];
         if device.out.is_empty() && device.mcu.wants_reset() {
             self.reset_mcu(index);
         }
     }
 
+    /// An end whose rate is to change does so when all that it sent has left.
+    pub(crate) fn change_baud(&mut self, node: Node) {
+        let (Node::Module(index) | Node::Mcu(index)) = node else {
+            return;
+        };
+        let now = self.now;
+        let device = &mut self.devices[index];
+        let (wanted, waits, to, from) = match node {
+            Node::Mcu(_) => (
+                device.mcu.baud(),
+                !device.out.is_empty(),
+                &mut device.to_module,
+                &mut device.to_mcu,
+            ),
+            _ => {
+                let waits = device.module.has_bytes();
+                let wanted = device.module.baud();
+                (wanted, waits, &mut device.to_mcu, &mut device.to_module)
+            }
+        };
+        let Some(wanted) = wanted.filter(|wanted| wanted.is_some() && !waits) else {
+            return;
+        };
+        let idle = to.idle_at(now);
+        if idle > now {
+            let due = |(_, _, later): &(_, _, Later)| *later == Later::Baud(node);
+            if !self.later.iter().any(due) {
+                self.after(idle, Later::Baud(node));
+            }
+            return;
+        }
+        if let Some(baud) = wanted.take() {
+            to.send_at(now, baud);
+            from.read_at(now, baud);
+            self.tell(&node.to_string(), || format!("{baud} baud"));
+            match node {
+                Node::Module(_) => self.step_module(index),
+                _ => self.step_mcu(index, None),
+            }
+        }
+    }
+
+    /// After its power came, or a reset.
+    pub(crate) fn base_baud(&mut self, node: Node) {
+        let (now, baud) = (self.now, self.setup.baud);
+        match node {
+            Node::Module(i) => {
+                self.devices[i].to_mcu.send_at(now, baud);
+                self.devices[i].to_module.read_at(now, baud);
+            }
+            Node::Mcu(i) => {
+                self.devices[i].to_module.send_at(now, baud);
+                self.devices[i].to_mcu.read_at(now, baud);
+            }
+            Node::Center => {}
+        }
+    }
+
     /// A frame begins at `from`: over AT commands what one side gave the UART at once, over the link one of its own.
-    fn frame(&mut self, index: usize, from: Micros, bytes: u64) {
+    fn frame(&mut self, index: usize, from: Micros, bytes: u64, baud: u32) {
         if index != 0 {
             return;
         }
         let number = self.frames;
         self.frames += 1;
         // 10 bits a byte.
-        let time = bytes * 10_000_000 / u64::from(self.setup.baud);
+        let time = bytes * 10_000_000 / u64::from(baud);
         let cut = |edge: Edge| match edge {
             Edge::Before => 0,
             Edge::Middle => time / 2,

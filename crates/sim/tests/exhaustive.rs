@@ -32,7 +32,7 @@ fn no_single_cut_breaks_a_rule() {
 /// `sota sim --exhaustive link` runs 32 KiB.
 #[test]
 fn no_single_cut_breaks_a_rule_over_the_link() {
-    let setup = link_setup(3_000, true);
+    let setup = link_setup(3_000, true, 0);
     let confirmed = places(&setup);
     let mut all = link_cases(&confirmed, None);
     assert!(confirmed.mcu_flash > 100, "{confirmed:?}");
@@ -45,9 +45,26 @@ fn no_single_cut_breaks_a_rule_over_the_link() {
         assert!(failed.is_empty(), "{failed:#?}");
     };
     check(&setup, &all);
-    let reverted = link_setup(3_000, false);
+    let reverted = link_setup(3_000, false, 0);
     // From the last operation of the upgrade on, which is the confirmation.
     all = link_cases(&places(&reverted), Some(confirmed.mcu_flash - 1));
     check(&reverted, &all);
     println!("{count} cases");
+}
+
+/// The same while the line goes from 115,200 to 921,600 baud.
+#[test]
+fn no_single_cut_breaks_a_rule_while_the_baud_rate_changes() {
+    let setup = link_setup(3_000, true, 921_600);
+    let places = places(&setup);
+    let (story, _) = sota_sim::run::story(&setup, 1, &[]);
+    for end in ["module", "mcu"] {
+        let said = |line: &&String| line.contains(&format!("{end:<9} 921600 baud"));
+        assert_eq!(story.iter().filter(said).count(), 1, "{story:#?}");
+    }
+    let step = if cfg!(debug_assertions) { 7 } else { 1 };
+    let all = link_cases(&places, None);
+    let some: Vec<_> = all.into_iter().step_by(step).collect();
+    let failed = run_cases(&setup, &some, 2, &|_| ());
+    assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -123,6 +123,8 @@ pub struct LinkMcu {
     pub frames: Vec<u64>,
     /// What is left to send goes first.
     pub resets: bool,
+    /// The UART is to have this rate, once all of `out` has left.
+    pub baud: Option<u32>,
     /// What is worth a line.
     pub events: Vec<McuEvent>,
     /// What comes, as the world reads it.
@@ -169,6 +171,7 @@ impl LinkMcu {
             out: Vec::new(),
             frames: Vec::new(),
             resets: false,
+            baud: None,
             request_at: REQUEST_MS,
             wire: Rx::new(),
             data: 0,
@@ -216,6 +219,9 @@ impl LinkMcu {
                 }
                 self.outputs(ms, flash);
             }
+            if self.baud.is_some() {
+                return;
+            }
             let mut bytes = [0; 512];
             let count = self.agent.next_tx(&mut bytes);
             if count == 0 {
@@ -240,6 +246,7 @@ impl LinkMcu {
                         self.events.push(McuEvent::Error(error));
                     }
                 }
+                Output::Line(sota_link::Line::Baud(baud)) => self.baud = Some(baud),
                 Output::Line(_) => {}
                 Output::Plan(plan) => {
                     self.events

@@ -154,6 +154,14 @@ impl McuNode {
         }
     }
 
+    /// The UART is to have this rate, when what it has to send has left.
+    pub fn baud(&mut self) -> Option<&mut Option<u32>> {
+        match &mut self.machine {
+            Some(Machine::Link(mcu)) => Some(&mut mcu.baud),
+            _ => None,
+        }
+    }
+
     /// It resets when what it has to send has left.
     pub fn wants_reset(&self) -> bool {
         matches!(&self.machine, Some(Machine::Link(mcu)) if mcu.resets)

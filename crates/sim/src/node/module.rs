@@ -158,6 +158,8 @@ struct Running {
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     received: Vec<u8>,
     out: Vec<u8>,
+    /// The UART is to have this rate, once all of `out` has left.
+    baud: Option<u32>,
     state: State,
 }
 
@@ -217,6 +219,7 @@ impl ModuleNode {
             inbox: VecDeque::new(),
             received: Vec::new(),
             out: Vec::new(),
+            baud: None,
             state,
         });
         if self.power.is_off() {
@@ -317,6 +320,11 @@ impl ModuleNode {
         };
         let first = engine.into_iter().chain(cloud).chain(link).min()?;
         Some(self.boot_at.saturating_add(first.saturating_mul(1000)))
+    }
+
+    /// The UART is to have this rate, when what waits for it has left.
+    pub fn baud(&mut self) -> Option<&mut Option<u32>> {
+        Some(&mut self.running.as_mut()?.baud)
     }
 
     /// Bytes wait for the UART.
@@ -610,6 +618,9 @@ impl ModuleNode {
         let mut up = false;
         while let Some(line) = bridge.poll(ms, &mut ask) {
             up |= line == sota_link::Line::Up;
+            if let sota_link::Line::Baud(baud) = line {
+                r.baud = Some(baud);
+            }
             moved = true;
         }
         if up {
@@ -623,6 +634,9 @@ impl ModuleNode {
         let mut moved = false;
         loop {
             if r.out.is_empty() {
+                if r.baud.is_some() {
+                    return moved;
+                }
                 let mut bytes = [0; 1536];
                 let count = match &mut r.front {
                     Front::At(bridge) => bridge.next_bytes(&mut bytes),

@@ -80,6 +80,7 @@ impl World {
                     self.devices[0].to_mcu.set_faults(noise);
                     self.devices[0].to_module.set_faults(noise);
                 }
+                Later::Baud(node) => self.change_baud(node),
                 Later::Activate(index) => self.activate(index),
             }
         }
@@ -252,6 +253,7 @@ impl World {
                     self.devices[i].module.power_on(self.now);
                     self.devices[i].book.starts();
                     self.devices[i].to_mcu.cut(self.now);
+                    self.base_baud(node);
                     match self.devices[i].module.is_on() {
                         true => {
                             self.check_restart(i);
@@ -266,6 +268,7 @@ impl World {
                     self.devices[i].mcu.power_on(self.now);
                     self.devices[i].to_module.cut(self.now);
                     self.devices[i].out.clear();
+                    self.base_baud(node);
                     self.mcu_started(i);
                 }
             }
