@@ -332,6 +332,11 @@ impl<F: NorFlash> Mcu<F> {
         self.at.send(now, command, self.config.answer_ms);
     }
 
+    /// A line was heard once, and is to be asked for at once.
+    fn is_in_doubt(&self) -> bool {
+        self.plans.wants_asking() || self.packages.wants_asking()
+    }
+
     fn next_step(&mut self, now: u64) -> Result<(), McuError> {
         match self.opening {
             Some(Step::Announce) => {
@@ -362,7 +367,7 @@ impl<F: NorFlash> Mcu<F> {
             }
             return Ok(());
         }
-        if self.plans.wants_asking() || self.packages.wants_asking() {
+        if self.is_in_doubt() {
             self.command(now, Step::Ask, "AT+QIOTOTARD=?");
             return Ok(());
         }
@@ -468,7 +473,9 @@ impl<F: NorFlash> Mcu<F> {
                 if ok {
                     self.events.push_back(McuEvent::Answered(yes));
                 }
-                self.wait_until = now + self.config.ask_ms;
+                if !self.is_in_doubt() {
+                    self.wait_until = now + self.config.ask_ms;
+                }
             }
             (Step::Ask, _) => {
                 if self.plans.asked() | self.packages.asked() {
@@ -628,7 +635,7 @@ impl<F: NorFlash> Mcu<F> {
                 self.piece = Some((start, piece));
                 self.wait_until = now;
             }
-            (["7", "10702"], _) if self.piece.is_none() => {
+            (["7", "10702"], _) if self.piece.is_none() && !self.is_in_doubt() => {
                 self.wait_until = now + self.config.ask_ms;
             }
             (["7", "10705"], _) => self.events.push_back(McuEvent::Success),
