@@ -14,7 +14,7 @@ pub struct Times {
 impl Times {
     /// For internal flash of any kind.
     pub const DEFAULT: Times = Times {
-        answer_ms: 2_000,
+        answer_ms: 1_000,
         erase_ms: 15_000,
         pause_ms: 10_000,
     };

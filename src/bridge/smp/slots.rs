@@ -62,6 +62,8 @@ mod tests {
     use super::*;
 
     const NEW: [u8; 32] = [7; 32];
+    /// Hash, and a (active), c (confirmed), p (pending).
+    type Told = ([u8; 32], &'static str);
 
     fn slot(hash: [u8; 32], flags: &str) -> Slot {
         Slot {
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn what_is_next() {
         let new = Hash::new(&NEW).unwrap();
-        let cases: [(&[([u8; 32], &str)], Next); 9] = [
+        let cases: [(&[Told], Next); 9] = [
             (&[], Next::Missing),
             (&[([1; 32], "ac")], Next::Missing),
             (&[([1; 32], "ac"), ([2; 32], "")], Next::Missing),
