@@ -97,7 +97,9 @@ pub struct SimSmp {
     now: u64,
     /// When the state ends, or the reset that was asked for happens.
     at: Option<u64>,
+    /// Until then it works on the request, then this is its answer.
     busy_until: u64,
+    answer: Option<Vec<u8>>,
     random: Noise,
     /// Sent, not yet taken.
     out: Vec<u8>,
@@ -131,6 +133,7 @@ impl SimSmp {
             now: 0,
             at: None,
             busy_until: 0,
+            answer: None,
             random: Noise::new(7, 0, 0),
             out: Vec::new(),
         };
@@ -206,7 +209,7 @@ impl SimSmp {
         self.server.forget();
         self.queue.clear();
         self.receiver = Receiver::default();
-        self.busy_until = 0;
+        (self.busy_until, self.answer) = (0, None);
         self.state = State::Booting;
         self.log("*** Booting MCUboot ***");
         self.at = Some(self.now + self.options.boot_ms);
@@ -232,7 +235,8 @@ impl SimSmp {
 
     /// When to poll at the latest.
     pub fn deadline(&self) -> Option<u64> {
-        let work = (!self.queue.is_empty()).then_some(self.busy_until);
+        let works = !self.queue.is_empty() || self.answer.is_some();
+        let work = works.then_some(self.busy_until);
         [self.at, work].into_iter().flatten().min()
     }
 
@@ -274,23 +278,24 @@ impl SimSmp {
             if self.state != State::Running || self.busy_until > self.now {
                 return;
             }
+            if let Some(answer) = self.answer.take() {
+                self.send(&answer);
+            }
+            if std::mem::take(&mut self.server.wants_reset) {
+                self.at = Some(self.now + RESET_MS);
+                continue;
+            }
             let Some(packet) = self.queue.pop_front() else {
                 return;
             };
-            let answer = self.server.answer(&packet, &mut self.flash);
+            self.answer = self.server.answer(&packet, &mut self.flash);
             if self.flash.is_cut {
                 self.power(false);
                 return;
             }
-            if let Some(answer) = answer {
-                self.send(&answer);
-            }
             self.busy_until = self.now + self.options.work_ms;
             if std::mem::take(&mut self.server.has_erased) {
                 self.busy_until += self.options.erase_ms;
-            }
-            if std::mem::take(&mut self.server.wants_reset) {
-                self.at = Some(self.now + RESET_MS);
             }
         }
     }

@@ -31,6 +31,8 @@ mod client;
 mod config;
 pub mod image;
 pub mod message;
+#[cfg(test)]
+mod tests;
 mod upload;
 pub mod wire;
 

@@ -157,19 +157,15 @@ impl Upload {
                 to.str("image").ok()?.u32(first.image.into()).ok()?;
             }
             to.str("len").ok()?.u32(first.length).ok()?;
-            if let Some(sha256) = &first.sha256 {
-                to.str("sha").ok()?.bytes(sha256).ok()?;
-            }
-            if first.upgrade {
-                to.str("upgrade").ok()?.bool(true).ok()?;
-            }
         }
-        to.str("off")
-            .ok()?
-            .u32(self.offset)
-            .ok()?
-            .str("data")
-            .ok()?;
+        to.str("off").ok()?.u32(self.offset).ok()?;
+        if let Some(sha256) = first.and_then(|first| first.sha256) {
+            to.str("sha").ok()?.bytes(&sha256).ok()?;
+        }
+        if first.is_some_and(|first| first.upgrade) {
+            to.str("upgrade").ok()?.bool(true).ok()?;
+        }
+        to.str("data").ok()?;
         // the head of the data: up to three bytes
         let left = room.checked_sub(to.writer().position() + 3)?;
         let left = u32::try_from(left).ok()?;
