@@ -28,6 +28,8 @@ pub mod link;
 #[cfg(feature = "stm32")]
 pub mod rom;
 mod settings;
+#[cfg(feature = "smp")]
+pub mod smp;
 mod tx;
 mod urc;
 

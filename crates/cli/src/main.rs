@@ -18,6 +18,8 @@ mod rest;
 mod rom_mcu;
 mod rom_module;
 mod sim;
+mod smp_mcu;
+mod smp_module;
 mod stop;
 
 use clap::{Parser, Subcommand};

@@ -96,6 +96,8 @@ pub(crate) struct Args {
     advanced_firmware_update: bool,
     #[command(flatten)]
     rom: crate::rom_module::Options,
+    #[command(flatten)]
+    smp: crate::smp_module::Options,
 }
 
 /// Block sizes of RFC 7959 that a module is built with.
@@ -231,6 +233,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
             Protocol::At => Backend::At,
             Protocol::Link => Backend::Link(args.link_baud),
             Protocol::Stm32 => args.rom.backend(args.baud)?,
+            Protocol::Smp => args.smp.backend(&args.rom, args.baud)?,
         },
     })
 }
@@ -315,6 +318,7 @@ fn show(out: Out, uart: &str, heard: Heard) {
         ),
         Heard::Line(line) => show_line(out, uart, line),
         Heard::Rom(line) => crate::rom_module::show(out, uart, line),
+        Heard::Smp(line) => crate::smp_module::show(out, uart, line),
         Heard::SettingsNotStored(error) => {
             let e = ProgramError::StateFolder;
             out.line(

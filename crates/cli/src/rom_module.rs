@@ -14,12 +14,13 @@ use std::path::PathBuf;
 /// Options that only this back end has.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// With stm32: component identifier of the MCU.
+    /// With stm32 and smp: component identifier of the MCU.
     #[arg(long, default_value = "STM32")]
-    mcu_component: String,
-    /// With stm32: the version the MCU is delivered with; counts until the first upgrade.
-    #[arg(long, default_value = "V1_0")]
-    mcu_version: String,
+    pub(crate) mcu_component: String,
+    /// With stm32 and smp: the version the MCU is delivered with; counts until the first upgrade (default: with stm32 V1_0,
+    /// with smp the one of the image that runs).
+    #[arg(long)]
+    pub(crate) mcu_version: Option<String>,
     /// With stm32: which chip; its pages are in crates/stm32/src/chips.rs.
     #[arg(long, default_value = "f103", value_parser = ["f103", "f405", "g071"])]
     chip: String,
@@ -36,9 +37,9 @@ pub(crate) struct Options {
     /// package was verified.
     #[arg(long)]
     allow_pieces: bool,
-    /// With stm32: seconds without anything done after which the upgrade is given up.
+    /// With stm32 and smp: seconds without anything done after which the upgrade is given up.
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    give_up: u32,
+    pub(crate) give_up: u32,
 }
 
 /// How flash is erased.
@@ -53,7 +54,8 @@ enum EraseArg {
 impl Options {
     pub(crate) fn backend(&self, baud: u32) -> Result<Backend, Failure> {
         names::component(&self.mcu_component)?;
-        names::version(&self.mcu_version)?;
+        let version = self.mcu_version.as_deref().unwrap_or("V1_0");
+        names::version(version)?;
         let unusable = |name: &str| Failure::new(ProgramError::NameUnusable, name);
         let chip = chips::by_name(&self.chip).ok_or_else(|| unusable(&self.chip))?;
         let loader = sota_stm32::Config {
@@ -72,11 +74,10 @@ impl Options {
             times: Times::DEFAULT,
         };
         let component = self.mcu_component.as_str().try_into();
-        let version = self.mcu_version.as_str().try_into();
         Ok(Backend::Rom(Box::new(Rom {
             bridge: Config {
                 component: component.map_err(|_| unusable(&self.mcu_component))?,
-                version: version.map_err(|_| unusable(&self.mcu_version))?,
+                version: version.try_into().map_err(|_| unusable(version))?,
                 pieces: self.allow_pieces,
                 give_up_ms: self.give_up.saturating_mul(1000),
                 loader,

@@ -11,7 +11,8 @@
 //! | 1..=399 | [`Reason`] | the module: engine, cloud, bridge, flash; `+SOTAERR`, the Plan object, the Center's logs |
 //! | 400..=599 | [`McuError`] | the MCU's agent |
 //! | 600..=629 | [`LinkError`] | the UART between module and MCU, both ends |
-//! | 630..=649 | [`RomError`] | the module, at an MCU's ROM loader |
+//! | 630..=642 | [`RomError`] | the module, at an MCU's ROM loader |
+//! | 643..=679 | [`SmpError`] | the module, at an MCU's SMP server |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
 //!
@@ -23,6 +24,7 @@ mod link;
 mod mcu;
 mod program;
 mod rom;
+mod smp;
 
 pub use center::CenterError;
 pub use device::Reason;
@@ -30,6 +32,7 @@ pub use link::LinkError;
 pub use mcu::McuError;
 pub use program::ProgramError;
 pub use rom::RomError;
+pub use smp::SmpError;
 
 /// One line of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

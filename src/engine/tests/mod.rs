@@ -8,6 +8,8 @@ mod link;
 mod rom;
 mod rules;
 mod set;
+#[cfg(feature = "smp")]
+mod smp;
 mod upgrade;
 mod versions;
 mod world;

@@ -172,6 +172,14 @@ impl<'a> Parts<'a> {
             ]));
             mcu_more = strings(&["--chip", CHIP, "--lines", &lines]);
         }
+        if args.protocol == Protocol::Smp {
+            module_args.extend(strings(&[
+                "--mcu-component",
+                &args.component,
+                "--mcu-version",
+                &args.from,
+            ]));
+        }
         let token_file = folder.join("token");
         // Other MCUs on the PC install too fast to be met there.
         let last = args.kill_mcu > 0 && args.protocol == Protocol::Link;

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | cloud | `cloud_loop` | a datagram, a message of the engine, its deadline |
 //! | engine | `engine_loop` | a message of cloud, a command, its deadline |
-//! | bridge | `bridge_loop`, `link_loop` or `rom_loop` | a byte of the UART, an event, an answer, the link's deadline |
+//! | bridge | `bridge_loop`, `link_loop`, `rom_loop` or `smp_loop` | a byte of the UART, an event, an answer, the link's deadline |
 //! | dispatcher | here | an event for the program: its callback runs on no machine's thread |
 //!
 //! The loops carry messages and hold no rule of the upgrade. A full mailbox keeps the message with its
@@ -17,6 +17,7 @@ mod link_loop;
 mod reconfigure;
 mod rom_loop;
 mod settings_file;
+mod smp_loop;
 
 use crate::clock::HostClock;
 use crate::flash::{FileFlash, OpenError};
@@ -28,6 +29,7 @@ use engine_loop::EngineLoop;
 use link_loop::LinkLoop;
 use reconfigure::Reconfigure;
 use rom_loop::RomLoop;
+use smp_loop::SmpLoop;
 use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reason, Reply, ToCloud, ToEngine, View};
@@ -117,6 +119,8 @@ pub enum Backend {
     Link(u32),
     /// The ROM loader of an STM32.
     Rom(Box<Rom>),
+    /// The SMP server of an MCU with MCUboot.
+    Smp(Box<sota::bridge::smp::Config>),
 }
 
 /// What the program hears, on the dispatcher's thread.
@@ -136,6 +140,8 @@ pub enum Heard {
     Line(sota_link::Line),
     /// The ROM loader's side met something, or started the new image.
     Rom(sota::bridge::rom::Line),
+    /// The SMP server's side met something, or the new image runs.
+    Smp(sota::bridge::smp::Line),
     /// The flash of the settings failed.
     SettingsNotStored(String),
 }
@@ -344,6 +350,11 @@ impl Module {
                 let serial = serial.even_parity()?;
                 let mut rom = RomLoop::new(common, serial, calls.clone(), *rom, connect);
                 Box::new(move || rom.run())
+            }
+            Backend::Smp(smp) => {
+                let connect = config.settings.connect == ConnectMode::Auto;
+                let mut smp = SmpLoop::new(common, serial, calls.clone(), *smp, connect);
+                Box::new(move || smp.run())
             }
         };
         drop(dispatch);
