@@ -51,7 +51,10 @@ impl Scan {
     pub const fn new(length: u32) -> Scan {
         Scan {
             length,
-            step: Step::Header,
+            step: match length < HEADER as u32 {
+                true => Step::Nothing,
+                false => Step::Header,
+            },
             at: 0,
             buffer: [0; 64],
             have: 0,

@@ -168,6 +168,9 @@ impl SmpBridge {
                 (false, false) => return Ok(()), // its header is gone
             }
         }
-        Ok(())
+        match self.scan.has_failed() && !self.scan.is_tail() {
+            true => Err(SmpError::SmpNotMcuboot),
+            false => Ok(()),
+        }
     }
 }

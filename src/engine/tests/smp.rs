@@ -247,6 +247,12 @@ fn what_cannot_be_installed_ends_the_upgrade_with_its_reason() {
             assert_eq!(j.smp.mode(), Mode::Confirmed, "{error}");
         }
     }
+    let mut j = Joined::new(16_384);
+    j.world.package.truncate(20);
+    j.world.info = info("plan-1", &j.world.package);
+    j.world.offer().unwrap();
+    assert_eq!(j.run(), Some(State::Failure));
+    assert_eq!(j.failed_for(), Some(SmpError::SmpNotMcuboot));
     for at in [0, 8] {
         let mut j = Joined::new(16_384);
         j.world.package[at] ^= 0xF0;
