@@ -309,28 +309,12 @@ impl<const FRAME: usize> Agent<FRAME> {
         };
         #[cfg(feature = "mcuboot")]
         if self.mcuboot {
-            Self::judge(flash, &self.layout, image.length)?;
+            crate::mcuboot::judge(flash, &self.layout, image.length)?;
         }
         self.slot
             .set_verified(flash, digests.crc32())
             .map_err(McuError::number)?;
         Ok(true)
-    }
-
-    /// What an MCUboot image has to be. Its own SHA-256 is looked at in one go: the package's digest has covered the bytes.
-    #[cfg(feature = "mcuboot")]
-    fn judge<F: NorFlash>(flash: &mut F, layout: &Layout, length: u32) -> Result<(), u16> {
-        use crate::mcuboot::read;
-        let new = read(flash, layout.other, length).map_err(McuError::number)?;
-        let intact = new.is_intact(flash, layout.other);
-        if !intact.map_err(McuError::number)? {
-            return Err(McuError::ImageHeader.number());
-        }
-        // The factory's image may be none of MCUboot's: nothing is older than that.
-        match read(flash, layout.active, layout.active_len) {
-            Ok(old) if new.version < old.version => Err(sota_errors::LinkError::OldImage.number()),
-            _ => Ok(()),
-        }
     }
 
     /// When to call [`poll`](Self::poll) at the latest, besides when bytes came or the UART took the last one; `None`: only

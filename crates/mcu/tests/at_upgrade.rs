@@ -1,0 +1,109 @@
+//! Whole upgrades of the AT agent against the module's real AT server and engine.
+
+mod at_world;
+
+use at_world::{Setup, TARGET, World};
+use sota::message::State;
+use sota_mcu::at::{Config, Output};
+
+const HOUR: u64 = 3_600_000;
+
+type Default8 = World<256, 8>;
+
+fn upgraded(setup: Setup) -> Default8 {
+    let mut world = Default8::new(setup);
+    let done = world.run_until(HOUR, |w| w.is_updated() && w.ended().contains(&0));
+    assert!(done, "{}", world.standing());
+    world
+}
+
+#[test]
+fn in_pieces_with_trial_and_confirm() {
+    let world = upgraded(Setup::default());
+    assert_eq!(world.ended(), [0]);
+    assert_eq!(world.module.offers, 1);
+    assert_eq!(world.module.fetched, 2100, "each byte once");
+    assert!(!world.outputs.iter().any(|o| matches!(o, Output::Fault(_))));
+}
+#[test]
+fn in_one_piece_with_a_module_of_quectel_s_commands() {
+    for piece in [1024, 4096] {
+        let setup = Setup {
+            piece,
+            strict: true,
+            config: Config {
+                sota_commands: false,
+                ..Setup::default().config
+            },
+            ..Setup::default()
+        };
+        let world = upgraded(setup);
+        assert_eq!(world.module.fetched, 2100);
+        assert!(!world.commands().contains("SOTA"));
+    }
+}
+
+#[test]
+fn every_digest_by_itself() {
+    for digests in [
+        [true, false, false],
+        [false, true, false],
+        [false, false, true],
+    ] {
+        let world = upgraded(Setup {
+            digests,
+            ..Setup::default()
+        });
+        assert_eq!(world.ended(), [0]);
+    }
+}
+
+#[test]
+fn the_application_is_asked() {
+    let world = upgraded(Setup {
+        config: Config {
+            asks_first: true,
+            ..Setup::default().config
+        },
+        ..Setup::default()
+    });
+    let asked = |output: &&Output| matches!(output, Output::Plan(_) | Output::Verified);
+    let asked: Vec<_> = world.outputs.iter().filter(asked).collect();
+    let [Output::Plan(plan), Output::Verified] = asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!((plan.target.as_str(), plan.use_space), (TARGET, 2100));
+}
+
+#[test]
+fn a_reverted_image_is_told_by_the_version_and_tried_again() {
+    let mut world = Default8::new(Setup {
+        confirms: false,
+        ..Setup::default()
+    });
+    let back = world.run_until(HOUR, |w| !w.reverts.is_empty());
+    assert!(back, "{}", world.standing());
+    assert_eq!(world.reverts, [405]);
+    let ended = world.run_until(HOUR, |w| w.ended().contains(&412));
+    assert!(ended, "{}", world.standing());
+    // McuStillRunsSource, as the module has it.
+    assert!(world.module.reports.contains(&(State::Failure, 7)));
+    let done = world.run_until(HOUR, World::is_updated);
+    assert!(done, "{}", world.standing());
+    let plans = |(state, _): &&(State, u16)| *state == State::PlanReceived;
+    assert_eq!(world.module.reports.iter().filter(plans).count(), 2);
+}
+
+#[test]
+fn reads_twice_when_told_to() {
+    let setup = Setup {
+        config: Config {
+            reads_twice: true,
+            ..Setup::default().config
+        },
+        ..Setup::default()
+    };
+    let world = upgraded(setup);
+    let reads = world.commands().matches("AT+QIOTOTARD=0,256\n").count();
+    assert_eq!(reads, 2);
+}
