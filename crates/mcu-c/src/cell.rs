@@ -1,13 +1,13 @@
 //! The one agent of an MCU.
 
 use crate::port::sota_mcu_port;
+pub(crate) use crate::speaks::Core;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use sota_link::Millis;
-use sota_link::frame::frame_len;
-use sota_mcu::Agent;
 
-const BLOCK: usize = if cfg!(feature = "block-1024") {
+/// The greatest block, or read, in bytes.
+pub(crate) const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
 } else if cfg!(feature = "block-512") {
     512
@@ -18,9 +18,6 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
 } else {
     256
 };
-
-pub(crate) const GREATEST_BLOCK: u16 = BLOCK as u16;
-pub(crate) type Core = Agent<{ frame_len(BLOCK) }>;
 
 /// Agent and port.
 pub(crate) struct Running {

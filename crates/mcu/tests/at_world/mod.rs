@@ -195,7 +195,7 @@ pub struct Module {
 }
 
 impl Module {
-    fn new(setup: &Setup) -> Self {
+    pub fn new(setup: &Setup) -> Self {
         let mut parts = Parts {
             staging: Ram(vec![0xFF; 64 * 512]),
             journal: Ram(vec![0xFF; 16 * 512]),
@@ -321,8 +321,8 @@ impl Module {
         }
     }
 
-    /// Does all that it can do now.
-    fn step(&mut self, now: u64) -> bool {
+    /// Does something of what it can do now; `false`: nothing.
+    pub fn step(&mut self, now: u64) -> bool {
         let mut moved = false;
         if let Some(output) = self.bridge.poll() {
             moved = true;
