@@ -156,6 +156,46 @@ fn mcu_reset_at_any_moment() {
     assert!(cases > 100, "{cases}");
 }
 
+/// As [`mcu_reset_at_any_moment`], of a module that says nothing twice and fails an upgrade at an old version: a reset while the
+/// package comes or is installed fails nothing all the same.
+#[test]
+fn mcu_reset_at_any_moment_with_a_module_of_quectel_s() {
+    let (mut cases, mut failed) = (0, 0);
+    for after in (5..).step_by(37) {
+        let setup = Setup {
+            strict: true,
+            mute: true,
+            config: Config {
+                sota_commands: false,
+                ..Setup::default().config
+            },
+            ..Setup::default()
+        };
+        let mut world = World::<256, 8>::new(setup);
+        if world.run_until(after, World::is_updated) {
+            break;
+        }
+        // This engine tells of an offer once only in its strict mode, whoever asks.
+        if world.module.engine.state() == State::PlanReceived {
+            continue;
+        }
+        let progress = world.agent.as_ref().map_or((0, 0), |a| a.progress());
+        world.start();
+        let done = world.run_until(MOST_MS, World::is_updated);
+        assert!(done, "after {after}: {}", world.standing());
+        cases += 1;
+        if progress.0 > 0 && world.reverts.is_empty() {
+            undisturbed(&world, &format!("after {after}, {progress:?}"));
+        } else {
+            failed += 1;
+        }
+    }
+    println!(
+        "AT, reset at any moment, Quectel's rules: {cases} cases, {failed} before the first bytes or on trial"
+    );
+    assert!(cases > 100 && failed < cases, "{failed} of {cases}");
+}
+
 #[test]
 fn module_restarted_at_any_moment() {
     for strict in [false, true] {

@@ -44,6 +44,94 @@ fn in_one_piece_with_a_module_of_quectel_s_commands() {
 }
 
 #[test]
+fn a_module_that_says_nothing_again() {
+    for piece in [1024, 4096] {
+        let setup = Setup {
+            piece,
+            strict: true,
+            mute: true,
+            config: Config {
+                sota_commands: false,
+                ..Setup::default().config
+            },
+            ..Setup::default()
+        };
+        let world = upgraded(setup);
+        assert_eq!(world.module.fetched, 2100);
+        assert_eq!(world.ended(), [0]);
+    }
+}
+
+/// What the flash lost, and the module has released.
+fn lost_its_records(sota_commands: bool) -> Default8 {
+    let setup = Setup {
+        config: Config {
+            sota_commands,
+            ..Setup::default().config
+        },
+        ..Setup::default()
+    };
+    let mut world = Default8::new(setup);
+    let second = |w: &Default8| w.agent.as_ref().is_some_and(|a| a.progress().0 > 1024);
+    assert!(world.run_until(HOUR, second) || world.commands().contains("UPDATE=2"));
+    let layout = world.setup.layout();
+    let records = (layout.other + layout.other_len - 2 * layout.page) as usize;
+    world
+        .flash
+        .litter(records, records + 2 * layout.page as usize);
+    world.start();
+    world
+}
+
+#[test]
+fn a_released_piece_comes_again_where_the_module_can() {
+    let mut world = lost_its_records(true);
+    let done = world.run_until(HOUR, Default8::is_updated);
+    assert!(done, "{}", world.standing());
+    assert!(world.commands().contains("AT+SOTAREWIND=0"));
+    assert_eq!(world.ended(), []);
+}
+
+#[test]
+fn else_the_try_fails_and_the_next_one_goes_on() {
+    let mut world = lost_its_records(false);
+    let done = world.run_until(HOUR, Default8::is_updated);
+    assert!(done, "{}", world.standing());
+    assert_eq!(world.ended()[0], 413);
+}
+
+/// The same package is offered once more: what the flash has is not read again.
+#[test]
+fn another_try_goes_on_where_the_flash_ends() {
+    let mut world = Default8::new(Setup::default());
+    let half = |w: &Default8| w.agent.as_ref().is_some_and(|a| a.progress().0 >= 1024);
+    assert!(world.run_until(HOUR, half), "{}", world.standing());
+    // The line is cut until the module has given up.
+    world.silent = true;
+    world.run_until(1_000, |_| false);
+    world.module.engine.poll(
+        world.now + 200_000,
+        sota::platform::Readings::default(),
+        &mut world.module.parts,
+    );
+    world.now += 200_000;
+    world.said.clear();
+    world.silent = false;
+    let done = world.run_until(HOUR, Default8::is_updated);
+    assert!(done, "{}", world.standing());
+    assert!(
+        world
+            .module
+            .reports
+            .iter()
+            .any(|(s, _)| *s == State::Failure)
+    );
+    let commands = world.commands();
+    assert!(!commands.contains("AT+QIOTOTARD=0,256"), "{commands}");
+    assert!(commands.contains("AT+QIOTUPDATE=1"), "{commands}");
+}
+
+#[test]
 fn every_digest_by_itself() {
     for digests in [
         [true, false, false],

@@ -56,6 +56,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             (Step::Answer, Phase::Answering) => self.on_answered(now, ok),
             (Step::Ask, _) => self.on_asked(now),
             (Step::Keep, Phase::Recall) if ok && got > 0 => self.on_recalled(now, flash),
+            (Step::Keep, Phase::Recall) if !talk.ends => talk.ends = true,
             (Step::Keep, Phase::Recall) => talk.go(Phase::Announce),
             (Step::Keep, Phase::Verifying | Phase::Ready) => self.wait(now, KEEP_MS),
             (Step::Read, Phase::Receiving) if talk.read.0 != self.at + u32::from(self.rx.fill) => {}
@@ -170,11 +171,15 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         let (Some(resume), Some(start)) = (self.slot.record().resume, self.talk.start) else {
             return self.talk.go(Phase::Announce);
         };
+        let ends = self.talk.ends;
         self.take(now, flash, image_of(&resume));
-        if self.talk.phase == Phase::Receiving {
-            self.talk.piece = Some((start, resume.length));
-            self.talk.open = true;
-            self.talk.wait_until = now;
+        let talk = &mut self.talk;
+        if talk.phase == Phase::Receiving {
+            (talk.piece, talk.open) = (Some((start, resume.length)), true);
+            if ends {
+                (talk.piece, talk.asked) = (Some((start, resume.offset)), ASKS);
+            }
+            talk.wait_until = now;
         }
     }
 

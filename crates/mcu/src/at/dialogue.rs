@@ -63,6 +63,8 @@ pub(super) struct Talk {
     pub(super) sure: bool,
     /// The bytes behind the block's were read once, and are to be read again.
     pub(super) once: bool,
+    /// The piece may end where the flash does: the byte before it is asked for.
+    pub(super) ends: bool,
     /// An upgrade was taken, and its end not heard.
     pub(super) pending: bool,
     /// The module knows the version that runs.
@@ -106,6 +108,7 @@ impl Talk {
             sure: false,
             once: false,
             known: false,
+            ends: false,
             pending: false,
             refused: 0,
             silent: 0,
@@ -128,6 +131,7 @@ impl Talk {
     pub(super) fn go(&mut self, phase: Phase) {
         self.phase = phase;
         (self.asked, self.refusals, self.wait_until) = (0, 0, 0);
+        self.ends = false;
     }
 
     pub(super) const fn piece(&self) -> Option<(u32, u32)> {
@@ -350,14 +354,13 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             return self.ask(now, SAY_AGAIN_MS);
         }
         // A module that does not say again what it has: whether it gives the next bytes tells.
-        match self.talk.start {
-            Some(start) if start <= resume.offset => {
-                self.read(
-                    now,
-                    Step::Keep,
-                    resume.offset,
-                    resume.length - resume.offset,
-                );
+        match (self.talk.start, self.talk.ends) {
+            (Some(start), false) if start <= resume.offset => {
+                let left = resume.length - resume.offset;
+                self.read(now, Step::Keep, resume.offset, left);
+            }
+            (Some(start), true) if start < resume.offset => {
+                self.read(now, Step::Keep, resume.offset - 1, 1);
             }
             _ => self.talk.go(Phase::Announce),
         }
@@ -397,13 +400,18 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         if self.is_unsure() {
             return self.ask(now, SAY_AGAIN_MS);
         }
+        let refused = self.talk.refusals >= TRIES;
+        if place >= end && refused {
+            // It knows nothing of this package any more.
+            return self.talk.go(Phase::Announce);
+        }
         if place >= end {
             return match self.flush(flash) {
                 Ok(()) => self.send(now, Step::Next),
                 Err(number) => self.fail(now, number),
             };
         }
-        match self.config.sota_commands && self.talk.refusals < TRIES {
+        match self.config.sota_commands && !refused {
             true => {
                 self.rx.fill = 0;
                 self.send(now, Step::Rewind);

@@ -11,8 +11,8 @@ use nor::{Moment, Nor};
 use sota::bridge::{Bridge, Output as Asked, Settings};
 use sota::engine::{Config as EngineConfig, Engine};
 use sota::message::{
-    ComponentType, Door, DownloadInfo, Etag, Event, Offer, Reply, State as EngineState, ToCloud,
-    ToEngine,
+    Command, ComponentType, Door, DownloadInfo, Etag, Event, Offer, Reply, State as EngineState,
+    ToCloud, ToEngine,
 };
 use sota::platform::{Flash, Readings};
 use sota_link::field::Boot;
@@ -66,6 +66,8 @@ pub struct Setup {
     pub pages: u32,
     pub piece: u32,
     pub strict: bool,
+    /// The module says nothing again when it is asked, as one of Quectel's.
+    pub mute: bool,
     /// The new image confirms itself; else it is reverted at its deadline, and confirms itself when it comes again.
     pub confirms: bool,
     /// SHA-256, MD5, CRC-32.
@@ -86,6 +88,7 @@ impl Default for Setup {
             pages: 10,
             piece: 1024,
             strict: false,
+            mute: false,
             confirms: true,
             digests: [true; 3],
             config: Config {
@@ -192,6 +195,7 @@ pub struct Module {
     /// Bytes that were fetched from the Center.
     pub fetched: usize,
     pub no_offers: bool,
+    mute: bool,
 }
 
 impl Module {
@@ -225,6 +229,7 @@ impl Module {
             reports: Vec::new(),
             fetched: 0,
             no_offers: false,
+            mute: setup.mute,
         };
         module.cloud(0, ToEngine::Link(true));
         module
@@ -327,6 +332,7 @@ impl Module {
         if let Some(output) = self.bridge.poll() {
             moved = true;
             let reply = match output {
+                Asked::Command(Command::Announce) if self.mute => Reply::Ok,
                 Asked::Command(command) => {
                     let buffer = self.bridge.read_buffer();
                     let readings = Readings::default();
