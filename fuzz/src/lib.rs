@@ -14,6 +14,7 @@
 //! | [`engine`] | `engine` | a script of messages, commands, time, restarts and power cuts |
 //! | [`journal`] | `journal` | the journal partition |
 //! | [`mcu`] | `mcu` | an MCU's flash, for its bootloader and agent |
+//! | [`mcu_at`] | `mcu_at` | a script for an MCU's AT agent: what the module says, time, resets, power cuts |
 //! | [`center`] | `center_device` | a script for the Center's endpoint |
 //!
 //! [`checked`] holds what must be true of the engine in four of them, [`module`] joins it with the cloud machine, [`flash`]
@@ -33,6 +34,7 @@ pub mod journal;
 pub mod link;
 pub mod links;
 pub mod mcu;
+pub mod mcu_at;
 pub mod module;
 pub mod records;
 pub mod relay;
