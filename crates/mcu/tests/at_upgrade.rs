@@ -132,6 +132,22 @@ fn another_try_goes_on_where_the_flash_ends() {
 }
 
 #[test]
+fn a_module_that_confirms_by_itself() {
+    for asks_first in [false, true] {
+        let world = upgraded(Setup {
+            auto_confirm: true,
+            config: Config {
+                asks_first,
+                ..Setup::default().config
+            },
+            ..Setup::default()
+        });
+        assert_eq!(world.module.fetched, 2100);
+        assert_eq!(world.ended(), [0]);
+    }
+}
+
+#[test]
 fn every_digest_by_itself() {
     for digests in [
         [true, false, false],

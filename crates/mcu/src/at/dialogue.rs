@@ -299,6 +299,10 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             Phase::Idle if now >= self.talk.request_at => self.talk.go(Phase::Announce),
             Phase::Idle => self.talk.wait_until = self.talk.request_at,
             Phase::Considering | Phase::Installed => self.talk.wait_until = Millis::MAX,
+            // The module's application may have confirmed it: the download tells.
+            Phase::Answering if self.talk.asked < self.talk.refusals => {
+                self.ask(now, SAY_AGAIN_MS);
+            }
             Phase::Answering => self.send(now, Step::Answer),
             Phase::Accepted => self.ask_for_piece(now),
             Phase::Receiving => self.receive(now, flash),

@@ -113,10 +113,10 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     fn on_plan(&mut self, now: Millis, sum: u32, target: Version, space: u32) {
         let talk = &mut self.talk;
-        talk.asked = 0;
         if matches!(talk.phase, Phase::Considering | Phase::Answering) {
             return;
         }
+        talk.asked = 0;
         let counts = self.plans.hear(sum);
         // One that comes is not given up for a line that was perhaps garbled.
         self.plans.kept = counts || !talk.phase.has_image();

@@ -66,6 +66,8 @@ pub struct Setup {
     pub pages: u32,
     pub piece: u32,
     pub strict: bool,
+    /// The module confirms plans itself.
+    pub auto_confirm: bool,
     /// The module says nothing again when it is asked, as one of Quectel's.
     pub mute: bool,
     /// The new image confirms itself; else it is reverted at its deadline, and confirms itself when it comes again.
@@ -88,6 +90,7 @@ impl Default for Setup {
             pages: 10,
             piece: 1024,
             strict: false,
+            auto_confirm: false,
             mute: false,
             confirms: true,
             digests: [true; 3],
@@ -210,6 +213,7 @@ impl Module {
         };
         let config = EngineConfig {
             piece_limit: Some(setup.piece),
+            auto_confirm: setup.auto_confirm,
             ..base
         };
         let mut module = Module {
