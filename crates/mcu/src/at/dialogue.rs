@@ -329,8 +329,8 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         self.packages.clear();
         self.plans.clear();
         if package {
-            let (image, piece) = (self.image.clone(), self.talk.piece);
-            self.take(now, flash, image);
+            let piece = self.talk.piece;
+            self.begin(now, flash);
             if self.talk.phase == Phase::Receiving {
                 self.talk.piece = piece;
             }

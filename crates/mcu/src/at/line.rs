@@ -234,14 +234,18 @@ impl Tx {
     }
 
     /// What has no room is dropped: the longest command has it.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        for byte in text.bytes() {
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        for byte in bytes {
             if let Some(place) = self.bytes.get_mut(usize::from(self.to)) {
-                *place = byte;
+                *place = *byte;
                 self.to += 1;
             }
         }
         self
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
     }
 
     pub(super) fn quoted(&mut self, text: &str) -> &mut Self {
@@ -250,16 +254,102 @@ impl Tx {
 
     pub(super) fn number(&mut self, mut number: u32) -> &mut Self {
         let mut digits = [0; 10];
-        let mut n = 0;
+        let mut from = digits.len();
         for place in digits.iter_mut().rev() {
             *place = b'0' + (number % 10) as u8;
             number /= 10;
-            n += 1;
+            from -= 1;
             if number == 0 {
                 break;
             }
         }
-        let text = digits.get(10 - n..).unwrap_or_default();
-        self.text(core::str::from_utf8(text).unwrap_or_default())
+        self.bytes(digits.get(from..).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(tx: &mut Tx) -> ([u8; COMMAND], usize) {
+        let mut out = [0; COMMAND];
+        let n = tx.take(&mut out);
+        (out, n)
+    }
+
+    #[test]
+    fn numbers_at_their_ends() {
+        let mut tx = Tx::new();
+        tx.number(0).text(",").number(10).text(",").number(u32::MAX);
+        let (out, n) = sent(&mut tx);
+        assert_eq!(&out[..n], b"0,10,4294967295");
+        assert!(tx.is_empty());
+    }
+
+    #[test]
+    fn the_longest_command_fits() {
+        let mut tx = Tx::new();
+        let (name, version) = (
+            core::str::from_utf8(&[b'n'; 32]),
+            core::str::from_utf8(&[b'v'; 64]),
+        );
+        let tx = tx.text("AT+QIOTMCUVER=").quoted(name.unwrap());
+        let tx = tx.text(",").quoted(version.unwrap()).text("\r");
+        let (out, n) = sent(tx);
+        assert!(n < COMMAND && out[..n].ends_with(b"v\"\r"));
+    }
+
+    fn lines(rx: &mut Rx<64>, mut bytes: &[u8]) -> usize {
+        let mut n = 0;
+        while !bytes.is_empty() {
+            bytes = &bytes[rx.feed(bytes)..];
+            if rx.line().is_some() {
+                rx.next_line();
+                n += 1;
+            }
+            if rx.is_bad() {
+                break;
+            }
+        }
+        n
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_means_nothing() {
+        let mut rx = Rx::<64>::new();
+        assert_eq!(lines(&mut rx, &[b'x'; LINE]), 0);
+        assert_eq!(lines(&mut rx, b"\n"), 1);
+        assert_eq!(lines(&mut rx, &[b'x'; LINE + 1]), 0);
+        assert_eq!(lines(&mut rx, b"\r\n\r\n\r\nOK\r\n"), 1);
+    }
+
+    #[test]
+    fn data_with_lines_in_it_and_its_end() {
+        let mut rx = Rx::<64>::new();
+        rx.take_data(4, Data::Store);
+        assert_eq!(lines(&mut rx, b"\nOK\n\r\n\r\nOK\r\n"), 1);
+        assert_eq!(rx.data(), 4);
+        rx.fill = 4;
+        assert_eq!(rx.block(), b"\nOK\n");
+        // The same again, and another.
+        rx.fill = 0;
+        rx.take_data(4, Data::Compare);
+        lines(&mut rx, b"\nOK\n\r\n");
+        assert!(rx.is_same());
+        rx.take_data(4, Data::Compare);
+        lines(&mut rx, b"\nNO\n\r\n");
+        assert!(!rx.is_same());
+        // A byte was lost or doubled.
+        for end in [&b"\nOK\r\n\r\n"[..], b"\nOK\n\n\r\n"] {
+            rx.drain(false);
+            rx.take_data(4, Data::Store);
+            lines(&mut rx, end);
+            assert!(rx.is_bad());
+        }
+        // More than there is room for.
+        rx.drain(false);
+        rx.fill = 60;
+        rx.take_data(5, Data::Store);
+        assert_eq!(lines(&mut rx, b"OK\r\n"), 1);
     }
 }

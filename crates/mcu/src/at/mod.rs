@@ -11,7 +11,7 @@
 //! | Request | `AT+QIOTOTAREQ=1` | Idle |
 //! | Idle | | Considering, Answering by 10700; Receiving by 10701 |
 //! | Considering | | Answering, by the application |
-//! | Answering | `AT+QIOTUPDATE=1` or `0` | Accepted, Idle |
+//! | Answering | `AT+QIOTUPDATE=1` or `0`; after an ERROR `AT+QIOTOTARD=?` | Accepted, also by 10701; Idle |
 //! | Accepted | `AT+QIOTOTARD=?` now and then | Receiving by 10701 |
 //! | Receiving | `AT+QIOTOTARD=start,n`, `AT+QIOTUPDATE=2` | Verifying |
 //! | Verifying | a read now and then, for the module's timer | Ready, Installing; Receiving once more; Failed |

@@ -37,6 +37,11 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
     pub(super) fn take<F: NorFlash>(&mut self, now: Millis, flash: &mut F, image: Image) {
         let target = core::mem::take(&mut self.image.target);
         self.image = Image { target, ..image };
+        self.begin(now, flash);
+    }
+
+    /// The same of the image that is there.
+    pub(super) fn begin<F: NorFlash>(&mut self, now: Millis, flash: &mut F) {
         self.plans.clear();
         self.packages.clear();
         self.drop_transfer();
@@ -157,8 +162,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         if wrong >= WRONG || !(first || self.config.sota_commands) {
             return self.fail(now, McuError::ImageDigest.number());
         }
-        let image = self.image.clone();
-        self.take(now, flash, image);
+        self.begin(now, flash);
         self.talk.set_piece(piece);
     }
 
