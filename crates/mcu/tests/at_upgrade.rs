@@ -131,6 +131,21 @@ fn another_try_goes_on_where_the_flash_ends() {
     assert!(commands.contains("AT+QIOTUPDATE=1"), "{commands}");
 }
 
+/// The module would give up an MCU that reads nothing for a minute.
+#[test]
+fn an_application_that_lets_it_wait() {
+    let world = upgraded(Setup {
+        config: Config {
+            asks_first: true,
+            ..Setup::default().config
+        },
+        lingers: 200_000,
+        ..Setup::default()
+    });
+    assert_eq!(world.ended(), [0]);
+    assert!(world.commands().contains("AT+QIOTOTARD=2048,1\n"));
+}
+
 #[test]
 fn a_module_that_confirms_by_itself() {
     for asks_first in [false, true] {

@@ -1,5 +1,5 @@
 //! The agent for a module that speaks AT commands (`docs/at.md`): the dialogue, the other slot, verifying and the boot state in
-//! one machine. In place of [`Agent`](crate::Agent), with the same loop: bytes in, [`AtAgent::poll`] until it gives nothing,
+//! one machine. In place of the link's agent, with the same loop: bytes in, [`AtAgent::poll`] until it gives nothing,
 //! bytes out, wait until [`AtAgent::deadline`].
 //!
 //! | phase | command | leaves to |
@@ -20,7 +20,7 @@
 //! | Failed | | Announce by 10706 or time, Answering by 10700 |
 //!
 //! 10700, 10701 and 10703 have no checksum. Each is asked for again until it was heard twice, a 10701 unless it is the package
-//! that the flash knows; a module that does not say it again is believed after [`ASKS`](event::ASKS) questions. Everything but
+//! that the flash knows; a module that does not say it again is believed after four questions. Everything but
 //! `AT+SOTA…` is a command that a module of Quectel's has.
 
 mod answer;
@@ -59,7 +59,8 @@ pub struct Config {
     pub sota_commands: bool,
     /// Each range is read until two answers agree: for a line that harms bytes, at half the speed.
     pub reads_twice: bool,
-    /// As [`Config::mcuboot`](crate::agent::Config::mcuboot).
+    /// Packages are MCUboot images: others are refused (410), and such as are older than the one that runs (622). Needs the feature
+    /// `mcuboot`.
     pub mcuboot: bool,
 }
 
@@ -295,7 +296,8 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         Ok(())
     }
 
-    /// As [`Agent::revert`](crate::Agent::revert).
+    /// The image on trial is bad, for this reason (409, or a number of the product's own from 500 to 599): [`Output::Reset`]
+    /// follows, and the old image comes back. Without effect when it is not on trial.
     pub fn revert<F: NorFlash>(&mut self, flash: &mut F, reason: u16) {
         if self.on_trial() {
             // Where the reason does not come there, the bootloader has one of its own.

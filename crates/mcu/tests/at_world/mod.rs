@@ -75,6 +75,8 @@ pub struct Setup {
     /// SHA-256, MD5, CRC-32.
     pub digests: [bool; 3],
     pub config: Config,
+    /// The application installs so long after the image was verified, ms.
+    pub lingers: u64,
     pub to_mcu: Harm,
     pub to_module: Harm,
     pub seed: u64,
@@ -101,6 +103,7 @@ impl Default for Setup {
                 sota_commands: true,
                 ..Config::default()
             },
+            lingers: 0,
             to_mcu: Harm::default(),
             to_module: Harm::default(),
             seed: 7,
@@ -395,6 +398,7 @@ pub struct World<const PAGE: usize, const WORD: usize> {
     /// All that was sent to the module, and by it.
     pub said: Vec<u8>,
     pub heard: Vec<u8>,
+    install_at: Option<u64>,
     /// The module says and hears nothing.
     pub silent: bool,
     to_mcu: VecDeque<u8>,
@@ -427,6 +431,7 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             outputs: Vec::new(),
             said: Vec::new(),
             heard: Vec::new(),
+            install_at: None,
             silent: false,
             to_mcu: VecDeque::new(),
             to_module: VecDeque::new(),
@@ -582,9 +587,13 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
                 match output {
                     Output::Reset => return true,
                     Output::Plan(_) => agent.accept(),
-                    Output::Verified => agent.install(),
+                    Output::Verified => self.install_at = Some(self.now + self.setup.lingers),
                     _ => {}
                 }
+            }
+            if self.install_at.is_some_and(|at| self.now >= at) {
+                self.install_at = None;
+                agent.install();
             }
             let confirms = self.setup.confirms || self.reverts.contains(&late);
             if confirms && agent.boot() == Boot::Trial && agent.is_up() {
