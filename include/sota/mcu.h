@@ -26,7 +26,7 @@
 #define SOTA_MCU_REVERTED 2
 
 /**
- * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on.
+ * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied.
  */
 typedef struct {
   /**
@@ -174,8 +174,8 @@ extern "C" {
  * the layout is wrong, 411 the configuration or the port is.
  *
  * # Safety
- * The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
- * do what they say.
+ * The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+ * which do what they say.
  */
 uint16_t sota_mcu_start(const sota_mcu_config *config,
                         const sota_mcu_layout *layout,

@@ -4,11 +4,20 @@
 //! encoded while it is given, so that a block of data is copied once.
 
 use cobs::CobsEncoder;
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use sota_errors::LinkError;
 
 /// Without a table: 1 KiB of the MCU's flash is worth more than the time.
-static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+const CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+
+/// The CRC-32/ISO-HDLC of `bytes` after what has `before` (0: nothing).
+#[inline(never)]
+pub fn crc32(before: u32, bytes: &[u8]) -> u32 {
+    // The crate takes the unreflected register as initial value.
+    let mut digest = CRC32.digest_with_initial((!before).reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
+}
 
 /// Bytes of type and tag.
 const HEAD: usize = 3;
@@ -38,7 +47,7 @@ pub const HELLO_LEN: usize = 256 + 2 + 2;
 /// Writes one frame into a buffer; what does not fit makes [`encode`] give 0.
 pub struct Writer<'a> {
     cobs: CobsEncoder<'a>,
-    digest: Digest<'static, u32, NoTable>,
+    crc: u32,
     fits: bool,
 }
 
@@ -58,7 +67,7 @@ impl<'a> Writer<'a> {
         *last = 0;
         let mut writer = Writer {
             cobs: CobsEncoder::new(rest),
-            digest: CRC32.digest(),
+            crc: 0,
             fits: true,
         };
         writer.u8(kind).u16(tag);
@@ -68,7 +77,7 @@ impl<'a> Writer<'a> {
     /// Appends bytes of the payload.
     #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.digest.update(bytes);
+        self.crc = crc32(self.crc, bytes);
         self.fits = self.fits && self.cobs.push(bytes).is_ok();
         self
     }
@@ -99,11 +108,24 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Appends a field with the low `len` bytes of a number.
+    pub fn number(&mut self, kind: u8, len: u8, value: u32) -> &mut Self {
+        let bytes = value.to_le_bytes();
+        self.field(kind, bytes.get(..len.into()).unwrap_or_default())
+    }
+
+    /// Appends a field with a text, if it has any.
+    pub fn name(&mut self, kind: u8, text: &str) -> &mut Self {
+        match text.is_empty() {
+            true => self,
+            false => self.field(kind, text.as_bytes()),
+        }
+    }
+
     /// Closes the frame with its CRC. Gives the bytes before the closing `00`; 0 = it did not fit.
     fn close(mut self) -> usize {
-        let crc = self.digest.finalize();
-        let fits = self.fits && self.cobs.push(&crc.to_le_bytes()).is_ok();
-        match fits {
+        let crc = self.crc.to_le_bytes();
+        match self.bytes(&crc).fits {
             true => 1 + self.cobs.finalize(),
             false => 0,
         }
@@ -230,6 +252,11 @@ impl<const N: usize> Rx<N> {
         self.complete = false;
     }
 
+    /// The payload of the frame that [`body`](Self::body) decoded, until [`clear`](Self::clear).
+    pub fn payload(&self) -> &[u8] {
+        self.buffer.get(HEAD..self.len).unwrap_or_default()
+    }
+
     /// Decodes the waiting frame where it lies: type, tag and payload. Once only: [`clear`](Self::clear) follows.
     #[inline(never)]
     pub fn body(&mut self) -> Result<Body<'_>, LinkError> {
@@ -239,7 +266,9 @@ impl<const N: usize> Rx<N> {
         let encoded = self.buffer.get_mut(..self.len).unwrap_or_default();
         let n = cobs::decode_in_place(encoded).map_err(|_| LinkError::LinkFrameCrc)?;
         let body = self.buffer.get(..n).unwrap_or_default();
-        Body::new_checked(body)
+        let body = Body::new_checked(body)?;
+        self.len = HEAD + body.payload.len();
+        Ok(body)
     }
 }
 
@@ -268,7 +297,7 @@ impl<'a> Body<'a> {
     pub fn new_checked(body: &'a [u8]) -> Result<Body<'a>, LinkError> {
         let harmed = LinkError::LinkFrameCrc;
         let (covered, crc) = body.split_last_chunk::<CRC_LEN>().ok_or(harmed)?;
-        if CRC32.checksum(covered) != u32::from_le_bytes(*crc) {
+        if crc32(0, covered) != u32::from_le_bytes(*crc) {
             return Err(harmed);
         }
         match covered {

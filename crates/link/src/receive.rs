@@ -1,6 +1,7 @@
 //! Which blocks the MCU has written, and, where it pulls, which it asks for (`docs/link.md`, Data).
 
 use crate::session::WINDOW_MOST;
+#[cfg(feature = "pull")]
 use crate::timing::{Millis, Rto, Timing};
 use sota_errors::LinkError;
 
@@ -138,6 +139,7 @@ impl Blocks {
     }
 
     /// The first gap, at most to the window's end and to `end`.
+    #[cfg(feature = "pull")]
     fn gap(&self, end: u32) -> Option<(u32, u32)> {
         let first = self.have.trailing_ones();
         let many = (self.have.checked_shr(first).unwrap_or(0))
@@ -154,6 +156,7 @@ impl Blocks {
 }
 
 /// A request under way.
+#[cfg(feature = "pull")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pull {
     /// What was asked for and did not come yet: `from..to`.
@@ -166,6 +169,7 @@ pub(crate) struct Pull {
     rto: Rto,
 }
 
+#[cfg(feature = "pull")]
 impl Pull {
     pub(crate) fn new(timing: Timing) -> Pull {
         Pull {

@@ -5,12 +5,13 @@ use crate::port::{sota_mcu_layout, sota_mcu_port};
 use core::ffi::c_char;
 use sota_errors::McuError;
 use sota_link::Line;
-use sota_link::field::{Boot, Hello};
+use sota_link::field::Boot;
+use sota_link::mcu;
 use sota_link::message::ModulePhase;
 use sota_mcu::boot::{self, Rules};
 use sota_mcu::{Config, Output, Prepared};
 
-/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on.
+/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sota_mcu_config {
@@ -43,21 +44,21 @@ pub const SOTA_MCU_TRIAL: u8 = 1;
 /// Of sota_mcu_boot_state(): a new image was reverted, and this is the old one.
 pub const SOTA_MCU_REVERTED: u8 = 2;
 
-/// Bytes of a text, without its 0; `None`: not UTF-8, or longer than it may be.
+/// Bytes of a text, without its 0; `None`: not UTF-8.
 ///
 /// # Safety
-/// `text` is null or ended by 0.
-unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
+/// `text` is null, or ended by 0 and lives on.
+unsafe fn text(text: *const c_char) -> Option<&'static str> {
     if text.is_null() {
         return Some("");
     }
-    // SAFETY: the caller says that it is ended by 0.
+    // SAFETY: the caller says that it is ended by 0 and lives on.
     unsafe { core::ffi::CStr::from_ptr(text) }.to_str().ok()
 }
 
 /// # Safety
 /// As of [`text`].
-unsafe fn hello(config: &sota_mcu_config) -> Option<Hello> {
+unsafe fn link(config: &sota_mcu_config) -> Option<mcu::Config> {
     // SAFETY: the caller says so of all four.
     let (component, version, hardware, bootloader) = unsafe {
         (
@@ -72,15 +73,17 @@ unsafe fn hello(config: &sota_mcu_config) -> Option<Hello> {
         window => window,
     };
     (!component.is_empty()).then_some(())?;
-    Some(Hello {
+    Some(mcu::Config {
         block: GREATEST_BLOCK,
         window,
-        component: component.try_into().ok()?,
-        version: version.try_into().ok()?,
-        hardware: hardware.try_into().ok()?,
-        bootloader: bootloader.try_into().ok()?,
+        component,
+        version,
+        hardware,
+        bootloader,
+        baud: config.baud,
         rate: config.greatest_baud,
-        ..Hello::default()
+        session: config.session,
+        ..mcu::Config::default()
     })
 }
 
@@ -88,8 +91,8 @@ unsafe fn hello(config: &sota_mcu_config) -> Option<Hello> {
 /// the layout is wrong, 411 the configuration or the port is.
 ///
 /// # Safety
-/// The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
-/// do what they say.
+/// The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+/// which do what they say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sota_mcu_start(
     config: *const sota_mcu_config,
@@ -103,7 +106,7 @@ pub unsafe extern "C" fn sota_mcu_start(
         return wrong;
     };
     // SAFETY: the caller says so of the texts.
-    let Some(hello) = (unsafe { hello(config) }) else {
+    let Some(link) = (unsafe { link(config) }) else {
         return wrong;
     };
     if !port.is_whole(true) {
@@ -113,9 +116,7 @@ pub unsafe extern "C" fn sota_mcu_start(
     let now = u64::from(port.now());
     let prepared = Prepared::new(
         Config {
-            hello,
-            baud: config.baud,
-            session: config.session,
+            link,
             confirm_within_ms: config.confirm_within_ms,
             asks_first: true,
             mcuboot: config.mcuboot,
@@ -212,12 +213,15 @@ fn act(running: &mut Running, output: Output) {
         Output::Line(Line::Fault(error)) => port.tell(error.number()),
         Output::Line(Line::PeerError(number)) => port.tell(number),
         Output::Line(Line::Up | Line::Down) => {}
-        Output::Plan(plan) => {
+        Output::Plan => {
+            let Some(plan) = running.agent.plan() else {
+                return;
+            };
             let mut target = [0; 65];
-            for (to, from) in target.iter_mut().zip(plan.target.as_bytes()) {
+            for (to, from) in target.iter_mut().zip(plan.target()) {
                 *to = *from;
             }
-            match port.judge(&target, plan.use_space) {
+            match port.judge(&target, plan.use_space()) {
                 0 => running.agent.accept(),
                 number => running.agent.refuse(number),
             }
@@ -259,7 +263,7 @@ pub unsafe extern "C" fn sota_mcu_boot_state(reason: *mut u16) -> u8 {
 /// The image on trial is good: it is kept, and the module told so. 0: done, or not on trial. 404: on trial still.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_confirm() -> u16 {
-    let done = with(|running| running.agent.confirm(running.now, &mut running.port));
+    let done = with(|running| running.agent.confirm(&mut running.port));
     done.map_or(0, |done| done.map_or_else(McuError::number, |()| 0))
 }
 
@@ -273,7 +277,7 @@ pub extern "C" fn sota_mcu_revert(reason: u16) {
 /// Asks for a plan.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_ask_for_plan() {
-    with(|running| running.agent.ask_for_plan(running.now));
+    with(|running| running.agent.ask_for_plan());
 }
 
 /// Bytes of the image on its way that are durable; `length`, if not null, gets how many it has. 0 of 0: none.

@@ -10,21 +10,17 @@ use crate::slot::OtherSlot;
 use crate::state::{BootState, Phase};
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
-use sota_link::field::{Boot, Hello, Image, Plan};
-use sota_link::mcu::{self, Link};
+use sota_link::field::{Boot, Image};
+use sota_link::mcu::{self, Link, PlanFields};
 use sota_link::message::{McuPhase, ModulePhase};
 use sota_link::{Line, Millis};
 
 /// What an agent is made with.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Config {
-    /// Who it is: component, version, hardware, bootloader, window, greatest rate, whether it pulls. The agent fills in
-    /// page, slot, boot and resume.
-    pub hello: Hello,
-    /// The base baud rate.
-    pub baud: u32,
-    /// Session number: another than at the last start. 0: counted in flash, 16 to 20 bytes of the boot state each start.
-    pub session: u16,
+    /// Who it is, and the line. The agent fills in page, slot and boot. Session 0: counted in flash, 16 to 20 bytes of the
+    /// boot state each start.
+    pub link: mcu::Config,
     /// How long an image on trial may take to confirm, ms; 0: for ever.
     pub confirm_within_ms: u32,
     /// Plans and verified images wait for [`Agent::accept`] and [`Agent::install`].
@@ -35,13 +31,13 @@ pub struct Config {
 }
 
 /// What the caller has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant)] // one at a time, on the caller's stack
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// About the line; a change of the baud rate is the caller's.
     Line(Line),
-    /// With [`Config::asks_first`]: [`Agent::accept`] or [`Agent::refuse`].
-    Plan(Plan),
+    /// With [`Config::asks_first`]: [`Agent::accept`] or [`Agent::refuse`] what [`Agent::plan`] has until the next
+    /// [`Agent::poll`].
+    Plan,
     /// With [`Config::asks_first`]: the image is whole and verified, [`Agent::install`] when it suits.
     Verified,
     /// Send what is left and reset: the bootloader has something to do.
@@ -52,7 +48,7 @@ pub enum Output {
 
 /// What an agent finds in the flash when it starts.
 pub struct Prepared {
-    link: sota_link::Config,
+    link: mcu::Config,
     layout: Layout,
     boot: BootState,
     slot: OtherSlot,
@@ -67,35 +63,30 @@ impl Prepared {
     /// Reads what is in the flash.
     ///
     /// # Errors
-    /// 408; 404 when the session cannot be counted; 411: this build has no [`Config::mcuboot`].
+    /// 408; 404 when the session cannot be counted; 411: a text is too long, or this build has no [`Config::mcuboot`].
     pub fn new<F: NorFlash>(
         config: Config,
         layout: Layout,
         flash: &mut F,
     ) -> Result<Self, McuError> {
         layout.check(flash)?;
-        if config.mcuboot && !cfg!(feature = "mcuboot") {
+        let mut link = config.link;
+        if !link.is_valid() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
             return Err(McuError::McuConfig);
         }
         let mut boot = BootState::open(flash, &layout);
-        let mut session = config.session;
-        if session == 0 {
+        if link.session == 0 {
             let same = boot.get();
             boot.put(flash, same)?;
-            session = boot.number() as u16;
+            link.session = boot.number() as u16;
         }
-        let mut hello = config.hello;
-        hello.page = layout.page;
-        hello.slot = layout.capacity();
-        hello.boot = boot.boot();
-        let limited = hello.boot == Boot::Trial && config.confirm_within_ms > 0;
+        link.page = layout.page;
+        link.slot = layout.capacity();
+        link.boot = boot.boot();
+        let limited = link.boot == Boot::Trial && config.confirm_within_ms > 0;
         Ok(Prepared {
-            slot: OtherSlot::open(flash, &layout, boot.get(), hello.window),
-            link: sota_link::Config {
-                hello,
-                baud: config.baud,
-                session,
-            },
+            slot: OtherSlot::open(flash, &layout, boot.get(), link.window),
+            link,
             layout,
             boot,
             within: limited.then_some(config.confirm_within_ms),
@@ -193,6 +184,16 @@ impl<const FRAME: usize> Agent<FRAME> {
         self.link.image()
     }
 
+    /// Its version.
+    pub fn target(&self) -> &[u8] {
+        self.link.target()
+    }
+
+    /// The plan of [`Output::Plan`], until the next [`poll`](Self::poll).
+    pub fn plan(&self) -> Option<PlanFields<'_>> {
+        self.link.plan()
+    }
+
     /// Takes the plan.
     pub fn accept(&mut self) {
         self.link.accept();
@@ -209,20 +210,20 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// Asks for a plan.
-    pub fn ask_for_plan(&mut self, now: Millis) {
-        self.link.ask_for_plan(now);
+    pub fn ask_for_plan(&mut self) {
+        self.link.ask_for_plan();
     }
 
     /// The running image is good: it is kept, and the module told so.
     ///
     /// # Errors
     /// 404; it is on trial still.
-    pub fn confirm<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Result<(), McuError> {
+    pub fn confirm<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), McuError> {
         if self.boot.get().phase == Phase::Trial {
             self.boot.confirm(flash)?;
             self.confirm_by = None;
             self.slot.unlock();
-            self.link.set_boot(now, self.boot.boot());
+            self.link.set_boot(self.boot.boot());
         }
         Ok(())
     }
@@ -252,10 +253,8 @@ impl<const FRAME: usize> Agent<FRAME> {
                 Some(mcu::Output::Ended(phase, number)) => {
                     return Some(Output::Ended(phase, number));
                 }
-                Some(mcu::Output::Plan(plan)) if self.asks_first => {
-                    return Some(Output::Plan(plan));
-                }
-                Some(mcu::Output::Plan(_)) => self.link.accept(),
+                Some(mcu::Output::Plan) if self.asks_first => return Some(Output::Plan),
+                Some(mcu::Output::Plan) => self.link.accept(),
                 Some(mcu::Output::Verify) => {
                     let length = self.link.image().length;
                     self.verifies = Some(Digests::new(self.layout.other, length));

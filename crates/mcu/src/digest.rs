@@ -1,6 +1,7 @@
 //! Digests over what is in flash, in steps, so that the link is served in between.
 
-use crate::flash::{CHUNK, scan};
+use crate::flash::{CHUNK, read};
+use crate::layout::WORD_MOST;
 use crate::records::crc32;
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
@@ -68,69 +69,61 @@ impl Digests {
     /// # Errors
     /// 404.
     pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
-        let to = self.length.min(self.done.saturating_add(STEP));
-        let (from, to) = (self.at + self.done, self.at + to);
-        scan(flash, from, to, |_, _, bytes| {
-            self.take(bytes);
-            Ok(true)
-        })?;
-        Ok(self.done >= self.length)
+        for _ in 0..STEP / CHUNK as u32 {
+            if self.block(flash)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Takes a block, or the rest.
-    fn take(&mut self, bytes: &[u8]) {
-        self.crc32 = crc32(self.crc32, bytes);
-        self.done += bytes.len() as u32;
+    /// Takes a block of the padded message: the bytes, 0x80, zeros up to a block's end, whose last 8 bytes are the length in
+    /// bits. `true`: it was the last.
+    fn block<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
         let mut block = [0; CHUNK];
-        for (to, from) in block.iter_mut().zip(bytes) {
-            *to = *from;
+        let left = self.length.saturating_sub(self.done);
+        let n = left.min(CHUNK as u32) as usize;
+        if n > 0 {
+            let whole = n.next_multiple_of(WORD_MOST as usize);
+            read(
+                flash,
+                self.at + self.done,
+                block.get_mut(..whole).unwrap_or_default(),
+            )?;
+            self.crc32 = crc32(self.crc32, block.get(..n).unwrap_or_default());
         }
-        if let Some(after) = block.get_mut(bytes.len()) {
-            *after = 0x80;
+        let (_, behind) = block.split_at_mut_checked(n).unwrap_or_default();
+        behind.fill(0);
+        // Where the bytes end with a block, the 0x80 begins the next one.
+        if self.done <= self.length
+            && let Some(first) = behind.first_mut()
+        {
+            *first = 0x80;
         }
-        if bytes.len() > CHUNK - 9 && (bytes.len() < CHUNK || self.done < self.length) {
-            self.block(&block);
-            block = [0; CHUNK];
-        }
-        if self.done < self.length {
-            return;
-        }
-        if bytes.len() == CHUNK {
-            self.block(&block);
-            block = [0; CHUNK];
-            block[0] = 0x80;
-        }
-        self.last(block);
+        self.done = self.done.saturating_add(CHUNK as u32);
+        let is_last = n + 9 <= CHUNK;
+        self.compress(&mut block, is_last);
+        Ok(is_last)
     }
 
-    /// A block whose padding is there: its length is added, most significant byte first for SHA-256, last for MD5.
-    fn last(&mut self, block: [u8; CHUNK]) {
+    /// SHA-256 has the length's most significant byte first, MD5 last.
+    fn compress(&mut self, block: &mut [u8; CHUNK], is_last: bool) {
         let bits = u64::from(self.length) * 8;
         #[cfg(feature = "sha256")]
         {
-            let mut block = block;
-            if let Some(place) = block.last_chunk_mut::<8>() {
+            if is_last && let Some(place) = block.last_chunk_mut::<8>() {
                 *place = bits.to_be_bytes();
             }
-            sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(&block));
+            sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(block));
         }
         #[cfg(feature = "md5")]
         {
-            let mut block = block;
-            if let Some(place) = block.last_chunk_mut::<8>() {
+            if is_last && let Some(place) = block.last_chunk_mut::<8>() {
                 *place = bits.to_le_bytes();
             }
-            md5::block_api::compress(&mut self.md5, core::slice::from_ref(&block));
+            md5::block_api::compress(&mut self.md5, core::slice::from_ref(block));
         }
-        let _ = (block, bits);
-    }
-
-    fn block(&mut self, block: &[u8; CHUNK]) {
-        #[cfg(feature = "sha256")]
-        sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(block));
-        #[cfg(feature = "md5")]
-        md5::block_api::compress(&mut self.md5, core::slice::from_ref(block));
-        let _ = block;
+        let _ = (block, bits, is_last);
     }
 
     /// CRC-32/ISO-HDLC.

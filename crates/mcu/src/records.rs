@@ -19,21 +19,12 @@ use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
 
-/// Without a table: 1 KiB of flash is worth more than the time.
-static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+pub use sota_link::frame::crc32;
 
 /// Bytes of the greatest record.
 const MOST: usize = 64;
 /// Number and CRC.
 const FRAME: usize = 8;
-
-/// The CRC-32/ISO-HDLC of `bytes` after `before` (0: nothing).
-pub fn crc32(before: u32, bytes: &[u8]) -> u32 {
-    // The crate takes the unreflected register as initial value.
-    let mut digest = CRC32.digest_with_initial((!before).reverse_bits());
-    digest.update(bytes);
-    digest.finalize()
-}
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

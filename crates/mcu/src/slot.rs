@@ -38,8 +38,6 @@ const SPARE: u8 = 2;
 pub struct Record {
     /// What of which package; `None`: nothing.
     pub resume: Option<Resume>,
-    /// The package's length in bytes.
-    pub length: u32,
     /// Epoch of the boot state.
     pub epoch: u8,
     /// It has the package's digests.
@@ -65,28 +63,22 @@ impl Record {
     }
 
     fn parse(bytes: &[u8; PAYLOAD]) -> Option<Record> {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |at: usize| words.get(at).map(|word| u32::from_le_bytes(*word));
-        let [epoch, kind, flags, _] = *words.get(2)?;
-        let length = word(1)?;
-        let digest_len = match kind {
-            1 => 4,
-            2 => 16,
-            _ => 32,
+        let [offset, length, head, digest @ .., crc32] = bytes.as_chunks::<4>().0 else {
+            return None;
         };
-        let digest = Digest::new(kind, bytes.get(12..12 + digest_len)?)?;
+        let [epoch, kind, flags, _] = *head;
+        let length = u32::from_le_bytes(*length);
         let resume = Resume {
-            offset: word(0)?,
+            offset: u32::from_le_bytes(*offset),
             length,
-            digest,
+            digest: Digest::from_padded(kind, digest.as_flattened().try_into().ok()?)?,
         };
         Some(Record {
             resume: (length > 0).then_some(resume),
-            length,
             epoch,
             verified: flags & VERIFIED != 0,
             spare: flags & SPARE != 0,
-            crc32: word(11)?,
+            crc32: u32::from_le_bytes(*crc32),
         })
     }
 
@@ -95,21 +87,26 @@ impl Record {
         let Some(resume) = &self.resume else {
             return bytes;
         };
-        let flags = (u8::from(self.verified) * VERIFIED) | (u8::from(self.spare) * SPARE);
-        let (words, _) = bytes.as_chunks_mut::<4>();
-        let (digest, _) = resume.digest.as_bytes().as_chunks::<4>();
-        let head = [
-            resume.offset.to_le_bytes(),
-            resume.length.to_le_bytes(),
-            [self.epoch, resume.digest.kind(), flags, 0],
-        ];
-        for (place, word) in words.iter_mut().zip(head.iter().chain(digest)) {
-            *place = *word;
-        }
-        if let Some(place) = words.last_mut() {
-            *place = self.crc32.to_le_bytes();
+        if let [offset, length, head, digest @ .., crc32] = bytes.as_chunks_mut::<4>().0 {
+            let flags = (u8::from(self.verified) * VERIFIED) | (u8::from(self.spare) * SPARE);
+            *offset = resume.offset.to_le_bytes();
+            *length = resume.length.to_le_bytes();
+            *head = [self.epoch, resume.digest.kind(), flags, 0];
+            for (to, from) in digest
+                .as_flattened_mut()
+                .iter_mut()
+                .zip(resume.digest.padded())
+            {
+                *to = *from;
+            }
+            *crc32 = self.crc32.to_le_bytes();
         }
         bytes
+    }
+
+    /// The package's length in bytes; 0: there is none.
+    pub(crate) fn length(&self) -> u32 {
+        self.resume.map_or(0, |resume| resume.length)
     }
 }
 
@@ -281,7 +278,6 @@ impl<F: NorFlash> Slot for Access<'_, F> {
                 length: image.length,
                 digest,
             }),
-            length: image.length,
             epoch: slot.epoch,
             ..Record::default()
         };

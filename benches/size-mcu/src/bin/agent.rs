@@ -3,8 +3,8 @@
 #![no_main]
 
 use size_mcu::{LAYOUT, Nor, give, now, take, word};
-use sota_link::field::Hello;
 use sota_link::frame::frame_len;
+use sota_link::mcu;
 use sota_mcu::{Agent, Config, Output, Prepared};
 use static_cell::StaticCell;
 
@@ -26,16 +26,15 @@ static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
 extern "C" fn reset() -> ! {
     let mut flash = Nor;
     let config = Config {
-        hello: Hello {
+        link: mcu::Config {
+            component: "STM32",
+            version: "1_0_0",
+            hardware: "rev-b",
             block: BLOCK as u16,
             window: 8,
-            component: "STM32".try_into().unwrap_or_default(),
-            version: "1_0_0".try_into().unwrap_or_default(),
-            hardware: "rev-b".try_into().unwrap_or_default(),
-            ..Hello::default()
+            baud: 115_200,
+            ..Default::default()
         },
-        baud: 115_200,
-        session: 0,
         confirm_within_ms: 60_000,
         asks_first: false,
         mcuboot: cfg!(feature = "mcuboot"),
@@ -59,7 +58,7 @@ extern "C" fn reset() -> ! {
             }
         }
         if word() == 0 {
-            let _ = agent.confirm(now(), &mut flash);
+            let _ = agent.confirm(&mut flash);
         }
         if word() == 0 {
             agent.revert(&mut flash, 409);

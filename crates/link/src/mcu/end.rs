@@ -1,17 +1,63 @@
 //! The phases of the MCU's end, and what comes into flash.
 
-use super::{End, Output, Slot, WriteError};
-use crate::field::{Hello, Package, Plan};
-use crate::message::{ANSWER, Ack, McuPhase, ModulePhase, State};
-use crate::receive::{Blocks, Pull, Taken};
-use crate::session::McuSession as Session;
-use crate::timing::Millis;
+use super::clock::Clock;
+use super::fields::Fields;
+use super::{Config, End, FAILURES, FLASH, Frame, Output, Since, Slot, WriteError};
+use crate::field::{Image, kind};
+use crate::frame::Writer;
+use crate::message::{ANSWER, McuPhase, ModulePhase};
+use crate::receive::{Blocks, Taken};
+use crate::session::Line;
+use crate::timing::{Millis, Timing};
 use sota_errors::{LinkError, McuError};
 
-/// Without the feature an MCU takes what is pushed.
-pub(super) const PULLS: bool = cfg!(feature = "pull");
+const MALFORMED: LinkError = LinkError::LinkMalformed;
 
 impl End {
+    #[inline]
+    pub(super) fn new(now: Millis, mut own: Config, frame: usize) -> End {
+        own.fit(frame);
+        let timing = Timing::new(own.block, own.baud);
+        End {
+            peer: 0,
+            up: false,
+            anew: false,
+            went_down: false,
+            answer_due: false,
+            asks: false,
+            window: own.window,
+            block: own.block,
+            timing,
+            clock: Clock::new(now),
+            hello_gap: 0,
+            error: None,
+            fault: None,
+            peer_error: None,
+            #[cfg(feature = "rate")]
+            rate: crate::rate::Rate::new(own.baud),
+            transfer: 0,
+            phase: McuPhase::Idle,
+            number: 0,
+            seen: ModulePhase::None,
+            told: true,
+            due: false,
+            hold: false,
+            failures: 0,
+            has: ModulePhase::None,
+            plan: false,
+            verify: false,
+            install: false,
+            ended: None,
+            range: (0, 0),
+            blocks: Blocks::new(own.block, own.window, 0),
+            #[cfg(feature = "pull")]
+            pull: crate::receive::Pull::new(timing),
+            image: Image::default(),
+            target: heapless::Vec::new(),
+            own,
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         let busy = matches!(
             self.phase,
@@ -20,20 +66,41 @@ impl End {
         !busy && !matches!(self.seen, ModulePhase::Package | ModulePhase::Install)
     }
 
-    /// The link is up anew: the module offers again what there is.
-    pub(super) fn anew(&mut self) {
-        self.idle();
-        self.transfer = 0;
-        self.seen = ModulePhase::None;
-        self.due = false;
+    /// What the caller has to do.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        let take = core::mem::take::<bool>;
+        if take(&mut self.anew) {
+            // The module offers again what there is.
+            self.asks = false;
+            self.idle(0, ModulePhase::None);
+            self.due = false;
+            return Some(Output::Line(Line::Up));
+        }
+        if let Some(line) = self.next_line() {
+            #[cfg(feature = "pull")]
+            if let Line::Baud(_) = line {
+                self.pull = crate::receive::Pull::new(self.timing);
+            }
+            return Some(Output::Line(line));
+        }
+        if take(&mut self.verify) {
+            return Some(Output::Verify);
+        }
+        if take(&mut self.install) {
+            return Some(Output::Install);
+        }
+        let (phase, number) = self.ended.take()?;
+        Some(Output::Ended(phase, number))
     }
 
+    /// Nothing is known of any transfer but its number and the module's phase.
     #[inline(never)]
-    pub(super) fn idle(&mut self) {
+    fn idle(&mut self, transfer: u8, seen: ModulePhase) {
         self.set_phase(McuPhase::Idle);
+        self.transfer = transfer;
+        self.seen = seen;
         self.number = 0;
-        self.has_plan = false;
-        self.has_package = false;
+        self.has = ModulePhase::None;
         self.verify = false;
         self.install = false;
         self.told = true;
@@ -46,69 +113,107 @@ impl End {
         self.due = true;
     }
 
+    /// Refused or Failed.
     #[inline(never)]
-    pub(super) fn refused(&mut self, number: u16) {
+    pub(super) fn stop(&mut self, phase: McuPhase, number: u16) {
         self.number = number;
-        self.set_phase(McuPhase::Refused);
+        self.set_phase(phase);
     }
 
-    #[inline(never)]
-    pub(super) fn failed(&mut self, number: u16) {
-        self.number = number;
-        self.set_phase(McuPhase::Failed);
-    }
-
-    pub(super) fn pulls(&self, session: &Session) -> bool {
-        PULLS && session.own.pulls && self.phase == McuPhase::Receiving && !self.hold
-    }
-
-    pub(super) fn ack(&self, session: &Session) -> Ack {
-        let receives = self.phase == McuPhase::Receiving;
-        let waits = self.hold || (PULLS && session.own.pulls);
-        Ack {
-            transfer: self.transfer,
-            phase: self.phase,
-            seen: self.seen as u8 | if self.told { 0 } else { ANSWER },
-            number: self.number,
-            window: if waits { 0 } else { session.window },
-            bitmap: if receives { self.blocks.bitmap() } else { 0 },
-            offset: if self.has_package {
-                self.blocks.base()
-            } else {
-                0
-            },
+    /// The frame of the transfer that is due.
+    pub(super) fn next_own(&mut self) -> Option<Frame> {
+        let repeat = !self.told && self.clock.is_over(Since::Told, self.timing.repeat());
+        let beat = self.timing.beat(self.is_idle());
+        if self.due || repeat || self.clock.is_over(Since::Sent, beat) {
+            self.due = false;
+            self.clock.mark(Since::Told);
+            return Some(Frame::Ack);
         }
+        #[cfg(feature = "pull")]
+        if self.pulls()
+            && let Some((offset, length)) = self.pull.next(self.clock.now, &self.blocks, self.range)
+        {
+            return Some(Frame::Request(offset, length));
+        }
+        None
     }
 
-    pub(super) fn on_state(&mut self, state: State) {
-        self.due |= state.seen & ANSWER != 0;
-        if state.transfer == self.transfer {
-            self.told = state.seen & !ANSWER == self.phase as u8;
-            self.range = (state.start, state.end);
+    /// Without the feature an MCU takes what is pushed.
+    fn is_puller(&self) -> bool {
+        cfg!(feature = "pull") && self.own.pulls
+    }
+
+    #[cfg(feature = "pull")]
+    pub(super) fn pulls(&self) -> bool {
+        self.own.pulls && self.phase == McuPhase::Receiving && !self.hold
+    }
+
+    pub(super) fn write_ack(&self, w: &mut Writer<'_>) {
+        let waits = self.hold || self.is_puller();
+        let bitmap = match self.phase {
+            McuPhase::Receiving => self.blocks.bitmap(),
+            _ => 0,
+        };
+        let offset = match self.has {
+            ModulePhase::Package => self.blocks.base(),
+            _ => 0,
+        };
+        w.u8(self.transfer).u8(self.phase as u8);
+        w.u8(self.seen as u8 | if self.told { 0 } else { ANSWER });
+        w.u16(self.number).u8(if waits { 0 } else { self.window });
+        w.u8(bitmap).u32(offset);
+    }
+
+    pub(super) fn on_state(&mut self, payload: &[u8]) -> Result<(), LinkError> {
+        let [
+            transfer,
+            phase,
+            seen,
+            n0,
+            n1,
+            s0,
+            s1,
+            s2,
+            s3,
+            e0,
+            e1,
+            e2,
+            e3,
+        ] = *payload
+        else {
+            return Err(MALFORMED);
+        };
+        let phase = ModulePhase::new(phase).ok_or(MALFORMED)?;
+        let end = u32::from_le_bytes([e0, e1, e2, e3]);
+        self.due |= seen & ANSWER != 0;
+        if transfer == self.transfer {
+            self.told = seen & !ANSWER == self.phase as u8;
+            self.range = (u32::from_le_bytes([s0, s1, s2, s3]), end);
             if self.phase == McuPhase::Receiving {
                 let before = self.blocks.base();
-                self.blocks.commit(before, state.end);
+                self.blocks.commit(before, end);
                 self.due |= self.blocks.base() != before;
             }
         }
-        self.on_phase(state.transfer, state.phase, state.number);
+        self.on_phase(transfer, phase, u16::from_le_bytes([n0, n1]));
+        Ok(())
     }
 
-    pub(super) fn on_phase(&mut self, transfer: u8, phase: ModulePhase, number: u16) {
+    fn on_phase(&mut self, transfer: u8, phase: ModulePhase, number: u16) {
         if phase.is_over() {
-            self.transfer = transfer;
-            self.seen = phase;
             if self.phase != McuPhase::Idle {
-                self.idle();
+                self.idle(transfer, phase);
                 self.ended = Some((phase, number));
             }
+            self.transfer = transfer;
+            self.seen = phase;
             return;
         }
-        let has = match phase {
-            ModulePhase::Plan => self.has_plan,
-            _ => self.has_package,
+        let needs = match phase {
+            ModulePhase::Plan => ModulePhase::Plan,
+            _ => ModulePhase::Package,
         };
-        if transfer != self.transfer || !has {
+        if transfer != self.transfer || self.has != needs {
             return;
         }
         let again = self.seen == phase;
@@ -116,7 +221,9 @@ impl End {
         if phase == ModulePhase::Install {
             match self.phase {
                 McuPhase::Ready | McuPhase::Installing => self.install |= !again,
-                McuPhase::Receiving => self.failed(LinkError::LinkNotReady.number()),
+                McuPhase::Receiving => {
+                    self.stop(McuPhase::Failed, LinkError::LinkNotReady.number());
+                }
                 // What is verified now is installed then.
                 _ => {}
             }
@@ -124,105 +231,127 @@ impl End {
     }
 
     /// Whose image it is, and whether it fits.
-    pub(super) fn check(component: &str, space: u32, own: &Hello) -> Result<(), u16> {
-        if !component.is_empty() && component != own.component.as_str() {
+    #[inline(never)]
+    fn check(&self, component: &[u8], space: u32) -> Result<(), u16> {
+        if !component.is_empty() && component != self.own.component.as_bytes() {
             return Err(LinkError::OtherComponent.number());
         }
-        match own.slot != 0 && space > own.slot {
+        match self.own.slot != 0 && space > self.own.slot {
             true => Err(McuError::SlotTooSmall.number()),
             false => Ok(()),
         }
     }
 
-    pub(super) fn on_plan(
-        &mut self,
-        transfer: u8,
-        phase: u8,
-        plan: Plan,
-        session: &Session,
-    ) -> Option<Output> {
-        let phase = ModulePhase::new(phase).filter(|phase| *phase == ModulePhase::Plan)?;
-        self.due = true;
-        if transfer == self.transfer && (self.has_plan || self.has_package) {
-            return None;
+    pub(super) fn on_plan(&mut self, payload: &[u8]) -> Result<(), LinkError> {
+        let [transfer, phase, fields @ ..] = payload else {
+            return Err(MALFORMED);
+        };
+        let mut fields = Fields::new(fields);
+        let component = fields.find(kind::COMPONENT, 1, 32);
+        let space = fields.number(kind::SPACE, 4, 0);
+        fields.find(kind::TARGET, 0, 64);
+        if fields.is_bad() {
+            return Err(MALFORMED);
         }
-        self.idle();
-        self.transfer = transfer;
-        self.has_plan = true;
-        self.seen = phase;
-        match Self::check(&plan.component, plan.use_space, &session.own) {
+        if *phase != ModulePhase::Plan as u8 {
+            return Ok(());
+        }
+        self.due = true;
+        if *transfer == self.transfer && self.has != ModulePhase::None {
+            return Ok(());
+        }
+        self.idle(*transfer, ModulePhase::Plan);
+        self.has = ModulePhase::Plan;
+        match self.check(component, space) {
             Ok(()) => {
                 self.set_phase(McuPhase::Considering);
-                Some(Output::Plan(plan))
+                self.plan = true;
             }
-            Err(number) => {
-                self.refused(number);
-                None
-            }
+            Err(number) => self.stop(McuPhase::Refused, number),
         }
+        Ok(())
     }
 
-    #[inline(never)]
     pub(super) fn on_package<S: Slot>(
         &mut self,
-        transfer: u8,
-        phase: u8,
-        package: &Package,
-        session: &Session,
+        payload: &[u8],
         slot: &mut S,
-    ) {
-        let Some(phase) = ModulePhase::new(phase)
-            .filter(|phase| matches!(phase, ModulePhase::Package | ModulePhase::Install))
-        else {
-            return;
+    ) -> Result<(), LinkError> {
+        let [transfer, phase, fields @ ..] = payload else {
+            return Err(MALFORMED);
+        };
+        let mut fields = Fields::new(fields);
+        let component = fields.find(kind::COMPONENT, 1, 32);
+        let hardware = fields.find(kind::HARDWARE, 1, 32);
+        let target = fields.find(kind::TARGET, 0, 64);
+        let crc32 = fields.find(kind::CRC32, 4, 4);
+        let image = Image {
+            length: fields.number(kind::LENGTH, 4, 0),
+            sha256: fields.find(kind::SHA256, 32, 32).try_into().ok(),
+            md5: fields.find(kind::MD5, 16, 16).try_into().ok(),
+            crc32: crc32.try_into().ok().map(u32::from_le_bytes),
+        };
+        if fields.is_bad() || image.length == 0 {
+            return Err(MALFORMED);
+        }
+        let phase = match *phase {
+            2 => ModulePhase::Package,
+            3 => ModulePhase::Install,
+            _ => return Ok(()),
         };
         self.due = true;
-        if transfer != self.transfer || !self.has_package {
-            self.idle();
-            self.transfer = transfer;
-            self.has_package = true;
+        if *transfer != self.transfer || self.has != ModulePhase::Package {
+            self.idle(*transfer, ModulePhase::None);
+            self.has = ModulePhase::Package;
             self.failures = 0;
-            self.seen = ModulePhase::None;
             self.range = (0, 0);
-            let wanted = Self::wants(package, &session.own);
-            self.image.clone_from(&package.image);
-            match wanted.and_then(|()| slot.begin(&self.image)) {
-                Ok(offset) => self.receive(offset, session),
-                Err(number) => self.refused(number),
+            self.image = image;
+            self.target.clear();
+            let _ = self.target.extend_from_slice(target);
+            match self.wants(component, hardware) {
+                Err(number) => self.stop(McuPhase::Refused, number),
+                Ok(()) => self.begin(slot, McuPhase::Refused),
             }
         }
-        self.on_phase(transfer, phase, 0);
+        self.on_phase(*transfer, phase, 0);
+        Ok(())
     }
 
     /// Whether this package may be received.
-    fn wants(package: &Package, own: &Hello) -> Result<(), u16> {
-        let image = &package.image;
-        Self::check(&package.component, image.length, own)?;
-        if !package.hardware.is_empty() && package.hardware != own.hardware {
+    fn wants(&self, component: &[u8], hardware: &[u8]) -> Result<(), u16> {
+        self.check(component, self.image.length)?;
+        if !hardware.is_empty() && hardware != self.own.hardware.as_bytes() {
             return Err(LinkError::OtherHardware.number());
         }
-        if image.digest().is_none() {
+        if self.image.digest().is_none() {
             return Err(LinkError::PackageWithoutDigest.number());
         }
-        if !image.target.is_empty() && image.target == own.version {
+        if !self.target.is_empty() && self.target == self.own.version.as_bytes() {
             return Err(LinkError::SameVersion.number());
         }
         Ok(())
     }
 
-    /// Receives from here on.
-    pub(super) fn receive(&mut self, offset: u32, session: &Session) {
-        self.blocks = Blocks::new(session.block, session.window, self.image.length);
-        self.blocks.set_base(offset);
-        if PULLS {
-            self.pull = Pull::new(session.timing);
+    /// Receives from where the slot stands; where it does not take the image this end is Refused or Failed, as `or` says.
+    #[inline(never)]
+    fn begin<S: Slot>(&mut self, slot: &mut S, or: McuPhase) {
+        match slot.begin(&self.image) {
+            Err(number) => self.stop(or, number),
+            Ok(offset) => {
+                self.blocks = Blocks::new(self.block, self.window, self.image.length);
+                self.blocks.set_base(offset);
+                #[cfg(feature = "pull")]
+                {
+                    self.pull = crate::receive::Pull::new(self.timing);
+                }
+                self.set_phase(McuPhase::Receiving);
+                self.complete();
+            }
         }
-        self.set_phase(McuPhase::Receiving);
-        self.complete();
     }
 
     /// Goes on when everything is written.
-    pub(super) fn complete(&mut self) {
+    fn complete(&mut self) {
         if self.blocks.is_complete() {
             self.set_phase(McuPhase::Verifying);
             self.verify = true;
@@ -230,27 +359,51 @@ impl End {
     }
 
     #[inline(never)]
-    pub(super) fn on_data<S: Slot>(
-        &mut self,
-        now: Millis,
-        transfer: u8,
-        offset: u32,
-        bytes: &[u8],
-        session: &mut Session,
-        slot: &mut S,
-    ) {
-        if transfer != self.transfer || self.phase != McuPhase::Receiving {
-            self.due = true;
+    pub(super) fn verified<S: Slot>(&mut self, good: bool, slot: &mut S) {
+        if self.phase != McuPhase::Verifying {
             return;
         }
-        if PULLS && session.own.pulls {
-            self.pull.on_block(now, offset, bytes.len());
-        } else {
-            self.due = true;
+        if good {
+            self.set_phase(McuPhase::Ready);
+            self.install = self.seen == ModulePhase::Install;
+            return;
         }
+        slot.forget();
+        self.failures = self.failures.saturating_add(1);
+        if self.failures < FAILURES && self.seen == ModulePhase::Package {
+            self.begin(slot, McuPhase::Failed);
+        } else {
+            self.stop(McuPhase::Failed, McuError::ImageDigest.number());
+        }
+    }
+
+    pub(super) fn on_data<S: Slot>(
+        &mut self,
+        payload: &[u8],
+        slot: &mut S,
+    ) -> Result<(), LinkError> {
+        let [transfer, o0, o1, o2, o3, bytes @ ..] = payload else {
+            return Err(MALFORMED);
+        };
+        if bytes.is_empty() {
+            return Err(MALFORMED);
+        }
+        let offset = u32::from_le_bytes([*o0, *o1, *o2, *o3]);
+        if *transfer != self.transfer || self.phase != McuPhase::Receiving {
+            self.due = true;
+            return Ok(());
+        }
+        #[cfg(feature = "pull")]
+        if self.is_puller() {
+            self.pull.on_block(self.clock.now, offset, bytes.len());
+        }
+        self.due |= !self.is_puller();
         match self.blocks.take(offset, bytes.len()) {
-            Err(error) => return session.fault(error),
-            Ok(Taken::Known | Taken::Beyond) => return,
+            Err(error) => {
+                self.fault(error);
+                return Ok(());
+            }
+            Ok(Taken::Known | Taken::Beyond) => return Ok(()),
             Ok(Taken::New) => {}
         }
         match slot.write(offset, bytes) {
@@ -266,7 +419,8 @@ impl End {
                 self.blocks.redo(from);
                 self.due = true;
             }
-            Err(WriteError::Failed) => self.failed(McuError::McuFlash.number()),
+            Err(WriteError::Failed) => self.stop(McuPhase::Failed, FLASH),
         }
+        Ok(())
     }
 }

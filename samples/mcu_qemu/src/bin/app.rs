@@ -4,8 +4,9 @@
 
 use cortex_m_rt::entry;
 use mcu_qemu::{LAYOUT, Nor, Uart, now, reset, start_clock};
-use sota_link::field::{Boot, Hello};
+use sota_link::field::Boot;
 use sota_link::frame::frame_len;
+use sota_link::mcu;
 use sota_mcu::{Agent, Config, Output, Prepared, io};
 use static_cell::StaticCell;
 
@@ -36,18 +37,17 @@ static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
 /// A function of its own: what it needs of the stack is free afterwards.
 #[inline(never)]
 fn start(flash: &mut Nor) -> &'static mut Agent<{ frame_len(BLOCK) }> {
-    let text = "text of a fitting length";
     let config = Config {
-        hello: Hello {
+        link: mcu::Config {
             block: BLOCK as u16,
             window: 8,
-            component: "STM32".try_into().expect(text),
-            version: VERSION.try_into().expect(text),
-            hardware: "mps2-an385".try_into().expect(text),
-            bootloader: "sota-1".try_into().expect(text),
-            ..Hello::default()
+            component: "STM32",
+            version: VERSION,
+            hardware: "mps2-an385",
+            bootloader: "sota-1",
+            baud: 115_200,
+            ..Default::default()
         },
-        baud: 115_200,
         confirm_within_ms: 2_000,
         ..Config::default()
     };
@@ -69,7 +69,7 @@ fn main() -> ! {
     let agent = start(&mut flash);
     loop {
         let good = agent.is_up() && !cfg!(feature = "sick");
-        if good && agent.boot() == Boot::Trial && agent.confirm(now(), &mut flash).is_err() {
+        if good && agent.boot() == Boot::Trial && agent.confirm(&mut flash).is_err() {
             reset();
         }
         let Ok(()) = io::pump(agent, &mut uart, &mut flash, now(), |_, _, _, output| {
