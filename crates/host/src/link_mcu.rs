@@ -18,7 +18,7 @@ use crate::wake::{self, Sleeper, Wake};
 use embedded_storage::nor_flash::ReadNorFlash;
 use sha2::{Digest, Sha256};
 use sota::platform::Clock;
-use sota_errors::McuError;
+use sota_errors::{LinkError, McuError};
 use sota_link::field::Boot;
 use sota_link::frame::frame_len;
 use sota_link::message::{McuPhase, ModulePhase};
@@ -298,7 +298,10 @@ impl LinkMcu {
                     }
                 }
                 Output::Line(Line::Down) => tracing::warn!("the module is silent on the link"),
-                Output::Line(Line::Fault(error)) => tracing::warn!("{error}; {}", error.remedy()),
+                Output::Line(Line::Fault(number)) => match LinkError::from_number(number) {
+                    Some(error) => tracing::warn!("{error}; {}", error.remedy()),
+                    None => tracing::warn!("{number}: docs/errors.md"),
+                },
                 Output::Line(Line::PeerError(number)) => {
                     tracing::warn!("the module says {number}: docs/errors.md");
                 }

@@ -121,6 +121,12 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// None.
+    pub const NONE: Digest = Digest {
+        kind: 0,
+        bytes: [0; 32],
+    };
+
     /// CRC-32/ISO-HDLC.
     pub const fn crc32(crc32: u32) -> Digest {
         let mut bytes = [0; 32];
@@ -170,8 +176,9 @@ impl Digest {
     }
 
     /// The digest of this kind with these bytes and what is behind them.
-    pub fn from_padded(kind: u8, bytes: [u8; 32]) -> Option<Digest> {
-        Self::len(kind).map(|_| Digest { kind, bytes })
+    pub fn from_padded(kind: u8, bytes: &[u8]) -> Option<Digest> {
+        let bytes = *bytes.as_array()?;
+        matches!(kind, 1..=3).then_some(Digest { kind, bytes })
     }
 
     /// The digest of this kind with these bytes.
@@ -429,6 +436,14 @@ pub struct Image {
 }
 
 impl Image {
+    /// None.
+    pub const NONE: Image = Image {
+        length: 0,
+        sha256: None,
+        md5: None,
+        crc32: None,
+    };
+
     /// The strongest digest.
     pub fn digest(&self) -> Option<Digest> {
         match (self.sha256, &self.md5, self.crc32) {

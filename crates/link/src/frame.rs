@@ -44,7 +44,7 @@ pub const CONTROL_LEN: usize = frame_len(0);
 /// Bytes on the line of the longest frame that an MCU of this version sends: its hello.
 pub const HELLO_LEN: usize = 256 + 2 + 2;
 
-/// Writes one frame into a buffer; what does not fit makes [`encode`] give 0.
+/// Writes the payload of one frame into a buffer; what does not fit makes [`encode`] give 0.
 pub struct Writer<'a> {
     cobs: CobsEncoder<'a>,
     crc: u32,
@@ -54,26 +54,7 @@ pub struct Writer<'a> {
 /// A buffer of so many bytes is needed at least: both `00`, and COBS' first byte.
 const LEAST: usize = 3;
 
-impl<'a> Writer<'a> {
-    /// Begins a frame; `None`: the buffer cannot hold any.
-    pub fn new(buffer: &'a mut [u8], kind: u8, tag: u16) -> Option<Writer<'a>> {
-        if buffer.len() < LEAST {
-            return None;
-        }
-        let (first, rest) = buffer.split_first_mut()?;
-        *first = 0;
-        // The last byte is kept for the closing 00, which `close` cannot reach through the encoder.
-        let (last, rest) = rest.split_last_mut()?;
-        *last = 0;
-        let mut writer = Writer {
-            cobs: CobsEncoder::new(rest),
-            crc: 0,
-            fits: true,
-        };
-        writer.u8(kind).u16(tag);
-        Some(writer)
-    }
-
+impl Writer<'_> {
     /// Appends bytes of the payload.
     #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
@@ -116,19 +97,10 @@ impl<'a> Writer<'a> {
 
     /// Appends a field with a text, if it has any.
     pub fn name(&mut self, kind: u8, text: &str) -> &mut Self {
-        match text.is_empty() {
-            true => self,
-            false => self.field(kind, text.as_bytes()),
+        if !text.is_empty() {
+            self.field(kind, text.as_bytes());
         }
-    }
-
-    /// Closes the frame with its CRC. Gives the bytes before the closing `00`; 0 = it did not fit.
-    fn close(mut self) -> usize {
-        let crc = self.crc.to_le_bytes();
-        match self.bytes(&crc).fits {
-            true => 1 + self.cobs.finalize(),
-            false => 0,
-        }
+        self
     }
 }
 
@@ -186,17 +158,32 @@ impl<const N: usize> Default for Tx<N> {
 
 /// Writes a frame to `buffer` and gives its length; 0 = it does not fit.
 pub fn encode(buffer: &mut [u8], kind: u8, tag: u16, write: impl FnOnce(&mut Writer)) -> usize {
-    let Some(mut writer) = Writer::new(buffer, kind, tag) else {
+    if buffer.len() < LEAST {
+        return 0;
+    }
+    // The last byte is kept for the closing 00, which the encoder cannot reach.
+    let [first, rest @ .., last] = buffer else {
         return 0;
     };
+    (*first, *last) = (0, 0);
+    let mut writer = Writer {
+        cobs: CobsEncoder::new(rest),
+        crc: 0,
+        fits: true,
+    };
+    writer.u8(kind).u16(tag);
     write(&mut writer);
-    let end = writer.close();
+    let crc = writer.crc;
+    if !writer.u32(crc).fits {
+        return 0;
+    }
+    let end = 1 + writer.cobs.finalize();
     match buffer.get_mut(end) {
-        Some(last) if end > 0 => {
+        Some(last) => {
             *last = 0;
             end + 1
         }
-        _ => 0,
+        None => 0,
     }
 }
 

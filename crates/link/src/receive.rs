@@ -16,26 +16,36 @@ pub(crate) enum Taken {
     Beyond,
 }
 
-/// The window's blocks.
+/// The window's blocks. A block is a power of two, so that nothing is divided.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)] // bytes first: they are within reach of short instructions (mcu/mod.rs)
 pub(crate) struct Blocks {
-    block: u32,
+    /// Its logarithm.
+    shift: u8,
     window: u8,
-    length: u32,
+    /// Bit i: block i from `base` on is written.
+    have: u8,
     /// Ack's offset: a multiple of the block, or the length.
     base: u32,
-    /// Bit i: the block at `base + i * block` is written.
-    have: u8,
+    length: u32,
 }
 
 impl Blocks {
+    /// Of no package.
+    pub(crate) const NONE: Blocks = Blocks {
+        shift: 0,
+        window: 0,
+        have: 0,
+        base: 0,
+        length: 0,
+    };
+
     pub(crate) fn new(block: u16, window: u8, length: u32) -> Blocks {
         Blocks {
-            block: u32::from(block.max(1)),
+            shift: block.trailing_zeros() as u8 & 15,
             window: window.clamp(1, WINDOW_MOST),
             length,
-            base: 0,
-            have: 0,
+            ..Blocks::NONE
         }
     }
 
@@ -52,11 +62,25 @@ impl Blocks {
         self.base >= self.length
     }
 
+    const fn block(&self) -> u32 {
+        1 << (self.shift & 15)
+    }
+
+    /// In blocks, rounded down.
+    const fn blocks(&self, bytes: u32) -> u32 {
+        bytes >> (self.shift & 15)
+    }
+
+    /// In bytes.
+    const fn bytes(&self, blocks: u32) -> u32 {
+        blocks << (self.shift & 15)
+    }
+
     /// Rounds down to where a block begins; the length is kept.
     fn border(&self, offset: u32) -> u32 {
         match offset >= self.length {
             true => self.length,
-            false => offset - offset % self.block,
+            false => self.bytes(self.blocks(offset)),
         }
     }
 
@@ -68,14 +92,9 @@ impl Blocks {
 
     /// What is written from here on, rounded down to a block's begin, is to be received again.
     pub(crate) fn redo(&mut self, offset: u32) {
-        match offset.checked_sub(self.base) {
-            Some(above) if above >= self.block => {
-                let keep = above / self.block;
-                self.have &= u8::MAX
-                    .checked_shr(u32::from(WINDOW_MOST).saturating_sub(keep))
-                    .unwrap_or(0);
-            }
-            _ => self.set_base(offset.min(self.base)),
+        match self.blocks(offset.saturating_sub(self.base)) {
+            0 => self.set_base(offset.min(self.base)),
+            keep => self.have &= low_bits(keep),
         }
     }
 
@@ -84,20 +103,19 @@ impl Blocks {
     /// # Errors
     /// [`LinkError::LinkBadOffset`]: it is no whole block of this package.
     pub(crate) fn take(&self, offset: u32, len: usize) -> Result<Taken, LinkError> {
-        let whole = offset < self.length
-            && offset.is_multiple_of(self.block)
-            && len as u64 == u64::from(self.block.min(self.length - offset));
-        if !whole {
+        let left = self.length.saturating_sub(offset);
+        let begins = self.bytes(self.blocks(offset)) == offset;
+        if left == 0 || !begins || len as u32 != left.min(self.block()) {
             return Err(LinkError::LinkBadOffset);
         }
         let Some(above) = offset.checked_sub(self.base) else {
             return Ok(Taken::Known);
         };
-        let i = above / self.block;
+        let i = self.blocks(above);
         if i >= u32::from(self.window) {
             return Ok(Taken::Beyond);
         }
-        match self.have >> i & 1 {
+        match u32::from(self.have) >> (i & 7) & 1 {
             0 => Ok(Taken::New),
             _ => Ok(Taken::Known),
         }
@@ -105,24 +123,24 @@ impl Blocks {
 
     /// The block that was [`Taken::New`] is written.
     pub(crate) fn written(&mut self, offset: u32) {
-        let i = offset.saturating_sub(self.base) / self.block;
-        if i < u32::from(WINDOW_MOST) {
-            self.have |= 1 << i;
-        }
+        let i = self.blocks(offset.saturating_sub(self.base));
+        self.have |= 1 << (i & 7);
     }
 
     /// Every byte below is written.
     pub(crate) fn contiguous(&self) -> u32 {
         let blocks = self.have.trailing_ones();
-        let end = u64::from(self.base) + u64::from(self.block) * u64::from(blocks);
-        u32::try_from(end).map_or(self.length, |end| end.min(self.length))
+        self.base
+            .saturating_add(self.bytes(blocks))
+            .min(self.length)
     }
 
     /// The slot says that a reset would go on from `durable`. Where that lags by more than half a window, or behind the
     /// piece's `end`, the offset runs ahead of it: else nothing more would be sent.
+    #[inline(never)]
     pub(crate) fn commit(&mut self, durable: u32, end: u32) {
         let contiguous = self.contiguous();
-        let lag = u32::from(self.window / 2) * self.block;
+        let lag = self.bytes(u32::from(self.window / 2));
         let least = match contiguous == self.length || (end > self.base && contiguous >= end) {
             true => contiguous,
             false => contiguous.saturating_sub(lag),
@@ -130,11 +148,9 @@ impl Blocks {
         let base = self
             .border(durable.min(contiguous).max(least))
             .max(self.base);
-        let blocks = (base - self.base).div_ceil(self.block);
-        self.have = u8::try_from(blocks)
-            .ok()
-            .and_then(|n| self.have.checked_shr(n.into()))
-            .unwrap_or(0);
+        // The last block may be shorter than a block.
+        let blocks = self.blocks(base - self.base + self.block() - 1);
+        self.have = u32::from(self.have).checked_shr(blocks).unwrap_or(0) as u8;
         self.base = base;
     }
 
@@ -145,14 +161,18 @@ impl Blocks {
         let many = (self.have.checked_shr(first).unwrap_or(0))
             .trailing_zeros()
             .min(u32::from(self.window).saturating_sub(first));
-        let from = self.base.checked_add(self.block.checked_mul(first)?)?;
-        let to = (self.block.checked_mul(many))
-            .and_then(|n| from.checked_add(n))
-            .unwrap_or(u32::MAX)
+        let from = self.base.checked_add(self.bytes(first))?;
+        let to = from
+            .saturating_add(self.bytes(many))
             .min(self.length)
             .min(end);
         (from < to).then_some((from, to))
     }
+}
+
+/// So many bits.
+fn low_bits(many: u32) -> u8 {
+    (1_u32.checked_shl(many).unwrap_or(0)).wrapping_sub(1) as u8
 }
 
 /// A request under way.
@@ -171,14 +191,19 @@ pub(crate) struct Pull {
 
 #[cfg(feature = "pull")]
 impl Pull {
+    pub(crate) const NONE: Pull = Pull {
+        from: 0,
+        to: 0,
+        at: 0,
+        again: false,
+        fresh: false,
+        rto: Rto::ZERO,
+    };
+
     pub(crate) fn new(timing: Timing) -> Pull {
         Pull {
-            from: 0,
-            to: 0,
-            at: 0,
-            again: false,
-            fresh: false,
             rto: Rto::new(timing),
+            ..Pull::NONE
         }
     }
 

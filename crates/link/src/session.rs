@@ -21,8 +21,8 @@ pub enum Line {
     Down,
     /// Send what is left, wait until it has left the UART, and change to this baud rate.
     Baud(u32),
-    /// Something was wrong here; for the log. At most one a second.
-    Fault(LinkError),
+    /// Something was wrong here, a number of the catalogue; for the log. At most one a second.
+    Fault(u16),
     /// The other end says that something was wrong: a number of the catalogue.
     PeerError(u16),
 }
@@ -284,7 +284,7 @@ impl Session {
             && let Some(fault) = self.fault.take()
         {
             self.fault_at = now.saturating_add(ERROR.into());
-            return Some(Line::Fault(fault));
+            return Some(Line::Fault(fault.number()));
         }
         None
     }

@@ -28,6 +28,8 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
+    pub(crate) const ZERO: Timing = Timing { frame: 0 };
+
     pub(crate) fn new(block: u16, baud: u32) -> Timing {
         let bits = (u32::from(block) + 20) * 10;
         Timing {
@@ -74,6 +76,15 @@ pub(crate) struct Rto {
 }
 
 impl Rto {
+    #[cfg(feature = "pull")]
+    pub(crate) const ZERO: Rto = Rto {
+        srtt8: 0,
+        rttvar4: 0,
+        timeout: 0,
+        floor: 0,
+        ceiling: 0,
+    };
+
     pub(crate) fn new(timing: Timing) -> Rto {
         let ceiling = timing.frame.saturating_mul(8).max(5_000);
         Rto {

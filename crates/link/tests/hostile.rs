@@ -236,7 +236,7 @@ impl Test {
         lines
             .iter()
             .filter_map(|line| match line {
-                Line::Fault(error) => Some(*error),
+                Line::Fault(number) => LinkError::from_number(*number),
                 _ => None,
             })
             .collect()

@@ -1,6 +1,6 @@
 //! The functions of `include/sota/mcu.h`, which cbindgen writes from this file and `port.rs`.
 
-use crate::cell::{Core, GREATEST_BLOCK, Running, put, with};
+use crate::cell::{GREATEST_BLOCK, Running, start, with};
 use crate::port::{sota_mcu_layout, sota_mcu_port};
 use core::ffi::c_char;
 use sota_errors::McuError;
@@ -9,7 +9,7 @@ use sota_link::field::Boot;
 use sota_link::mcu;
 use sota_link::message::ModulePhase;
 use sota_mcu::boot::{self, Rules};
-use sota_mcu::{Config, Output, Prepared};
+use sota_mcu::{Config, Output};
 
 /// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied.
 #[repr(C)]
@@ -112,35 +112,21 @@ pub unsafe extern "C" fn sota_mcu_start(
     if !port.is_whole(true) {
         return wrong;
     }
-    let mut port = *port;
-    let now = u64::from(port.now());
-    let prepared = Prepared::new(
-        Config {
-            link,
-            confirm_within_ms: config.confirm_within_ms,
-            asks_first: true,
-            mcuboot: config.mcuboot,
-        },
-        layout.layout(),
-        &mut port,
-    );
-    match prepared {
-        Err(error) => error.number(),
-        Ok(prepared) => {
-            put(|| Running {
-                agent: Core::start(now, prepared),
-                port,
-                now,
-                waits: false,
-                left: [0; 16],
-                from: 0,
-                to: 0,
-                baud: 0,
-                reset: false,
-            });
-            0
-        }
-    }
+    let config = Config {
+        link,
+        confirm_within_ms: config.confirm_within_ms,
+        asks_first: true,
+        mcuboot: config.mcuboot,
+    };
+    let started = start(|running| {
+        running.port = *port;
+        running.now = port.now().into();
+        let Running {
+            agent, port, now, ..
+        } = running;
+        agent.start(*now, &config, &layout.layout(), port)
+    });
+    started.map_or_else(McuError::number, |()| 0)
 }
 
 /// Does what is to be done: takes what the UART received, gives it what it can take, works. Call it when bytes came, when
@@ -210,8 +196,7 @@ fn act(running: &mut Running, output: Output) {
     let port = running.port;
     match output {
         Output::Line(Line::Baud(baud)) => running.baud = baud,
-        Output::Line(Line::Fault(error)) => port.tell(error.number()),
-        Output::Line(Line::PeerError(number)) => port.tell(number),
+        Output::Line(Line::Fault(number) | Line::PeerError(number)) => port.tell(number),
         Output::Line(Line::Up | Line::Down) => {}
         Output::Plan => {
             let Some(plan) = running.agent.plan() else {

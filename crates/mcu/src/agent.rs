@@ -46,65 +46,16 @@ pub enum Output {
     Ended(ModulePhase, u16),
 }
 
-/// What an agent finds in the flash when it starts.
-pub struct Prepared {
-    link: mcu::Config,
-    layout: Layout,
-    boot: BootState,
-    slot: OtherSlot,
-    /// On trial: how long it may take to confirm, ms.
-    within: Option<u32>,
-    asks_first: bool,
-    #[cfg(feature = "mcuboot")]
-    mcuboot: bool,
-}
-
-impl Prepared {
-    /// Reads what is in the flash.
-    ///
-    /// # Errors
-    /// 408; 404 when the session cannot be counted; 411: a text is too long, or this build has no [`Config::mcuboot`].
-    pub fn new<F: NorFlash>(
-        config: Config,
-        layout: Layout,
-        flash: &mut F,
-    ) -> Result<Self, McuError> {
-        layout.check(flash)?;
-        let mut link = config.link;
-        if !link.is_valid() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
-            return Err(McuError::McuConfig);
-        }
-        let mut boot = BootState::open(flash, &layout);
-        if link.session == 0 {
-            let same = boot.get();
-            boot.put(flash, same)?;
-            link.session = boot.number() as u16;
-        }
-        link.page = layout.page;
-        link.slot = layout.capacity();
-        link.boot = boot.boot();
-        let limited = link.boot == Boot::Trial && config.confirm_within_ms > 0;
-        Ok(Prepared {
-            slot: OtherSlot::open(flash, &layout, boot.get(), link.window),
-            link,
-            layout,
-            boot,
-            within: limited.then_some(config.confirm_within_ms),
-            asks_first: config.asks_first,
-            #[cfg(feature = "mcuboot")]
-            mcuboot: config.mcuboot,
-        })
-    }
-}
-
 /// The agent. `FRAME` is [`frame_len`](sota_link::frame::frame_len) of its greatest block.
+#[repr(C)] // the link's small fields first: they are within reach of short instructions
 pub struct Agent<const FRAME: usize> {
     link: Link<FRAME>,
     layout: Layout,
     boot: BootState,
     slot: OtherSlot,
     verifies: Option<Digests>,
-    confirm_by: Option<Millis>,
+    /// On trial: it has to confirm so many ms after the start; 0: no limit.
+    confirm_within: u32,
     asks_first: bool,
     reset: bool,
     verified: bool,
@@ -113,39 +64,76 @@ pub struct Agent<const FRAME: usize> {
 }
 
 impl<const FRAME: usize> Agent<FRAME> {
-    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+    /// An agent that does nothing before its [`start`](Self::start): all of it zero, so that a static of it lies in no flash.
+    pub const fn off() -> Self {
+        Agent {
+            link: Link::off(),
+            layout: Layout::NONE,
+            boot: BootState::NONE,
+            slot: OtherSlot::NONE,
+            verifies: None,
+            confirm_within: 0,
+            asks_first: false,
+            reset: false,
+            verified: false,
+            #[cfg(feature = "mcuboot")]
+            mcuboot: false,
+        }
+    }
+
+    /// An agent after a reset, where RAM is not short: else [`off`](Self::off) and [`start`](Self::start), which take no
+    /// second place on the stack.
     ///
     /// # Errors
-    /// As of [`Prepared::new`].
+    /// As of [`start`](Self::start).
     pub fn new<F: NorFlash>(
         now: Millis,
         config: Config,
         layout: Layout,
         flash: &mut F,
     ) -> Result<Self, McuError> {
-        Ok(Self::start(now, Prepared::new(config, layout, flash)?))
+        let mut agent = Self::off();
+        agent.start(now, &config, &layout, flash)?;
+        Ok(agent)
     }
 
-    /// The same from what was prepared. It cannot fail, so it can be made where it stays (`StaticCell::init_with`) and takes
-    /// no second place on the stack.
-    #[inline]
-    pub fn start(now: Millis, prepared: Prepared) -> Self {
-        let confirm_by = prepared
-            .within
-            .map(|within| now.saturating_add(within.into()));
-        Agent {
-            link: Link::new(now, prepared.link),
-            layout: prepared.layout,
-            boot: prepared.boot,
-            slot: prepared.slot,
-            verifies: None,
-            confirm_by,
-            asks_first: prepared.asks_first,
-            reset: false,
-            verified: false,
-            #[cfg(feature = "mcuboot")]
-            mcuboot: prepared.mcuboot,
+    /// Starts an agent that is [`off`](Self::off), after a reset: reads what is in the flash. Nothing else may write the
+    /// layout's other slot and boot state.
+    ///
+    /// # Errors
+    /// 408; 404 when the session cannot be counted; 411: a text is too long, or this build has no [`Config::mcuboot`].
+    pub fn start<F: NorFlash>(
+        &mut self,
+        now: Millis,
+        config: &Config,
+        layout: &Layout,
+        flash: &mut F,
+    ) -> Result<(), McuError> {
+        layout.check(flash)?;
+        let mut link = config.link;
+        if !link.is_valid() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
+            return Err(McuError::McuConfig);
         }
+        self.layout = *layout;
+        self.boot.load(flash, layout);
+        if link.session == 0 {
+            self.boot.put(flash, self.boot.get())?;
+            link.session = self.boot.number() as u16;
+        }
+        link.page = layout.page;
+        link.slot = layout.capacity();
+        link.boot = self.boot.boot();
+        if link.boot == Boot::Trial {
+            self.confirm_within = config.confirm_within_ms;
+        }
+        self.asks_first = config.asks_first;
+        #[cfg(feature = "mcuboot")]
+        {
+            self.mcuboot = config.mcuboot;
+        }
+        self.slot.load(flash, layout, self.boot.get(), link.window);
+        self.link.start(now, &link);
+        Ok(())
     }
 
     /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
@@ -175,8 +163,8 @@ impl<const FRAME: usize> Agent<FRAME> {
 
     /// Bytes of the image that are durable, and its length; (0, 0): none.
     pub fn progress(&self) -> (u32, u32) {
-        let resume = self.slot.record().resume;
-        resume.map_or((0, 0), |resume| (resume.offset, resume.length))
+        let record = self.slot.record();
+        (record.offset(), record.length())
     }
 
     /// The image that comes or came.
@@ -221,7 +209,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     pub fn confirm<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), McuError> {
         if self.boot.get().phase == Phase::Trial {
             self.boot.confirm(flash)?;
-            self.confirm_by = None;
+            self.confirm_within = 0;
             self.slot.unlock();
             self.link.set_boot(self.boot.boot());
         }
@@ -234,7 +222,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         if self.boot.get().phase == Phase::Trial {
             // Where the reason does not come there, the bootloader has one of its own.
             let _ = self.boot.give_up(flash, reason);
-            self.confirm_by = None;
+            self.confirm_within = 0;
             self.reset = true;
         }
     }
@@ -242,7 +230,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     /// Works on what came and on what time does. `Some`: do it and call again; `None`: nothing more now.
     #[inline(never)]
     pub fn poll<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Option<Output> {
-        if self.confirm_by.is_some_and(|by| now >= by) {
+        if self.confirm_within > 0 && self.link.is_older(self.confirm_within) {
             self.revert(flash, McuError::TrialNotConfirmed.number());
         }
         loop {
@@ -338,9 +326,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         if self.verifies.is_some() {
             return Some(0);
         }
-        [self.link.deadline(), self.confirm_by]
-            .into_iter()
-            .flatten()
-            .min()
+        let trial = (self.confirm_within > 0).then(|| self.link.older_at(self.confirm_within));
+        self.link.deadline().into_iter().chain(trial).min()
     }
 }

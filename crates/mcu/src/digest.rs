@@ -136,7 +136,7 @@ impl Digests {
     pub fn sha256(&self) -> [u8; 32] {
         let mut out = [0; 32];
         let (places, _) = out.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(self.sha256) {
+        for (place, word) in places.iter_mut().zip(&self.sha256) {
             *place = word.to_be_bytes();
         }
         out
@@ -147,7 +147,7 @@ impl Digests {
     pub fn md5(&self) -> [u8; 16] {
         let mut out = [0; 16];
         let (places, _) = out.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(self.md5) {
+        for (place, word) in places.iter_mut().zip(&self.md5) {
             *place = word.to_le_bytes();
         }
         out
@@ -156,11 +156,15 @@ impl Digests {
     /// Whether these are the package's: each digest that it has and this build can compare, and one at least.
     pub fn match_image(&self, image: &Image) -> bool {
         #[cfg(feature = "sha256")]
-        if image.sha256.is_some_and(|sha256| sha256 != self.sha256()) {
+        if image
+            .sha256
+            .as_ref()
+            .is_some_and(|sha256| *sha256 != self.sha256())
+        {
             return false;
         }
         #[cfg(feature = "md5")]
-        if image.md5.is_some_and(|md5| md5 != self.md5()) {
+        if image.md5.as_ref().is_some_and(|md5| *md5 != self.md5()) {
             return false;
         }
         // It is there in any case, as the bootloader's own check.

@@ -15,6 +15,6 @@ pub mod records;
 pub mod slot;
 pub mod state;
 
-pub use agent::{Agent, Config, Output, Prepared};
+pub use agent::{Agent, Config, Output};
 pub use layout::Layout;
 pub use sota_errors::McuError;

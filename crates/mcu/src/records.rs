@@ -53,6 +53,18 @@ pub struct Records {
 }
 
 impl Records {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: Records = Records {
+        start: 0,
+        page: 0,
+        word: 0,
+        payload: 0,
+        number: 0,
+        newest: 0,
+        at: 0,
+        next: 0,
+    };
+
     /// Looks through two pages of `page` bytes at `start` and puts the newest record's payload into `payload`, whose
     /// length, at most 56, is that of all payloads. `number` 0: there is none.
     pub fn open<F: NorFlash>(
@@ -62,7 +74,22 @@ impl Records {
         word: u32,
         payload: &mut [u8],
     ) -> Records {
-        let mut records = Records {
+        let mut records = Records::NONE;
+        records.load(flash, start, page, word, payload);
+        records
+    }
+
+    /// The same where it stands.
+    #[inline(never)]
+    pub(crate) fn load<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        start: u32,
+        page: u32,
+        word: u32,
+        payload: &mut [u8],
+    ) {
+        *self = Records {
             start,
             page,
             word,
@@ -75,11 +102,11 @@ impl Records {
         for at in 0..2 {
             let mut next = 0;
             let mut has = false;
-            while next + records.len() <= page {
+            while next + self.len() <= page {
                 let mut bytes = [0; MOST];
-                match records.read(flash, at, next, &mut bytes) {
-                    Place::Record(number) if number > records.number => {
-                        records.number = number;
+                match self.read(flash, at, next, &mut bytes) {
+                    Place::Record(number) if number > self.number => {
+                        self.number = number;
                         has = true;
                         for (to, from) in payload.iter_mut().zip(bytes.iter().skip(4)) {
                             *to = *from;
@@ -89,13 +116,12 @@ impl Records {
                     // Nothing is after the first that is erased.
                     Place::Erased => break,
                 }
-                next += records.len();
+                next += self.len();
             }
             if has {
-                (records.newest, records.at, records.next) = (at, at, next);
+                (self.newest, self.at, self.next) = (at, at, next);
             }
         }
-        records
     }
 
     /// Number of the newest record: how many were written. 0: none.

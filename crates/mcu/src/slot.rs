@@ -33,80 +33,85 @@ const PAYLOAD: usize = 48;
 const VERIFIED: u8 = 1;
 const SPARE: u8 = 2;
 
-/// What is known of the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Record {
-    /// What of which package; `None`: nothing.
-    pub resume: Option<Resume>,
-    /// Epoch of the boot state.
-    pub epoch: u8,
-    /// It has the package's digests.
-    pub verified: bool,
-    /// The page of the offset is to be restored from the spare page.
-    spare: bool,
-    /// CRC-32 of it in flash, once verified.
-    pub crc32: u32,
-}
+/// What is known of the image: the payload as it stands in the flash, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record([[u8; 4]; PAYLOAD / 4]);
 
 impl Record {
+    /// Of nothing.
+    const NONE: Record = Record([[0; 4]; PAYLOAD / 4]);
+
+    /// Of this package, nothing of which is there yet.
+    fn new(length: u32, digest: &Digest, epoch: u8) -> Record {
+        let mut record = Record::NONE;
+        record.0[1] = length.to_le_bytes();
+        record.0[2] = [epoch, digest.kind(), 0, 0];
+        for (to, from) in record.0[3..11]
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(digest.padded())
+        {
+            *to = *from;
+        }
+        record
+    }
+
     /// Reads the newest.
     pub(crate) fn open<F: NorFlash>(flash: &mut F, layout: &Layout) -> (Records, Record) {
-        let mut payload = [0; PAYLOAD];
-        let records = Records::open(
-            flash,
-            layout.records(),
-            layout.page,
-            layout.word,
-            &mut payload,
-        );
-        (records, Record::parse(&payload).unwrap_or_default())
+        let (mut records, mut record) = (Records::NONE, Record::NONE);
+        record.load(&mut records, flash, layout);
+        (records, record)
     }
 
-    fn parse(bytes: &[u8; PAYLOAD]) -> Option<Record> {
-        let [offset, length, head, digest @ .., crc32] = bytes.as_chunks::<4>().0 else {
-            return None;
-        };
-        let [epoch, kind, flags, _] = *head;
-        let length = u32::from_le_bytes(*length);
-        let resume = Resume {
-            offset: u32::from_le_bytes(*offset),
-            length,
-            digest: Digest::from_padded(kind, digest.as_flattened().try_into().ok()?)?,
-        };
-        Some(Record {
-            resume: (length > 0).then_some(resume),
-            epoch,
-            verified: flags & VERIFIED != 0,
-            spare: flags & SPARE != 0,
-            crc32: u32::from_le_bytes(*crc32),
-        })
+    fn load<F: NorFlash>(&mut self, records: &mut Records, flash: &mut F, layout: &Layout) {
+        let at = layout.records();
+        let payload = self.0.as_flattened_mut();
+        records.load(flash, at, layout.page, layout.word, payload);
     }
 
-    fn bytes(&self) -> [u8; PAYLOAD] {
-        let mut bytes = [0; PAYLOAD];
-        let Some(resume) = &self.resume else {
-            return bytes;
-        };
-        if let [offset, length, head, digest @ .., crc32] = bytes.as_chunks_mut::<4>().0 {
-            let flags = (u8::from(self.verified) * VERIFIED) | (u8::from(self.spare) * SPARE);
-            *offset = resume.offset.to_le_bytes();
-            *length = resume.length.to_le_bytes();
-            *head = [self.epoch, resume.digest.kind(), flags, 0];
-            for (to, from) in digest
-                .as_flattened_mut()
-                .iter_mut()
-                .zip(resume.digest.padded())
-            {
-                *to = *from;
-            }
-            *crc32 = self.crc32.to_le_bytes();
-        }
-        bytes
+    /// Bytes of the package, from the first on, that are durable.
+    pub const fn offset(&self) -> u32 {
+        u32::from_le_bytes(self.0[0])
     }
 
     /// The package's length in bytes; 0: there is none.
-    pub(crate) fn length(&self) -> u32 {
-        self.resume.map_or(0, |resume| resume.length)
+    pub const fn length(&self) -> u32 {
+        u32::from_le_bytes(self.0[1])
+    }
+
+    /// Epoch of the boot state.
+    pub const fn epoch(&self) -> u8 {
+        self.0[2][0]
+    }
+
+    /// It has the package's digests.
+    pub const fn is_verified(&self) -> bool {
+        self.0[2][2] & VERIFIED != 0
+    }
+
+    /// The page of the offset is to be restored from the spare page.
+    const fn is_spare(&self) -> bool {
+        self.0[2][2] & SPARE != 0
+    }
+
+    /// CRC-32 of it in flash, once verified.
+    pub const fn crc32(&self) -> u32 {
+        u32::from_le_bytes(self.0[11])
+    }
+
+    /// The package's strongest digest.
+    fn digest(&self) -> Option<Digest> {
+        Digest::from_padded(self.0[2][1], self.0[3..11].as_flattened())
+    }
+
+    /// What of which package; `None`: nothing.
+    pub fn resume(&self) -> Option<Resume> {
+        let digest = self.digest().filter(|_| self.length() > 0)?;
+        Some(Resume {
+            offset: self.offset(),
+            length: self.length(),
+            digest,
+        })
     }
 }
 
@@ -127,6 +132,17 @@ pub struct OtherSlot {
 }
 
 impl OtherSlot {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: OtherSlot = OtherSlot {
+        records: Records::NONE,
+        record: Record::NONE,
+        epoch: 0,
+        erased_to: 0,
+        half: 0,
+        step: 0,
+        locked: false,
+    };
+
     /// Reads what is known. `window`: the link's, in blocks.
     pub fn open<F: NorFlash>(
         flash: &mut F,
@@ -134,24 +150,29 @@ impl OtherSlot {
         state: State,
         window: u8,
     ) -> OtherSlot {
-        let epoch = state.epoch;
-        let (records, record) = Record::open(flash, layout);
+        let mut slot = OtherSlot::NONE;
+        slot.load(flash, layout, state, window);
+        slot
+    }
+
+    /// The same where it stands.
+    pub(crate) fn load<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &Layout,
+        state: State,
+        window: u8,
+    ) {
+        let record = &mut self.record;
+        record.load(&mut self.records, flash, layout);
         // Another layout may have had another slot.
-        let fits =
-            |resume: &Resume| resume.offset <= resume.length && resume.length <= layout.capacity();
-        let counts = record.epoch == epoch && record.resume.as_ref().is_none_or(fits);
-        OtherSlot {
-            records,
-            record: match counts {
-                true => record,
-                false => Record::default(),
-            },
-            epoch,
-            erased_to: 0,
-            half: (window / 2).max(1),
-            step: 0,
-            locked: state.phase == Phase::Trial,
+        let fits = record.offset() <= record.length() && record.length() <= layout.capacity();
+        if !fits || record.epoch() != state.epoch {
+            *record = Record::NONE;
         }
+        self.epoch = state.epoch;
+        self.half = (window / 2).max(1);
+        self.locked = state.phase == Phase::Trial;
     }
 
     /// The image on trial is confirmed: nothing brings the old one back any more.
@@ -177,10 +198,17 @@ impl OtherSlot {
         &self.record
     }
 
-    fn put<F: NorFlash>(&mut self, flash: &mut F, record: Record) -> Result<(), McuError> {
-        self.records.put(flash, &record.bytes())?;
-        self.record = record;
+    fn put<F: NorFlash>(&mut self, flash: &mut F, record: &Record) -> Result<(), McuError> {
+        self.records.put(flash, record.0.as_flattened())?;
+        self.record = *record;
         Ok(())
+    }
+
+    /// The same with other flags.
+    fn put_flags<F: NorFlash>(&mut self, flash: &mut F, flags: u8) -> Result<(), McuError> {
+        let mut record = self.record;
+        record.0[2][2] = flags;
+        self.put(flash, &record)
     }
 
     /// The image has the package's digests, and this CRC-32.
@@ -192,12 +220,10 @@ impl OtherSlot {
         flash: &mut F,
         crc32: u32,
     ) -> Result<(), McuError> {
-        let record = Record {
-            verified: true,
-            crc32,
-            ..self.record
-        };
-        self.put(flash, record)
+        let mut record = self.record;
+        record.0[2][2] = VERIFIED;
+        record.0[11] = crc32.to_le_bytes();
+        self.put(flash, &record)
     }
 
     /// Makes the page of the offset fit to go on inside it.
@@ -214,23 +240,15 @@ impl OtherSlot {
             return Ok(());
         }
         let page = layout.other + begin;
-        if !self.record.spare {
+        if !self.record.is_spare() {
             // What is above the offset was perhaps begun, also where it reads erased: a word is written once only.
             erase(flash, layout.spare(), layout.page)?;
             copy(flash, page, inside, layout.spare(), layout.word)?;
-            let record = Record {
-                spare: true,
-                ..self.record
-            };
-            self.put(flash, record)?;
+            self.put_flags(flash, SPARE)?;
         }
         erase(flash, page, layout.page)?;
         copy(flash, layout.spare(), inside, page, layout.word)?;
-        let record = Record {
-            spare: false,
-            ..self.record
-        };
-        self.put(flash, record)?;
+        self.put_flags(flash, 0)?;
         self.erased_to = begin + layout.page;
         Ok(())
     }
@@ -245,7 +263,7 @@ pub struct Access<'a, F> {
 
 impl<F: NorFlash> Slot for Access<'_, F> {
     fn resume(&mut self) -> Option<Resume> {
-        self.slot.record.resume
+        self.slot.record.resume()
     }
 
     fn begin(&mut self, image: &Image) -> Result<u32, u16> {
@@ -264,24 +282,16 @@ impl<F: NorFlash> Slot for Access<'_, F> {
             return Err(LinkError::PackageWithoutDigest.number());
         };
         (slot.erased_to, slot.step) = (0, 0);
-        let here = slot.record.resume;
-        if let Some(known) = here.filter(|is| (is.length, is.digest) == (image.length, digest)) {
-            if known.offset < known.length {
-                slot.restore(*flash, layout, known.offset)
+        if slot.record.length() == image.length && slot.record.digest() == Some(digest) {
+            let offset = slot.record.offset();
+            if offset < image.length {
+                slot.restore(*flash, layout, offset)
                     .map_err(McuError::number)?;
             }
-            return Ok(known.offset);
+            return Ok(offset);
         }
-        let record = Record {
-            resume: Some(Resume {
-                offset: 0,
-                length: image.length,
-                digest,
-            }),
-            epoch: slot.epoch,
-            ..Record::default()
-        };
-        slot.put(*flash, record).map_err(McuError::number)?;
+        let record = Record::new(image.length, &digest, slot.epoch);
+        slot.put(*flash, &record).map_err(McuError::number)?;
         Ok(0)
     }
 
@@ -304,31 +314,25 @@ impl<F: NorFlash> Slot for Access<'_, F> {
         write(*flash, layout.other + offset, data, layout.word).map_err(|_| WriteError::Failed)
     }
 
-    fn commit(&mut self, offset: u32) -> u32 {
+    fn commit(&mut self, to: u32) -> u32 {
         let Access { slot, flash, .. } = self;
-        let Some(resume) = slot.record.resume else {
-            return 0;
-        };
-        let offset = offset.min(resume.length);
-        let far = offset.saturating_sub(resume.offset) >= slot.step.max(1);
-        if far || (offset == resume.length && offset > resume.offset) {
-            let record = Record {
-                resume: Some(Resume { offset, ..resume }),
-                ..slot.record
-            };
+        let (offset, length) = (slot.record.offset(), slot.record.length());
+        let to = to.min(length);
+        let far = to.saturating_sub(offset) >= slot.step.max(1);
+        if far || (to == length && to > offset) {
+            let mut record = slot.record;
+            record.0[0] = to.to_le_bytes();
             // If it does not come there, the one before says where a reset goes on.
-            let _ = slot.put(*flash, record);
+            let _ = slot.put(*flash, &record);
         }
-        slot.record.resume.map_or(0, |resume| resume.offset)
+        slot.record.offset()
     }
 
     fn forget(&mut self) {
         let Access { slot, flash, .. } = self;
-        let record = Record {
-            epoch: slot.epoch,
-            ..Record::default()
-        };
-        if slot.put(*flash, record).is_err() {
+        let mut record = Record::NONE;
+        record.0[2][0] = slot.epoch;
+        if slot.put(*flash, &record).is_err() {
             // The same package begins from 0 in this session, at least.
             slot.record = record;
         }

@@ -24,15 +24,16 @@ use sota_link::field::Boot;
 #[allow(missing_docs)] // the table above
 pub enum Phase {
     #[default]
-    Confirmed = 1,
-    Requested = 2,
-    Swapping = 3,
-    Trial = 4,
-    Reverting = 5,
-    Reverted = 6,
+    Confirmed,
+    Requested,
+    Swapping,
+    Trial,
+    Reverting,
+    Reverted,
 }
 
 impl Phase {
+    /// As it stands in the flash: 1 and up.
     const fn new(number: u8) -> Option<Phase> {
         Some(match number {
             1 => Phase::Confirmed,
@@ -82,7 +83,7 @@ impl State {
         let [r0, r1] = self.reason.to_le_bytes();
         let [p0, p1] = self.pages.to_le_bytes();
         let [s0, s1] = self.step.to_le_bytes();
-        let kind = self.phase as u8 | self.boots.min(15) << 4;
+        let kind = (self.phase as u8 + 1) | self.boots.min(15) << 4;
         [kind, self.epoch, r0, r1, p0, p1, s0, s1]
     }
 }
@@ -95,18 +96,33 @@ pub struct BootState {
 }
 
 impl BootState {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: BootState = BootState {
+        records: Records::NONE,
+        state: State {
+            phase: Phase::Confirmed,
+            boots: 0,
+            epoch: 0,
+            reason: 0,
+            pages: 0,
+            step: 0,
+        },
+    };
+
     /// Reads it. What was never written, or by no version of this, counts as Confirmed.
     pub fn open<F: NorFlash>(flash: &mut F, layout: &Layout) -> BootState {
+        let mut boot = BootState::NONE;
+        boot.load(flash, layout);
+        boot
+    }
+
+    /// The same where it stands.
+    pub(crate) fn load<F: NorFlash>(&mut self, flash: &mut F, layout: &Layout) {
         let mut payload = [0; PAYLOAD];
-        let records = Records::open(
-            flash,
-            layout.state,
-            layout.state_page,
-            layout.word,
-            &mut payload,
-        );
-        let state = State::parse(&payload).unwrap_or_default();
-        BootState { records, state }
+        let (at, page) = (layout.state, layout.state_page);
+        self.records
+            .load(flash, at, page, layout.word, &mut payload);
+        self.state = State::parse(&payload).unwrap_or_default();
     }
 
     /// The newest record.

@@ -5,8 +5,8 @@
 use size_mcu::{LAYOUT, Nor, give, now, take, word};
 use sota_link::frame::frame_len;
 use sota_link::mcu;
-use sota_mcu::{Agent, Config, Output, Prepared};
-use static_cell::StaticCell;
+use sota_mcu::{Agent, Config, Output};
+use static_cell::ConstStaticCell;
 
 const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
@@ -20,7 +20,7 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
     256
 };
 
-static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
+static AGENT: ConstStaticCell<Agent<{ frame_len(BLOCK) }>> = ConstStaticCell::new(Agent::off());
 
 #[unsafe(no_mangle)] // the linker script's entry
 extern "C" fn reset() -> ! {
@@ -39,12 +39,10 @@ extern "C" fn reset() -> ! {
         asks_first: false,
         mcuboot: cfg!(feature = "mcuboot"),
     };
-    let Ok(prepared) = Prepared::new(config, LAYOUT, &mut flash) else {
-        loop {
-            give(&[1]);
-        }
-    };
-    let agent = AGENT.init_with(|| Agent::start(now(), prepared));
+    let agent = AGENT.take();
+    while agent.start(now(), &config, &LAYOUT, &mut flash).is_err() {
+        give(&[1]);
+    }
     loop {
         let mut bytes = [0; 16];
         take(&mut bytes);

@@ -5,6 +5,8 @@ use crate::timing::Millis;
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
+    /// The start.
+    Start,
     /// A valid frame came.
     Heard,
     /// A frame of this session was written, and so the peer told that this end is there.
@@ -24,22 +26,18 @@ pub(super) enum Since {
 pub(super) struct Clock {
     /// The caller's.
     pub(super) now: Millis,
-    since: [u32; 6],
+    since: [u32; 7],
 }
 
 impl Clock {
-    /// At a start nothing was wrong for long, and everything else begins.
-    pub(super) const fn new(now: Millis) -> Clock {
-        let ago = u32::MAX;
-        Clock {
-            now,
-            since: [0, 0, 0, 0, ago, ago],
-        }
-    }
+    pub(super) const ZERO: Clock = Clock {
+        now: 0,
+        since: [0; 7],
+    };
 
-    /// Time goes on.
+    /// Time goes on. What passes between two calls is less than 49 days.
     pub(super) fn advance(&mut self, now: Millis) {
-        let passed = u32::try_from(now.saturating_sub(self.now)).unwrap_or(u32::MAX);
+        let passed = (now as u32).wrapping_sub(self.now as u32);
         self.now = now;
         for since in &mut self.since {
             *since = since.saturating_add(passed);
@@ -49,6 +47,11 @@ impl Clock {
     /// This is now.
     pub(super) const fn mark(&mut self, what: Since) {
         self.since[what as usize] = 0;
+    }
+
+    /// This is as long ago as can be.
+    pub(super) const fn never(&mut self, what: Since) {
+        self.since[what as usize] = u32::MAX;
     }
 
     /// It is at least so long ago.

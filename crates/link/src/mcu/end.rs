@@ -2,60 +2,99 @@
 
 use super::clock::Clock;
 use super::fields::Fields;
-use super::{Config, End, FAILURES, FLASH, Frame, Output, Since, Slot, WriteError};
-use crate::field::{Image, kind};
+use super::{Config, End, FAILURES, FLASH, Frame, Output, Since, Slot, WriteError, text};
+use crate::field::{Boot, Image, kind};
 use crate::frame::Writer;
 use crate::message::{ANSWER, McuPhase, ModulePhase};
 use crate::receive::{Blocks, Taken};
-use crate::session::Line;
+use crate::session::{Line, WINDOW_MOST, block_of, rounded};
 use crate::timing::{Millis, Timing};
 use sota_errors::{LinkError, McuError};
 
 const MALFORMED: LinkError = LinkError::LinkMalformed;
 
 impl End {
-    #[inline]
-    pub(super) fn new(now: Millis, mut own: Config, frame: usize) -> End {
-        own.fit(frame);
-        let timing = Timing::new(own.block, own.baud);
-        End {
-            peer: 0,
-            up: false,
-            anew: false,
-            went_down: false,
-            answer_due: false,
-            asks: false,
-            window: own.window,
-            block: own.block,
-            timing,
-            clock: Clock::new(now),
-            hello_gap: 0,
-            error: None,
-            fault: None,
-            peer_error: None,
-            #[cfg(feature = "rate")]
-            rate: crate::rate::Rate::new(own.baud),
-            transfer: 0,
-            phase: McuPhase::Idle,
-            number: 0,
-            seen: ModulePhase::None,
-            told: true,
-            due: false,
-            hold: false,
-            failures: 0,
-            has: ModulePhase::None,
-            plan: false,
-            verify: false,
-            install: false,
-            ended: None,
-            range: (0, 0),
-            blocks: Blocks::new(own.block, own.window, 0),
-            #[cfg(feature = "pull")]
-            pull: crate::receive::Pull::new(timing),
-            image: Image::default(),
-            target: heapless::Vec::new(),
-            own,
+    /// Before the start: all of it zero, so that a static of it lies in no flash.
+    pub(super) const ZERO: End = End {
+        up: false,
+        anew: false,
+        went_down: false,
+        answer_due: false,
+        asks: false,
+        #[cfg(feature = "pull")]
+        is_puller: false,
+        own_window: 0,
+        window: 0,
+        transfer: 0,
+        phase: McuPhase::Idle,
+        seen: ModulePhase::None,
+        untold: false,
+        due: false,
+        hold: false,
+        failures: 0,
+        has: ModulePhase::None,
+        plan: false,
+        verify: false,
+        install: false,
+        ended: false,
+        blocks: Blocks::NONE,
+        session: 0,
+        peer: 0,
+        own_block: 0,
+        block: 0,
+        number: 0,
+        reason: 0,
+        error: 0,
+        fault: 0,
+        peer_error: None,
+        boot: Boot::Confirmed,
+        timing: Timing::ZERO,
+        hello_gap: 0,
+        clock: Clock::ZERO,
+        range: (0, 0),
+        page: 0,
+        slot: 0,
+        baud: 0,
+        own_rate: 0,
+        component: None,
+        version: None,
+        hardware: None,
+        bootloader: None,
+        image: Image::NONE,
+        target: heapless::Vec::new(),
+        #[cfg(feature = "rate")]
+        rate: crate::rate::Rate::new(0),
+        #[cfg(feature = "pull")]
+        pull: crate::receive::Pull::NONE,
+    };
+
+    /// Starts what is [`ZERO`](Self::ZERO).
+    pub(super) fn start(&mut self, now: Millis, config: &Config, frame: usize) {
+        self.own_block = rounded(config.block.min(block_of(frame)).max(64));
+        self.own_window = config.window.clamp(1, WINDOW_MOST);
+        self.session = config.session.max(1);
+        self.boot = config.boot;
+        self.page = config.page;
+        self.slot = config.slot;
+        self.baud = config.baud;
+        self.own_rate = config.rate;
+        self.component = Some(config.component);
+        self.version = Some(config.version);
+        self.hardware = Some(config.hardware);
+        self.bootloader = Some(config.bootloader);
+        #[cfg(feature = "pull")]
+        {
+            self.is_puller = config.pulls;
         }
+        #[cfg(feature = "rate")]
+        {
+            self.rate = crate::rate::Rate::new(config.baud);
+        }
+        (self.block, self.window) = (self.own_block, self.own_window);
+        self.new_timing();
+        self.clock.now = now;
+        self.clock.never(Since::Error);
+        self.clock.never(Since::Fault);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -89,8 +128,10 @@ impl End {
         if take(&mut self.install) {
             return Some(Output::Install);
         }
-        let (phase, number) = self.ended.take()?;
-        Some(Output::Ended(phase, number))
+        if take(&mut self.ended) {
+            return Some(Output::Ended(self.seen, self.reason));
+        }
+        None
     }
 
     /// Nothing is known of any transfer but its number and the module's phase.
@@ -103,13 +144,13 @@ impl End {
         self.has = ModulePhase::None;
         self.verify = false;
         self.install = false;
-        self.told = true;
+        self.untold = false;
     }
 
     #[inline(never)]
     pub(super) fn set_phase(&mut self, phase: McuPhase) {
         self.phase = phase;
-        self.told = false;
+        self.untold = true;
         self.due = true;
     }
 
@@ -122,7 +163,7 @@ impl End {
 
     /// The frame of the transfer that is due.
     pub(super) fn next_own(&mut self) -> Option<Frame> {
-        let repeat = !self.told && self.clock.is_over(Since::Told, self.timing.repeat());
+        let repeat = self.untold && self.clock.is_over(Since::Told, self.timing.repeat());
         let beat = self.timing.beat(self.is_idle());
         if self.due || repeat || self.clock.is_over(Since::Sent, beat) {
             self.due = false;
@@ -139,13 +180,16 @@ impl End {
     }
 
     /// Without the feature an MCU takes what is pushed.
-    fn is_puller(&self) -> bool {
-        cfg!(feature = "pull") && self.own.pulls
+    pub(super) fn is_puller(&self) -> bool {
+        #[cfg(feature = "pull")]
+        return self.is_puller;
+        #[cfg(not(feature = "pull"))]
+        false
     }
 
     #[cfg(feature = "pull")]
     pub(super) fn pulls(&self) -> bool {
-        self.own.pulls && self.phase == McuPhase::Receiving && !self.hold
+        self.is_puller && self.phase == McuPhase::Receiving && !self.hold
     }
 
     pub(super) fn write_ack(&self, w: &mut Writer<'_>) {
@@ -159,7 +203,7 @@ impl End {
             _ => 0,
         };
         w.u8(self.transfer).u8(self.phase as u8);
-        w.u8(self.seen as u8 | if self.told { 0 } else { ANSWER });
+        w.u8(self.seen as u8 | if self.untold { ANSWER } else { 0 });
         w.u16(self.number).u8(if waits { 0 } else { self.window });
         w.u8(bitmap).u32(offset);
     }
@@ -187,7 +231,7 @@ impl End {
         let end = u32::from_le_bytes([e0, e1, e2, e3]);
         self.due |= seen & ANSWER != 0;
         if transfer == self.transfer {
-            self.told = seen & !ANSWER == self.phase as u8;
+            self.untold = seen & !ANSWER != self.phase as u8;
             self.range = (u32::from_le_bytes([s0, s1, s2, s3]), end);
             if self.phase == McuPhase::Receiving {
                 let before = self.blocks.base();
@@ -203,7 +247,7 @@ impl End {
         if phase.is_over() {
             if self.phase != McuPhase::Idle {
                 self.idle(transfer, phase);
-                self.ended = Some((phase, number));
+                (self.ended, self.reason) = (true, number);
             }
             self.transfer = transfer;
             self.seen = phase;
@@ -233,10 +277,10 @@ impl End {
     /// Whose image it is, and whether it fits.
     #[inline(never)]
     fn check(&self, component: &[u8], space: u32) -> Result<(), u16> {
-        if !component.is_empty() && component != self.own.component.as_bytes() {
+        if !component.is_empty() && component != text(self.component).as_bytes() {
             return Err(LinkError::OtherComponent.number());
         }
-        match self.own.slot != 0 && space > self.own.slot {
+        match self.slot != 0 && space > self.slot {
             true => Err(McuError::SlotTooSmall.number()),
             false => Ok(()),
         }
@@ -320,13 +364,13 @@ impl End {
     /// Whether this package may be received.
     fn wants(&self, component: &[u8], hardware: &[u8]) -> Result<(), u16> {
         self.check(component, self.image.length)?;
-        if !hardware.is_empty() && hardware != self.own.hardware.as_bytes() {
+        if !hardware.is_empty() && hardware != text(self.hardware).as_bytes() {
             return Err(LinkError::OtherHardware.number());
         }
         if self.image.digest().is_none() {
             return Err(LinkError::PackageWithoutDigest.number());
         }
-        if !self.target.is_empty() && self.target == self.own.version.as_bytes() {
+        if !self.target.is_empty() && self.target == text(self.version).as_bytes() {
             return Err(LinkError::SameVersion.number());
         }
         Ok(())

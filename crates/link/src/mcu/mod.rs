@@ -20,7 +20,7 @@ use crate::timing::{Millis, Timing};
 use clock::{Clock, Since};
 use fields::Fields;
 pub use fields::PlanFields;
-use sota_errors::{LinkError, McuError};
+use sota_errors::McuError;
 
 /// Where the image goes: the other slot, and what is kept about it over a reset.
 pub trait Slot {
@@ -106,6 +106,7 @@ pub enum Output {
 }
 
 /// The MCU's end. `FRAME` is [`frame_len`](crate::frame::frame_len) of its greatest block.
+#[repr(C)] // the small first, see End
 pub struct Link<const FRAME: usize> {
     end: End,
     /// The frame that was received is the plan of [`Output::Plan`].
@@ -115,11 +116,11 @@ pub struct Link<const FRAME: usize> {
 }
 
 /// All but the buffers.
+///
+/// Bytes first, then halves, then words, what is used most in front: a Cortex-M's short instructions reach 31 bytes, 62
+/// bytes in halves and 124 in words.
+#[repr(C)]
 struct End {
-    // The session.
-    own: Config,
-    /// Session number of the module.
-    peer: u16,
     up: bool,
     /// Up again: the end has to forget and to tell.
     anew: bool,
@@ -127,29 +128,17 @@ struct End {
     answer_due: bool,
     /// The hello asks for a plan.
     asks: bool,
+    #[cfg(feature = "pull")]
+    is_puller: bool,
+    own_window: u8,
     /// Of both hellos the lesser.
     window: u8,
-    block: u16,
-    timing: Timing,
-    clock: Clock,
-    /// Between two Hellos while down, ms; 0: now.
-    hello_gap: u32,
-    /// To be told to the module, to the caller; what the module told.
-    error: Option<LinkError>,
-    fault: Option<LinkError>,
-    peer_error: Option<u16>,
-    #[cfg(feature = "rate")]
-    rate: crate::rate::Rate<true>,
-
-    // The transfer.
     transfer: u8,
     phase: McuPhase,
-    /// Of phases Refused and Failed.
-    number: u16,
     /// The module's phase in the last frame that was acted on.
     seen: ModulePhase,
-    /// The module knows this end's phase.
-    told: bool,
+    /// The module does not know this end's phase.
+    untold: bool,
     due: bool,
     hold: bool,
     /// Wrong digests so far.
@@ -160,14 +149,48 @@ struct End {
     plan: bool,
     verify: bool,
     install: bool,
-    ended: Option<(ModulePhase, u16)>,
+    ended: bool,
+    session: u16,
+    /// Session number of the module.
+    peer: u16,
+    own_block: u16,
+    /// Of both hellos the lesser.
+    block: u16,
+    /// Of phases Refused and Failed.
+    number: u16,
+    /// Of [`Output::Ended`].
+    reason: u16,
+    /// To be told to the module, to the caller, 0: nothing; what the module told.
+    error: u16,
+    fault: u16,
+    peer_error: Option<u16>,
+    blocks: Blocks,
     /// What the module can give.
     range: (u32, u32),
-    blocks: Blocks,
-    #[cfg(feature = "pull")]
-    pull: crate::receive::Pull,
+    timing: Timing,
+    /// Between two Hellos while down, ms; 0: now.
+    hello_gap: u32,
+    clock: Clock,
+    boot: Boot,
+    page: u32,
+    slot: u32,
+    baud: u32,
+    own_rate: u32,
+    component: Option<&'static str>,
+    version: Option<&'static str>,
+    hardware: Option<&'static str>,
+    bootloader: Option<&'static str>,
     image: Image,
     target: heapless::Vec<u8, 64, u8>,
+    #[cfg(feature = "rate")]
+    rate: crate::rate::Rate<true>,
+    #[cfg(feature = "pull")]
+    pull: crate::receive::Pull,
+}
+
+/// `None` is what stands before the start.
+fn text(text: Option<&'static str>) -> &'static str {
+    text.unwrap_or_default()
 }
 
 /// A frame that is due.
@@ -177,7 +200,7 @@ enum Frame {
     Hello(u8),
     #[cfg(feature = "rate")]
     Rate(u8, u32),
-    Error(LinkError),
+    Error(u16),
     Ack,
     #[cfg(feature = "pull")]
     Request(u32, u32),
@@ -187,15 +210,36 @@ enum Frame {
 const FAILURES: u8 = 2;
 
 impl<const FRAME: usize> Link<FRAME> {
-    /// An end after a reset.
-    #[inline]
-    pub fn new(now: Millis, config: Config) -> Self {
+    /// An end that does nothing before its [`start`](Self::start): all of it zero, so that a static of it lies in no flash.
+    pub const fn off() -> Self {
         Link {
-            end: End::new(now, config, FRAME),
+            end: End::ZERO,
             shows_plan: false,
             rx: Rx::new(),
             tx: Tx::new(),
         }
+    }
+
+    /// An end after a reset.
+    pub fn new(now: Millis, config: Config) -> Self {
+        let mut link = Self::off();
+        link.start(now, &config);
+        link
+    }
+
+    /// Starts one that is [`off`](Self::off): the same where it stands.
+    pub fn start(&mut self, now: Millis, config: &Config) {
+        self.end.start(now, config, FRAME);
+    }
+
+    /// The link was started at least so many ms ago.
+    pub fn is_older(&self, ms: u32) -> bool {
+        self.end.clock.is_over(Since::Start, ms)
+    }
+
+    /// When it will be.
+    pub fn older_at(&self, ms: u32) -> Millis {
+        self.end.clock.when(Since::Start, ms)
     }
 
     /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
@@ -280,13 +324,13 @@ impl<const FRAME: usize> Link<FRAME> {
 
     /// How its image came to run has changed: says hello again.
     pub fn set_boot(&mut self, boot: Boot) {
-        self.end.own.boot = boot;
+        self.end.boot = boot;
         self.end.renew();
     }
 
     /// It runs this version now, or its image is confirmed now: says hello again.
     pub fn set_running(&mut self, version: &'static str, boot: Boot) {
-        self.end.own.version = version;
+        self.end.version = Some(version);
         self.set_boot(boot);
     }
 
@@ -304,6 +348,9 @@ impl<const FRAME: usize> Link<FRAME> {
             rx,
             tx,
         } = self;
+        if end.own_block == 0 {
+            return None; // it was not started
+        }
         end.clock.advance(now);
         if rx.is_complete() {
             if !core::mem::take(shows_plan) {

@@ -2,11 +2,11 @@
 //! The states are those of `crate::session`; the frames are read where they lie.
 
 use super::fields::Fields;
-use super::{Config, End, Frame, Since, Slot};
+use super::{Config, End, Frame, Since, Slot, text};
 use crate::field::{Boot, kind};
 use crate::frame::{Body, Tx, Writer};
 use crate::message::{FROM_MCU, VERSION};
-use crate::session::{Line, WINDOW_MOST, block_of, rounded};
+use crate::session::{Line, rounded};
 use crate::timing::{ERROR, HELLO_FIRST, HELLO_MOST, Millis, Timing};
 use sota_errors::LinkError;
 
@@ -20,18 +20,11 @@ impl Config {
             && self.hardware.len() <= 32
             && self.bootloader.len() <= 32
     }
-
-    /// Lowered to what this version and a frame of `frame` bytes can take.
-    pub(super) fn fit(&mut self, frame: usize) {
-        self.block = rounded(self.block.min(block_of(frame)).max(64));
-        self.window = self.window.clamp(1, WINDOW_MOST);
-        self.session = self.session.max(1);
-    }
 }
 
 impl End {
     pub(super) const fn tag(&self) -> u16 {
-        self.own.session ^ self.peer
+        self.session ^ self.peer
     }
 
     /// Something is wrong with what came: it is told here, and to the other end if that can mend it.
@@ -39,11 +32,11 @@ impl End {
     pub(super) fn fault(&mut self, error: LinkError) {
         let known_here_alone = matches!(error, LinkError::LinkSilent | LinkError::LinkRate);
         // More than a harmed frame that waits to be told.
-        if known_here_alone || self.fault.is_none() {
-            self.fault = Some(error);
+        if known_here_alone || self.fault == 0 {
+            self.fault = error.number();
         }
-        if !known_here_alone && error != LinkError::LinkEcho && self.error.is_none() {
-            self.error = Some(error);
+        if !known_here_alone && error != LinkError::LinkEcho && self.error == 0 {
+            self.error = error.number();
         }
     }
 
@@ -98,7 +91,7 @@ impl End {
         let baud = u32::from_le_bytes(payload.try_into().map_err(|_| MALFORMED)?);
         // The module's are questions only.
         match kind {
-            8 => self.rate.on_rate(baud, self.own.rate),
+            8 => self.rate.on_rate(baud, self.own_rate),
             _ => self.rate.on_probe(baud),
         }
         self.new_timing();
@@ -119,14 +112,14 @@ impl End {
         if *version == 0 {
             return Err(LinkError::LinkVersion);
         }
-        let for_this = u16::from_le_bytes([*peer0, *peer1]) == self.own.session;
+        let for_this = u16::from_le_bytes([*peer0, *peer1]) == self.session;
         if answer && (self.up || !for_this) {
             return Ok(());
         }
         self.answer_due |= !answer;
         self.peer = u16::from_le_bytes([*session0, *session1]);
-        self.block = self.own.block.min(rounded(block));
-        self.window = self.own.window.min(window.max(1));
+        self.block = self.own_block.min(rounded(block));
+        self.window = self.own_window.min(window.max(1));
         let _ = rate;
         #[cfg(feature = "rate")]
         self.rate.reset();
@@ -148,7 +141,7 @@ impl End {
 
     #[cfg(not(feature = "rate"))]
     fn baud(&self) -> u32 {
-        self.own.baud
+        self.baud
     }
 
     /// No frames but the rate's are sent while that changes.
@@ -209,11 +202,9 @@ impl End {
         if let Some(number) = self.peer_error.take() {
             return Some(Line::PeerError(number));
         }
-        if self.clock.is_over(Since::Fault, ERROR)
-            && let Some(fault) = self.fault.take()
-        {
+        if self.fault > 0 && self.clock.is_over(Since::Fault, ERROR) {
             self.clock.mark(Since::Fault);
-            return Some(Line::Fault(fault));
+            return Some(Line::Fault(core::mem::take(&mut self.fault)));
         }
         None
     }
@@ -238,11 +229,9 @@ impl End {
         if !self.is_steady() {
             return None;
         }
-        if self.clock.is_over(Since::Error, ERROR)
-            && let Some(error) = self.error.take()
-        {
+        if self.error > 0 && self.clock.is_over(Since::Error, ERROR) {
             self.clock.mark(Since::Error);
-            return Some(Frame::Error(error));
+            return Some(Frame::Error(core::mem::take(&mut self.error)));
         }
         if self.up { self.next_own() } else { None }
     }
@@ -274,10 +263,12 @@ impl End {
             Frame::Hello(kind) => self.write_hello(w, kind == 2, slot),
             #[cfg(feature = "rate")]
             Frame::Rate(_, baud) => _ = w.u32(baud),
-            Frame::Error(error) => {
-                w.u16(error.number());
+            Frame::Error(number) => {
+                w.u16(number);
                 #[cfg(feature = "names")]
-                w.bytes(error.name().as_bytes());
+                if let Some(error) = LinkError::from_number(number) {
+                    w.bytes(error.name().as_bytes());
+                }
             }
             Frame::Ack => self.write_ack(w),
             #[cfg(feature = "pull")]
@@ -288,16 +279,15 @@ impl End {
     }
 
     fn write_hello<S: Slot>(&self, w: &mut Writer<'_>, answer: bool, slot: &mut S) {
-        let own = &self.own;
-        w.u8(VERSION).u16(own.session);
+        w.u8(VERSION).u16(self.session);
         w.u16(if answer { self.peer } else { 0 });
-        w.number(kind::BLOCK, 2, own.block.into());
-        w.number(kind::WINDOW, 1, own.window.into());
-        w.number(kind::PAGE, 4, own.page);
-        w.number(kind::SLOT, 4, own.slot);
-        w.name(kind::COMPONENT, own.component);
-        w.field(kind::VERSION, own.version.as_bytes());
-        let boot = match own.boot {
+        w.number(kind::BLOCK, 2, self.own_block.into());
+        w.number(kind::WINDOW, 1, self.own_window.into());
+        w.number(kind::PAGE, 4, self.page);
+        w.number(kind::SLOT, 4, self.slot);
+        w.name(kind::COMPONENT, text(self.component));
+        w.field(kind::VERSION, text(self.version).as_bytes());
+        let boot = match self.boot {
             Boot::Confirmed => 0,
             Boot::Trial => 1,
             Boot::Reverted(number) => 2 | u32::from(number) << 8,
@@ -306,10 +296,10 @@ impl End {
         if let Some(resume) = slot.resume() {
             resume.write(w);
         }
-        w.name(kind::HARDWARE, own.hardware);
-        w.name(kind::BOOTLOADER, own.bootloader);
-        w.number(kind::RATE, 4, own.rate);
-        let flags = u8::from(own.pulls) | u8::from(self.asks) << 1;
+        w.name(kind::HARDWARE, text(self.hardware));
+        w.name(kind::BOOTLOADER, text(self.bootloader));
+        w.number(kind::RATE, 4, self.own_rate);
+        let flags = u8::from(self.is_puller()) | u8::from(self.asks) << 1;
         w.number(kind::FLAGS, 1, flags.into());
     }
 
@@ -328,10 +318,10 @@ impl End {
         };
         by(sent && !self.up, Since::Hello, self.hello_gap);
         by(self.up, Since::Heard, self.dead());
-        by(may_send && self.error.is_some(), Since::Error, ERROR);
-        by(self.fault.is_some(), Since::Fault, ERROR);
+        by(may_send && self.error > 0, Since::Error, ERROR);
+        by(self.fault > 0, Since::Fault, ERROR);
         by(open, Since::Sent, self.timing.beat(self.is_idle()));
-        by(open && !self.told, Since::Told, self.timing.repeat());
+        by(open && self.untold, Since::Told, self.timing.repeat());
         #[cfg(feature = "rate")]
         let at = at
             .into_iter()

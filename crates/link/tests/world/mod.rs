@@ -471,8 +471,7 @@ impl World {
         self.faults_heard.iter().any(|(at, line)| {
             *at == end
                 && match line {
-                    Line::Fault(error) => error.number() == number,
-                    Line::PeerError(is) => *is == number,
+                    Line::Fault(is) | Line::PeerError(is) => *is == number,
                     _ => false,
                 }
         })

@@ -96,10 +96,10 @@ fn steps(state: State) -> u32 {
 /// The image that was verified is looked at once more: what was harmed since then is not started.
 fn requested<F: NorFlash>(flash: &mut F, layout: &Layout, state: State) -> Result<State, McuError> {
     let record = Record::open(flash, layout).1;
-    let verified = record.epoch == state.epoch && record.verified;
+    let verified = record.epoch() == state.epoch && record.is_verified();
     let good = verified
         && record.length() <= layout.capacity()
-        && record.crc32 == swap::crc32(flash, layout.other, record.length())?;
+        && record.crc32() == swap::crc32(flash, layout.other, record.length())?;
     if !good {
         return Ok(State {
             phase: Phase::Reverted,

@@ -7,8 +7,8 @@ use mcu_qemu::{LAYOUT, Nor, Uart, now, reset, start_clock};
 use sota_link::field::Boot;
 use sota_link::frame::frame_len;
 use sota_link::mcu;
-use sota_mcu::{Agent, Config, Output, Prepared, io};
-use static_cell::StaticCell;
+use sota_mcu::{Agent, Config, Output, io};
+use static_cell::ConstStaticCell;
 
 const BLOCK: usize = 256;
 const VERSION: &str = if cfg!(feature = "sick") {
@@ -32,7 +32,7 @@ static BALLAST: [u8; FILLER] = {
     bytes
 };
 
-static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
+static AGENT: ConstStaticCell<Agent<{ frame_len(BLOCK) }>> = ConstStaticCell::new(Agent::off());
 
 /// A function of its own: what it needs of the stack is free afterwards.
 #[inline(never)]
@@ -51,10 +51,11 @@ fn start(flash: &mut Nor) -> &'static mut Agent<{ frame_len(BLOCK) }> {
         confirm_within_ms: 2_000,
         ..Config::default()
     };
-    let Ok(prepared) = Prepared::new(config, LAYOUT, flash) else {
-        reset()
-    };
-    AGENT.init_with(|| Agent::start(now(), prepared))
+    let agent = AGENT.take();
+    if agent.start(now(), &config, &LAYOUT, flash).is_err() {
+        reset();
+    }
+    agent
 }
 
 #[entry]
