@@ -444,13 +444,25 @@ impl Image {
         crc32: None,
     };
 
+    /// It has one that this build reads.
+    pub const fn has_digest(&self) -> bool {
+        self.sha256.is_some()
+            || (cfg!(feature = "md5") && self.md5.is_some())
+            || (cfg!(feature = "crc32") && self.crc32.is_some())
+    }
+
     /// The strongest digest.
     pub fn digest(&self) -> Option<Digest> {
-        match (self.sha256, &self.md5, self.crc32) {
-            (Some(sha256), ..) => Some(Digest::sha256(sha256)),
-            (_, Some(md5), _) => Some(Digest::md5(md5)),
-            (.., Some(crc32)) => Some(Digest::crc32(crc32)),
-            _ => None,
+        self.has_digest().then(|| self.strongest())
+    }
+
+    /// The same; without any that this build reads [`Digest::NONE`].
+    pub fn strongest(&self) -> Digest {
+        match (&self.sha256, &self.md5, self.crc32) {
+            (Some(sha256), ..) => Digest::sha256(*sha256),
+            (_, Some(md5), _) if cfg!(feature = "md5") => Digest::md5(md5),
+            (.., Some(crc32)) if cfg!(feature = "crc32") => Digest::crc32(crc32),
+            _ => Digest::NONE,
         }
     }
 }

@@ -215,13 +215,13 @@ impl<const N: usize> Rx<N> {
             match *byte {
                 0 => self.complete = self.len > 0,
                 // The two 00 of the greatest frame are not kept.
-                byte if self.len + 2 < N => {
-                    if let Some(place) = self.buffer.get_mut(self.len) {
+                byte => match self.buffer[..N - 2].get_mut(self.len) {
+                    Some(place) => {
                         *place = byte;
                         self.len += 1;
                     }
-                }
-                _ => self.too_long = true,
+                    None => self.too_long = true,
+                },
             }
         }
         bytes.len()
@@ -250,10 +250,10 @@ impl<const N: usize> Rx<N> {
         if self.too_long {
             return Err(LinkError::LinkFrameTooLong);
         }
-        let encoded = self.buffer.get_mut(..self.len).unwrap_or_default();
-        let n = cobs::decode_in_place(encoded).map_err(|_| LinkError::LinkFrameCrc)?;
-        let body = self.buffer.get(..n).unwrap_or_default();
-        let body = Body::new_checked(body)?;
+        let harmed = LinkError::LinkFrameCrc;
+        let encoded = self.buffer.get_mut(..self.len).ok_or(harmed)?;
+        let n = cobs::decode_in_place(encoded).map_err(|_| harmed)?;
+        let body = Body::new_checked(self.buffer.get(..n).ok_or(harmed)?)?;
         self.len = HEAD + body.payload.len();
         Ok(body)
     }

@@ -1,6 +1,5 @@
 //! Which blocks the MCU has written, and, where it pulls, which it asks for (`docs/link.md`, Data).
 
-use crate::session::WINDOW_MOST;
 #[cfg(feature = "pull")]
 use crate::timing::{Millis, Rto, Timing};
 use sota_errors::LinkError;
@@ -16,15 +15,15 @@ pub(crate) enum Taken {
     Beyond,
 }
 
-/// The window's blocks. A block is a power of two, so that nothing is divided.
+/// The window's blocks.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)] // bytes first: they are within reach of short instructions (mcu/mod.rs)
 pub(crate) struct Blocks {
-    /// Its logarithm.
-    shift: u8,
     window: u8,
     /// Bit i: block i from `base` on is written.
     have: u8,
+    /// Bytes, a power of two.
+    block: u32,
     /// Ack's offset: a multiple of the block, or the length.
     base: u32,
     length: u32,
@@ -33,17 +32,17 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Of no package.
     pub(crate) const NONE: Blocks = Blocks {
-        shift: 0,
         window: 0,
         have: 0,
+        block: 0,
         base: 0,
         length: 0,
     };
 
     pub(crate) fn new(block: u16, window: u8, length: u32) -> Blocks {
         Blocks {
-            shift: block.trailing_zeros() as u8 & 15,
-            window: window.clamp(1, WINDOW_MOST),
+            block: block.into(),
+            window,
             length,
             ..Blocks::NONE
         }
@@ -62,25 +61,26 @@ impl Blocks {
         self.base >= self.length
     }
 
-    const fn block(&self) -> u32 {
-        1 << (self.shift & 15)
-    }
-
     /// In blocks, rounded down.
-    const fn blocks(&self, bytes: u32) -> u32 {
-        bytes >> (self.shift & 15)
+    fn blocks(&self, bytes: u32) -> u32 {
+        bytes.checked_div(self.block).unwrap_or(0)
     }
 
     /// In bytes.
     const fn bytes(&self, blocks: u32) -> u32 {
-        blocks << (self.shift & 15)
+        blocks.wrapping_mul(self.block)
+    }
+
+    /// What of it is above where a block begins.
+    const fn inside(&self, offset: u32) -> u32 {
+        offset & self.block.wrapping_sub(1)
     }
 
     /// Rounds down to where a block begins; the length is kept.
     fn border(&self, offset: u32) -> u32 {
         match offset >= self.length {
             true => self.length,
-            false => self.bytes(self.blocks(offset)),
+            false => offset - self.inside(offset),
         }
     }
 
@@ -104,8 +104,7 @@ impl Blocks {
     /// [`LinkError::LinkBadOffset`]: it is no whole block of this package.
     pub(crate) fn take(&self, offset: u32, len: usize) -> Result<Taken, LinkError> {
         let left = self.length.saturating_sub(offset);
-        let begins = self.bytes(self.blocks(offset)) == offset;
-        if left == 0 || !begins || len as u32 != left.min(self.block()) {
+        if left == 0 || self.inside(offset) > 0 || len as u32 != left.min(self.block) {
             return Err(LinkError::LinkBadOffset);
         }
         let Some(above) = offset.checked_sub(self.base) else {
@@ -136,9 +135,9 @@ impl Blocks {
     }
 
     /// The slot says that a reset would go on from `durable`. Where that lags by more than half a window, or behind the
-    /// piece's `end`, the offset runs ahead of it: else nothing more would be sent.
+    /// piece's `end`, the offset runs ahead of it: else nothing more would be sent. `true`: the offset has moved.
     #[inline(never)]
-    pub(crate) fn commit(&mut self, durable: u32, end: u32) {
+    pub(crate) fn commit(&mut self, durable: u32, end: u32) -> bool {
         let contiguous = self.contiguous();
         let lag = self.bytes(u32::from(self.window / 2));
         let least = match contiguous == self.length || (end > self.base && contiguous >= end) {
@@ -149,9 +148,9 @@ impl Blocks {
             .border(durable.min(contiguous).max(least))
             .max(self.base);
         // The last block may be shorter than a block.
-        let blocks = self.blocks(base - self.base + self.block() - 1);
+        let blocks = self.blocks((base - self.base).wrapping_add(self.block.wrapping_sub(1)));
         self.have = u32::from(self.have).checked_shr(blocks).unwrap_or(0) as u8;
-        self.base = base;
+        core::mem::replace(&mut self.base, base) != base
     }
 
     /// The first gap, at most to the window's end and to `end`.

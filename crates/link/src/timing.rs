@@ -32,8 +32,9 @@ impl Timing {
 
     pub(crate) fn new(block: u16, baud: u32) -> Timing {
         let bits = (u32::from(block) + 20) * 10;
+        // Rounded up.
         Timing {
-            frame: (bits * 1_000).div_ceil(baud.max(1)).max(1),
+            frame: (bits * 1_000 - 1) / baud.max(1) + 1,
         }
     }
 

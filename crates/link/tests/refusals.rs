@@ -125,7 +125,7 @@ fn reverted() {
         Stage::Installing,
         "a trial is no success"
     );
-    world.running = ("1_0_0".into(), sota_link::field::Boot::Reverted(404));
+    world.running = ("1_0_0", sota_link::field::Boot::Reverted(404));
     world.reset_mcu(10_000);
     let reverted = |w: &World| w.module.peer().boot == sota_link::field::Boot::Reverted(404);
     assert!(world.run_until(5_000_000, reverted));

@@ -5,6 +5,7 @@
 //! touches, or restores one page at the begin of a transfer.
 
 use crate::digest::Digests;
+use crate::flash::FlashFailed;
 use crate::layout::Layout;
 use crate::slot::OtherSlot;
 use crate::state::{BootState, Phase};
@@ -173,6 +174,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// Its version.
+    #[cfg(feature = "target")]
     pub fn target(&self) -> &[u8] {
         self.link.target()
     }
@@ -300,7 +302,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         }
         self.slot
             .set_verified(flash, digests.crc32())
-            .map_err(McuError::number)?;
+            .map_err(FlashFailed::number)?;
         Ok(true)
     }
 
@@ -310,7 +312,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         use crate::mcuboot::read;
         let new = read(flash, layout.other, length).map_err(McuError::number)?;
         let intact = new.is_intact(flash, layout.other);
-        if !intact.map_err(McuError::number)? {
+        if !intact.map_err(FlashFailed::number)? {
             return Err(McuError::ImageHeader.number());
         }
         // The factory's image may be none of MCUboot's: nothing is older than that.

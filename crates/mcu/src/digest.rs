@@ -1,10 +1,8 @@
 //! Digests over what is in flash, in steps, so that the link is served in between.
 
-use crate::flash::{CHUNK, read};
-use crate::layout::WORD_MOST;
+use crate::flash::{CHUNK, FlashFailed, read};
 use crate::records::crc32;
 use embedded_storage::nor_flash::NorFlash;
-use sota_errors::McuError;
 use sota_link::field::Image;
 
 /// Bytes of a step.
@@ -68,7 +66,8 @@ impl Digests {
     ///
     /// # Errors
     /// 404.
-    pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
+    #[inline(never)] // what a block needs of the stack is not under what follows the last one
+    pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, FlashFailed> {
         for _ in 0..STEP / CHUNK as u32 {
             if self.block(flash)? {
                 return Ok(true);
@@ -79,17 +78,13 @@ impl Digests {
 
     /// Takes a block of the padded message: the bytes, 0x80, zeros up to a block's end, whose last 8 bytes are the length in
     /// bits. `true`: it was the last.
-    fn block<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
+    fn block<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, FlashFailed> {
         let mut block = [0; CHUNK];
         let left = self.length.saturating_sub(self.done);
         let n = left.min(CHUNK as u32) as usize;
         if n > 0 {
-            let whole = n.next_multiple_of(WORD_MOST as usize);
-            read(
-                flash,
-                self.at + self.done,
-                block.get_mut(..whole).unwrap_or_default(),
-            )?;
+            // The whole block is in the last page that the image has.
+            read(flash, self.at + self.done, &mut block)?;
             self.crc32 = crc32(self.crc32, block.get(..n).unwrap_or_default());
         }
         let (_, behind) = block.split_at_mut_checked(n).unwrap_or_default();
@@ -156,16 +151,24 @@ impl Digests {
     /// Whether these are the package's: each digest that it has and this build can compare, and one at least.
     pub fn match_image(&self, image: &Image) -> bool {
         #[cfg(feature = "sha256")]
-        if image
-            .sha256
-            .as_ref()
-            .is_some_and(|sha256| *sha256 != self.sha256())
-        {
-            return false;
+        if let Some(sha256) = &image.sha256 {
+            let words = sha256.as_chunks().0.iter().zip(&self.sha256);
+            if words
+                .into_iter()
+                .any(|(word, own)| u32::from_be_bytes(*word) != *own)
+            {
+                return false;
+            }
         }
         #[cfg(feature = "md5")]
-        if image.md5.as_ref().is_some_and(|md5| *md5 != self.md5()) {
-            return false;
+        if let Some(md5) = &image.md5 {
+            let words = md5.as_chunks().0.iter().zip(&self.md5);
+            if words
+                .into_iter()
+                .any(|(word, own)| u32::from_le_bytes(*word) != *own)
+            {
+                return false;
+            }
         }
         // It is there in any case, as the bootloader's own check.
         can_verify(image) && image.crc32.is_none_or(|crc32| crc32 == self.crc32)

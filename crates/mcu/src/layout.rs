@@ -50,6 +50,7 @@ impl Layout {
     };
 
     /// The greatest image in bytes.
+    #[inline(never)]
     pub const fn capacity(&self) -> u32 {
         let other = self.spare() - self.other;
         if other < self.active_len {
@@ -105,22 +106,14 @@ impl Layout {
 }
 
 /// Where an area of whole pages ends; 0: it is none, or reaches beyond `most`.
-#[inline(never)]
 fn end(start: u32, len: u32, page: u32, most: u32) -> u32 {
-    let end = start.checked_add(len).filter(|end| *end <= most);
-    match end {
-        Some(end)
-            if page > 0
-                && page.is_multiple_of(64)
-                && start.is_multiple_of(page)
-                && len.is_multiple_of(page) =>
-        {
-            if len > 0 {
-                end
-            } else {
-                0
-            }
-        }
+    let whole = page > 0
+        && page.is_multiple_of(64)
+        && start.is_multiple_of(page)
+        && len.is_multiple_of(page)
+        && len > 0;
+    match start.checked_add(len) {
+        Some(end) if whole && end <= most => end,
         _ => 0,
     }
 }

@@ -16,5 +16,6 @@ pub mod slot;
 pub mod state;
 
 pub use agent::{Agent, Config, Output};
+pub use flash::FlashFailed;
 pub use layout::Layout;
 pub use sota_errors::McuError;

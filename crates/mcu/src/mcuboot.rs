@@ -16,6 +16,7 @@
 //! image and protected TLVs. Signatures (types `20` and up) are not checked.
 
 use crate::digest::Digests;
+use crate::flash::FlashFailed;
 use crate::flash::{CHUNK, read as read_words};
 use crate::layout::WORD_MOST;
 use embedded_storage::nor_flash::NorFlash;
@@ -62,7 +63,7 @@ impl Info {
     ///
     /// # Errors
     /// 404.
-    pub fn is_intact<F: NorFlash>(&self, flash: &mut F, at: u32) -> Result<bool, McuError> {
+    pub fn is_intact<F: NorFlash>(&self, flash: &mut F, at: u32) -> Result<bool, FlashFailed> {
         let mut digests = Digests::new(at, self.hashed);
         while !digests.step(flash)? {}
         Ok(digests.sha256() == self.sha256)

@@ -20,7 +20,7 @@
 //! | that is done | the record before, or bit 1: the spare page has what is below the offset |
 
 use crate::digest;
-use crate::flash::{copy, erase, write};
+use crate::flash::{FlashFailed, copy, erase, write};
 use crate::layout::{Layout, WORD_MOST};
 use crate::records::Records;
 use crate::state::{Phase, State};
@@ -97,6 +97,12 @@ impl Record {
     /// CRC-32 of it in flash, once verified.
     pub const fn crc32(&self) -> u32 {
         u32::from_le_bytes(self.0[11])
+    }
+
+    /// It is of the same package.
+    fn is_of_same(&self, other: &Record) -> bool {
+        let (kind, other_kind) = (self.0[2][1], other.0[2][1]);
+        self.0[1] == other.0[1] && kind == other_kind && self.0[3..11] == other.0[3..11]
     }
 
     /// The package's strongest digest.
@@ -198,17 +204,10 @@ impl OtherSlot {
         &self.record
     }
 
-    fn put<F: NorFlash>(&mut self, flash: &mut F, record: &Record) -> Result<(), McuError> {
+    fn put<F: NorFlash>(&mut self, flash: &mut F, record: &Record) -> Result<(), FlashFailed> {
         self.records.put(flash, record.0.as_flattened())?;
         self.record = *record;
         Ok(())
-    }
-
-    /// The same with other flags.
-    fn put_flags<F: NorFlash>(&mut self, flash: &mut F, flags: u8) -> Result<(), McuError> {
-        let mut record = self.record;
-        record.0[2][2] = flags;
-        self.put(flash, &record)
     }
 
     /// The image has the package's digests, and this CRC-32.
@@ -219,10 +218,27 @@ impl OtherSlot {
         &mut self,
         flash: &mut F,
         crc32: u32,
-    ) -> Result<(), McuError> {
+    ) -> Result<(), FlashFailed> {
         let mut record = self.record;
         record.0[2][2] = VERIFIED;
         record.0[11] = crc32.to_le_bytes();
+        self.put(flash, &record)
+    }
+
+    /// Copies what is below the offset to another page, and says where it is.
+    #[inline(never)]
+    fn bring<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &Layout,
+        (from, to): (u32, u32),
+        inside: u32,
+        flags: u8,
+    ) -> Result<(), FlashFailed> {
+        erase(flash, to, layout.page)?;
+        copy(flash, from, inside, to, layout.word)?;
+        let mut record = self.record;
+        record.0[2][2] = flags;
         self.put(flash, &record)
     }
 
@@ -232,23 +248,19 @@ impl OtherSlot {
         flash: &mut F,
         layout: &Layout,
         offset: u32,
-    ) -> Result<(), McuError> {
-        let inside = offset % layout.page;
+    ) -> Result<(), FlashFailed> {
+        let inside = offset.checked_rem(layout.page).unwrap_or(0);
         let begin = offset - inside;
         self.erased_to = begin;
         if inside == 0 {
             return Ok(());
         }
-        let page = layout.other + begin;
+        let (page, spare) = (layout.other + begin, layout.spare());
         if !self.record.is_spare() {
             // What is above the offset was perhaps begun, also where it reads erased: a word is written once only.
-            erase(flash, layout.spare(), layout.page)?;
-            copy(flash, page, inside, layout.spare(), layout.word)?;
-            self.put_flags(flash, SPARE)?;
+            self.bring(flash, layout, (page, spare), inside, SPARE)?;
         }
-        erase(flash, page, layout.page)?;
-        copy(flash, layout.spare(), inside, page, layout.word)?;
-        self.put_flags(flash, 0)?;
+        self.bring(flash, layout, (spare, page), inside, 0)?;
         self.erased_to = begin + layout.page;
         Ok(())
     }
@@ -278,20 +290,20 @@ impl<F: NorFlash> Slot for Access<'_, F> {
         if image.length > layout.capacity() {
             return Err(McuError::SlotTooSmall.number());
         }
-        let (Some(digest), true) = (image.digest(), digest::can_verify(image)) else {
+        if !digest::can_verify(image) {
             return Err(LinkError::PackageWithoutDigest.number());
-        };
+        }
+        let package = Record::new(image.length, &image.strongest(), slot.epoch);
         (slot.erased_to, slot.step) = (0, 0);
-        if slot.record.length() == image.length && slot.record.digest() == Some(digest) {
+        if slot.record.is_of_same(&package) {
             let offset = slot.record.offset();
             if offset < image.length {
                 slot.restore(*flash, layout, offset)
-                    .map_err(McuError::number)?;
+                    .map_err(FlashFailed::number)?;
             }
             return Ok(offset);
         }
-        let record = Record::new(image.length, &digest, slot.epoch);
-        slot.put(*flash, &record).map_err(McuError::number)?;
+        slot.put(*flash, &package).map_err(FlashFailed::number)?;
         Ok(0)
     }
 
@@ -302,7 +314,8 @@ impl<F: NorFlash> Slot for Access<'_, F> {
             layout,
         } = self;
         let end = offset.saturating_add(data.len() as u32);
-        if end > layout.capacity() || !offset.is_multiple_of(WORD_MOST) {
+        // Which is no more than the slot has.
+        if end > slot.record.length() || !offset.is_multiple_of(WORD_MOST) {
             return Err(WriteError::Failed);
         }
         slot.step = slot.step.max(u32::from(slot.half) * data.len() as u32);
@@ -332,9 +345,8 @@ impl<F: NorFlash> Slot for Access<'_, F> {
         let Access { slot, flash, .. } = self;
         let mut record = Record::NONE;
         record.0[2][0] = slot.epoch;
-        if slot.put(*flash, &record).is_err() {
-            // The same package begins from 0 in this session, at least.
-            slot.record = record;
-        }
+        let _ = slot.put(*flash, &record);
+        // If it does not come there, the same package begins from 0 in this session, at least.
+        slot.record = record;
     }
 }

@@ -2,7 +2,9 @@
 
 use super::clock::Clock;
 use super::fields::Fields;
-use super::{Config, End, FAILURES, FLASH, Frame, Output, Since, Slot, WriteError, text};
+use super::{
+    COMPONENT, Config, End, FLASH, Frame, HARDWARE, Output, Since, Slot, VERSION, WriteError,
+};
 use crate::field::{Boot, Image, kind};
 use crate::frame::Writer;
 use crate::message::{ANSWER, McuPhase, ModulePhase};
@@ -31,7 +33,7 @@ impl End {
         untold: false,
         due: false,
         hold: false,
-        failures: 0,
+        was_wrong: false,
         has: ModulePhase::None,
         plan: false,
         verify: false,
@@ -46,7 +48,7 @@ impl End {
         reason: 0,
         error: 0,
         fault: 0,
-        peer_error: None,
+        peer_error: 0,
         boot: Boot::Confirmed,
         timing: Timing::ZERO,
         hello_gap: 0,
@@ -56,16 +58,18 @@ impl End {
         slot: 0,
         baud: 0,
         own_rate: 0,
-        component: None,
-        version: None,
-        hardware: None,
-        bootloader: None,
+        texts: [None; 4],
         image: Image::NONE,
+        #[cfg(feature = "target")]
         target: heapless::Vec::new(),
         #[cfg(feature = "rate")]
         rate: crate::rate::Rate::new(0),
+        #[cfg(feature = "rate")]
+        answer: 0,
         #[cfg(feature = "pull")]
         pull: crate::receive::Pull::NONE,
+        #[cfg(feature = "pull")]
+        asked: (0, 0),
     };
 
     /// Starts what is [`ZERO`](Self::ZERO).
@@ -78,10 +82,12 @@ impl End {
         self.slot = config.slot;
         self.baud = config.baud;
         self.own_rate = config.rate;
-        self.component = Some(config.component);
-        self.version = Some(config.version);
-        self.hardware = Some(config.hardware);
-        self.bootloader = Some(config.bootloader);
+        self.texts = [
+            Some(config.component),
+            Some(config.version),
+            Some(config.hardware),
+            Some(config.bootloader),
+        ];
         #[cfg(feature = "pull")]
         {
             self.is_puller = config.pulls;
@@ -97,6 +103,7 @@ impl End {
         self.clock.never(Since::Fault);
     }
 
+    #[inline(never)]
     pub(super) fn is_idle(&self) -> bool {
         let busy = matches!(
             self.phase,
@@ -142,6 +149,7 @@ impl End {
         self.seen = seen;
         self.number = 0;
         self.has = ModulePhase::None;
+        self.blocks = Blocks::NONE;
         self.verify = false;
         self.install = false;
         self.untold = false;
@@ -163,18 +171,20 @@ impl End {
 
     /// The frame of the transfer that is due.
     pub(super) fn next_own(&mut self) -> Option<Frame> {
-        let repeat = self.untold && self.clock.is_over(Since::Told, self.timing.repeat());
         let beat = self.timing.beat(self.is_idle());
-        if self.due || repeat || self.clock.is_over(Since::Sent, beat) {
+        let beats = self.clock.is_over(Since::Sent, beat);
+        let repeats = self.untold & self.clock.is_over(Since::Told, self.timing.repeat());
+        if self.due | repeats | beats {
             self.due = false;
             self.clock.mark(Since::Told);
             return Some(Frame::Ack);
         }
         #[cfg(feature = "pull")]
         if self.pulls()
-            && let Some((offset, length)) = self.pull.next(self.clock.now, &self.blocks, self.range)
+            && let Some(asked) = self.pull.next(self.clock.now, &self.blocks, self.range)
         {
-            return Some(Frame::Request(offset, length));
+            self.asked = asked;
+            return Some(Frame::Request);
         }
         None
     }
@@ -198,14 +208,10 @@ impl End {
             McuPhase::Receiving => self.blocks.bitmap(),
             _ => 0,
         };
-        let offset = match self.has {
-            ModulePhase::Package => self.blocks.base(),
-            _ => 0,
-        };
         w.u8(self.transfer).u8(self.phase as u8);
         w.u8(self.seen as u8 | if self.untold { ANSWER } else { 0 });
         w.u16(self.number).u8(if waits { 0 } else { self.window });
-        w.u8(bitmap).u32(offset);
+        w.u8(bitmap).u32(self.blocks.base());
     }
 
     pub(super) fn on_state(&mut self, payload: &[u8]) -> Result<(), LinkError> {
@@ -234,9 +240,7 @@ impl End {
             self.untold = seen & !ANSWER != self.phase as u8;
             self.range = (u32::from_le_bytes([s0, s1, s2, s3]), end);
             if self.phase == McuPhase::Receiving {
-                let before = self.blocks.base();
-                self.blocks.commit(before, end);
-                self.due |= self.blocks.base() != before;
+                self.due |= self.blocks.commit(0, end);
             }
         }
         self.on_phase(transfer, phase, u16::from_le_bytes([n0, n1]));
@@ -274,10 +278,16 @@ impl End {
         }
     }
 
+    /// That is what it says of itself.
+    #[inline(never)]
+    fn is(&self, which: usize, text: &[u8]) -> bool {
+        self.texts[which].is_some_and(|own| own.as_bytes() == text)
+    }
+
     /// Whose image it is, and whether it fits.
     #[inline(never)]
     fn check(&self, component: &[u8], space: u32) -> Result<(), u16> {
-        if !component.is_empty() && component != text(self.component).as_bytes() {
+        if !component.is_empty() && !self.is(COMPONENT, component) {
             return Err(LinkError::OtherComponent.number());
         }
         match self.slot != 0 && space > self.slot {
@@ -328,14 +338,13 @@ impl End {
         let component = fields.find(kind::COMPONENT, 1, 32);
         let hardware = fields.find(kind::HARDWARE, 1, 32);
         let target = fields.find(kind::TARGET, 0, 64);
+        let length = fields.number(kind::LENGTH, 4, 0);
+        let sha256 = fields.find(kind::SHA256, 32, 32);
+        #[cfg(feature = "md5")]
+        let md5 = fields.find(kind::MD5, 16, 16);
+        #[cfg(feature = "crc32")]
         let crc32 = fields.find(kind::CRC32, 4, 4);
-        let image = Image {
-            length: fields.number(kind::LENGTH, 4, 0),
-            sha256: fields.find(kind::SHA256, 32, 32).try_into().ok(),
-            md5: fields.find(kind::MD5, 16, 16).try_into().ok(),
-            crc32: crc32.try_into().ok().map(u32::from_le_bytes),
-        };
-        if fields.is_bad() || image.length == 0 {
+        if fields.is_bad() || length == 0 {
             return Err(MALFORMED);
         }
         let phase = match *phase {
@@ -347,12 +356,23 @@ impl End {
         if *transfer != self.transfer || self.has != ModulePhase::Package {
             self.idle(*transfer, ModulePhase::None);
             self.has = ModulePhase::Package;
-            self.failures = 0;
+            self.was_wrong = false;
             self.range = (0, 0);
-            self.image = image;
-            self.target.clear();
-            let _ = self.target.extend_from_slice(target);
-            match self.wants(component, hardware) {
+            self.image.length = length;
+            self.image.sha256 = None;
+            if let Some(sha256) = sha256.as_array() {
+                self.image.sha256 = Some(*sha256);
+            }
+            #[cfg(feature = "md5")]
+            (self.image.md5 = md5.as_array().copied());
+            #[cfg(feature = "crc32")]
+            (self.image.crc32 = crc32.as_array().map(|crc32| u32::from_le_bytes(*crc32)));
+            #[cfg(feature = "target")]
+            {
+                self.target.clear();
+                let _ = self.target.extend_from_slice(target);
+            }
+            match self.wants(component, hardware, target) {
                 Err(number) => self.stop(McuPhase::Refused, number),
                 Ok(()) => self.begin(slot, McuPhase::Refused),
             }
@@ -362,15 +382,15 @@ impl End {
     }
 
     /// Whether this package may be received.
-    fn wants(&self, component: &[u8], hardware: &[u8]) -> Result<(), u16> {
+    fn wants(&self, component: &[u8], hardware: &[u8], target: &[u8]) -> Result<(), u16> {
         self.check(component, self.image.length)?;
-        if !hardware.is_empty() && hardware != text(self.hardware).as_bytes() {
+        if !hardware.is_empty() && !self.is(HARDWARE, hardware) {
             return Err(LinkError::OtherHardware.number());
         }
-        if self.image.digest().is_none() {
+        if !self.image.has_digest() {
             return Err(LinkError::PackageWithoutDigest.number());
         }
-        if !self.target.is_empty() && self.target == text(self.version).as_bytes() {
+        if !target.is_empty() && self.is(VERSION, target) {
             return Err(LinkError::SameVersion.number());
         }
         Ok(())
@@ -402,7 +422,6 @@ impl End {
         }
     }
 
-    #[inline(never)]
     pub(super) fn verified<S: Slot>(&mut self, good: bool, slot: &mut S) {
         if self.phase != McuPhase::Verifying {
             return;
@@ -413,8 +432,8 @@ impl End {
             return;
         }
         slot.forget();
-        self.failures = self.failures.saturating_add(1);
-        if self.failures < FAILURES && self.seen == ModulePhase::Package {
+        let again = !core::mem::replace(&mut self.was_wrong, true);
+        if again && self.seen == ModulePhase::Package {
             self.begin(slot, McuPhase::Failed);
         } else {
             self.stop(McuPhase::Failed, McuError::ImageDigest.number());
@@ -426,14 +445,14 @@ impl End {
         payload: &[u8],
         slot: &mut S,
     ) -> Result<(), LinkError> {
-        let [transfer, o0, o1, o2, o3, bytes @ ..] = payload else {
+        let [transfer, o0, o1, o2, o3, ref bytes @ ..] = *payload else {
             return Err(MALFORMED);
         };
         if bytes.is_empty() {
             return Err(MALFORMED);
         }
-        let offset = u32::from_le_bytes([*o0, *o1, *o2, *o3]);
-        if *transfer != self.transfer || self.phase != McuPhase::Receiving {
+        let offset = u32::from_le_bytes([o0, o1, o2, o3]);
+        if transfer != self.transfer || self.phase != McuPhase::Receiving {
             self.due = true;
             return Ok(());
         }
@@ -455,8 +474,10 @@ impl End {
                 self.blocks.written(offset);
                 let durable = slot.commit(self.blocks.contiguous());
                 self.blocks.commit(durable, self.range.1);
-                // A piece that is durable is released.
-                self.due |= self.blocks.base() >= self.range.1;
+                // Who pulls does not tell each block, but a piece that is durable is released.
+                if self.is_puller() {
+                    self.due |= self.blocks.base() >= self.range.1;
+                }
                 self.complete();
             }
             Err(WriteError::Redo(from)) => {

@@ -19,22 +19,24 @@ impl<'a> Fields<'a> {
         self.bad
     }
 
-    /// The last field of this type; empty when there is none. One that is there has `least` to `most` bytes.
+    /// The last field of this type; empty when there is none, and when it has not `least` to `most` bytes.
     #[inline(never)]
     pub(super) fn find(&mut self, kind: u8, least: usize, most: usize) -> &'a [u8] {
         let mut found: &[u8] = &[];
         let mut rest = self.bytes;
-        while let [is, len, after @ ..] = rest {
-            let Some((value, after)) = after.split_at_checked(usize::from(*len)) else {
-                break;
-            };
+        let mut bad = false;
+        while let [is, len, after @ ..] = rest
+            && let Some((value, after)) = after.split_at_checked(usize::from(*len))
+        {
             if *is == kind {
-                self.bad |= value.len() < least || value.len() > most;
                 found = value;
+                if !(least..=most).contains(&value.len()) {
+                    (found, bad) = (&[], true);
+                }
             }
             rest = after;
         }
-        self.bad |= !rest.is_empty();
+        self.bad |= bad | !rest.is_empty();
         found
     }
 

@@ -11,7 +11,7 @@ mod end;
 mod fields;
 mod session;
 
-use crate::field::{Boot, Image, Resume};
+use crate::field::{Boot, Image, Resume, kind};
 use crate::frame::{HELLO_LEN, Rx, Tx};
 use crate::message::{McuPhase, ModulePhase};
 use crate::receive::Blocks;
@@ -141,8 +141,8 @@ struct End {
     untold: bool,
     due: bool,
     hold: bool,
-    /// Wrong digests so far.
-    failures: u8,
+    /// Its digests were wrong once.
+    was_wrong: bool,
     /// Phase Plan or Package: that is what it has of this transfer.
     has: ModulePhase,
     /// [`Output::Plan`], [`Output::Verify`] or [`Output::Install`] is to be given.
@@ -163,7 +163,7 @@ struct End {
     /// To be told to the module, to the caller, 0: nothing; what the module told.
     error: u16,
     fault: u16,
-    peer_error: Option<u16>,
+    peer_error: u16,
     blocks: Blocks,
     /// What the module can give.
     range: (u32, u32),
@@ -176,38 +176,49 @@ struct End {
     slot: u32,
     baud: u32,
     own_rate: u32,
-    component: Option<&'static str>,
-    version: Option<&'static str>,
-    hardware: Option<&'static str>,
-    bootloader: Option<&'static str>,
+    /// Component, version, hardware, bootloader, as [`TEXTS`]; `None` before the start.
+    texts: [Option<&'static str>; 4],
     image: Image,
+    #[cfg(feature = "target")]
     target: heapless::Vec<u8, 64, u8>,
     #[cfg(feature = "rate")]
     rate: crate::rate::Rate<true>,
+    /// The rate in RateAnswer or ProbeAnswer.
+    #[cfg(feature = "rate")]
+    answer: u32,
     #[cfg(feature = "pull")]
     pull: crate::receive::Pull,
-}
-
-/// `None` is what stands before the start.
-fn text(text: Option<&'static str>) -> &'static str {
-    text.unwrap_or_default()
-}
-
-/// A frame that is due.
-#[derive(Clone, Copy)]
-enum Frame {
-    /// Hello (1) or HelloAnswer (2).
-    Hello(u8),
-    #[cfg(feature = "rate")]
-    Rate(u8, u32),
-    Error(u16),
-    Ack,
+    /// Offset and length in Request.
     #[cfg(feature = "pull")]
-    Request(u32, u32),
+    asked: (u32, u32),
 }
 
-/// Wrong digests before it gives up.
-const FAILURES: u8 = 2;
+/// The types of the texts' fields in a hello, and which of them is which.
+const TEXTS: [u8; 4] = [
+    kind::COMPONENT,
+    kind::VERSION,
+    kind::HARDWARE,
+    kind::BOOTLOADER,
+];
+const COMPONENT: usize = 0;
+const VERSION: usize = 1;
+const HARDWARE: usize = 2;
+
+/// A frame that is due, by its type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Frame {
+    Hello = 1,
+    HelloAnswer = 2,
+    Error = 3,
+    Ack = 4,
+    #[cfg(feature = "pull")]
+    Request = 5,
+    #[cfg(feature = "rate")]
+    RateAnswer = 8,
+    #[cfg(feature = "rate")]
+    ProbeAnswer = 9,
+}
 
 impl<const FRAME: usize> Link<FRAME> {
     /// An end that does nothing before its [`start`](Self::start): all of it zero, so that a static of it lies in no flash.
@@ -274,6 +285,7 @@ impl<const FRAME: usize> Link<FRAME> {
     }
 
     /// Its version: UTF-8, if the module keeps to `docs/link.md`.
+    #[cfg(feature = "target")]
     pub fn target(&self) -> &[u8] {
         &self.end.target
     }
@@ -330,7 +342,7 @@ impl<const FRAME: usize> Link<FRAME> {
 
     /// It runs this version now, or its image is confirmed now: says hello again.
     pub fn set_running(&mut self, version: &'static str, boot: Boot) {
-        self.end.version = Some(version);
+        self.end.texts[VERSION] = Some(version);
         self.set_boot(boot);
     }
 

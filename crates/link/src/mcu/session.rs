@@ -2,7 +2,7 @@
 //! The states are those of `crate::session`; the frames are read where they lie.
 
 use super::fields::Fields;
-use super::{Config, End, Frame, Since, Slot, text};
+use super::{Config, End, Frame, Since, Slot, TEXTS};
 use crate::field::{Boot, kind};
 use crate::frame::{Body, Tx, Writer};
 use crate::message::{FROM_MCU, VERSION};
@@ -81,8 +81,9 @@ impl End {
         let [low, high, ..] = *payload else {
             return Err(MALFORMED);
         };
-        self.peer_error
-            .get_or_insert(u16::from_le_bytes([low, high]));
+        if self.peer_error == 0 {
+            self.peer_error = u16::from_le_bytes([low, high]);
+        }
         Ok(())
     }
 
@@ -199,8 +200,8 @@ impl End {
         if let Some(baud) = self.rate.take_change() {
             return Some(Line::Baud(baud));
         }
-        if let Some(number) = self.peer_error.take() {
-            return Some(Line::PeerError(number));
+        if self.peer_error > 0 {
+            return Some(Line::PeerError(core::mem::take(&mut self.peer_error)));
         }
         if self.fault > 0 && self.clock.is_over(Since::Fault, ERROR) {
             self.clock.mark(Since::Fault);
@@ -212,18 +213,22 @@ impl End {
     /// The frame that is due.
     fn next_frame(&mut self) -> Option<Frame> {
         if core::mem::take(&mut self.answer_due) {
-            return Some(Frame::Hello(2));
+            return Some(Frame::HelloAnswer);
         }
         if !self.up {
             if self.clock.is_over(Since::Hello, self.hello_gap) {
                 self.clock.mark(Since::Hello);
                 self.hello_gap = (self.hello_gap * 2).clamp(HELLO_FIRST, HELLO_MOST);
-                return Some(Frame::Hello(1));
+                return Some(Frame::Hello);
             }
         } else {
             #[cfg(feature = "rate")]
             if let Some((kind, baud)) = self.rate.next_frame(self.clock.now) {
-                return Some(Frame::Rate(kind, baud));
+                self.answer = baud;
+                return Some(match kind {
+                    crate::rate::RATE => Frame::RateAnswer,
+                    _ => Frame::ProbeAnswer,
+                });
             }
         }
         if !self.is_steady() {
@@ -231,7 +236,7 @@ impl End {
         }
         if self.error > 0 && self.clock.is_over(Since::Error, ERROR) {
             self.clock.mark(Since::Error);
-            return Some(Frame::Error(core::mem::take(&mut self.error)));
+            return Some(Frame::Error);
         }
         if self.up { self.next_own() } else { None }
     }
@@ -242,28 +247,19 @@ impl End {
         let Some(frame) = self.next_frame() else {
             return;
         };
-        let kind = match frame {
-            Frame::Hello(kind) => kind,
-            #[cfg(feature = "rate")]
-            Frame::Rate(kind, _) => kind,
-            Frame::Error(_) => 3,
-            Frame::Ack => 4,
-            #[cfg(feature = "pull")]
-            Frame::Request(..) => 5,
-        };
         let mut tag = 0;
-        if self.up && kind > 2 {
+        if self.up && frame != Frame::HelloAnswer {
             tag = self.tag();
         }
         // Hello and Error say nothing of the transfer.
-        if kind > 3 {
+        if frame as u8 > Frame::Error as u8 {
             self.clock.mark(Since::Sent);
         }
-        tx.frame(kind | FROM_MCU, tag, |w| match frame {
-            Frame::Hello(kind) => self.write_hello(w, kind == 2, slot),
-            #[cfg(feature = "rate")]
-            Frame::Rate(_, baud) => _ = w.u32(baud),
-            Frame::Error(number) => {
+        tx.frame(frame as u8 | FROM_MCU, tag, |w| match frame {
+            Frame::Hello => self.write_hello(w, 0, slot),
+            Frame::HelloAnswer => self.write_hello(w, self.peer, slot),
+            Frame::Error => {
+                let number = core::mem::take(&mut self.error);
                 w.u16(number);
                 #[cfg(feature = "names")]
                 if let Some(error) = LinkError::from_number(number) {
@@ -272,21 +268,24 @@ impl End {
             }
             Frame::Ack => self.write_ack(w),
             #[cfg(feature = "pull")]
-            Frame::Request(offset, length) => {
+            Frame::Request => {
+                let (offset, length) = self.asked;
                 w.u8(self.transfer).u32(offset).u32(length);
             }
+            #[cfg(feature = "rate")]
+            Frame::RateAnswer | Frame::ProbeAnswer => _ = w.u32(self.answer),
         });
     }
 
-    fn write_hello<S: Slot>(&self, w: &mut Writer<'_>, answer: bool, slot: &mut S) {
-        w.u8(VERSION).u16(self.session);
-        w.u16(if answer { self.peer } else { 0 });
+    fn write_hello<S: Slot>(&self, w: &mut Writer<'_>, peer: u16, slot: &mut S) {
+        w.u8(VERSION).u16(self.session).u16(peer);
         w.number(kind::BLOCK, 2, self.own_block.into());
         w.number(kind::WINDOW, 1, self.own_window.into());
         w.number(kind::PAGE, 4, self.page);
         w.number(kind::SLOT, 4, self.slot);
-        w.name(kind::COMPONENT, text(self.component));
-        w.field(kind::VERSION, text(self.version).as_bytes());
+        for (kind, text) in TEXTS.iter().zip(self.texts) {
+            w.name(*kind, text.unwrap_or_default());
+        }
         let boot = match self.boot {
             Boot::Confirmed => 0,
             Boot::Trial => 1,
@@ -296,9 +295,9 @@ impl End {
         if let Some(resume) = slot.resume() {
             resume.write(w);
         }
-        w.name(kind::HARDWARE, text(self.hardware));
-        w.name(kind::BOOTLOADER, text(self.bootloader));
-        w.number(kind::RATE, 4, self.own_rate);
+        if cfg!(feature = "rate") {
+            w.number(kind::RATE, 4, self.own_rate);
+        }
         let flags = u8::from(self.is_puller()) | u8::from(self.asks) << 1;
         w.number(kind::FLAGS, 1, flags.into());
     }
