@@ -310,7 +310,7 @@ impl Mcu {
             };
             match agent.poll(self.now, &mut self.flash) {
                 Some(Output::Reset) => {
-                    let image = agent.image().clone();
+                    let image = *agent.image();
                     self.check_install(&image);
                     self.start();
                     return true;

@@ -26,8 +26,8 @@
 #define SOTA_MCU_REVERTED 2
 
 /**
- * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on. A library with AT commands takes no
- * notice of hardware, bootloader, baud rates, window and session.
+ * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied. A library with AT
+ * commands takes no notice of hardware, bootloader, baud rates, window and session.
  */
 typedef struct {
   /**
@@ -188,8 +188,8 @@ extern "C" {
  * the layout is wrong, 411 the configuration or the port is.
  *
  * # Safety
- * The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
- * do what they say.
+ * The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+ * which do what they say.
  */
 uint16_t sota_mcu_start(const sota_mcu_config *config,
                         const sota_mcu_layout *layout,

@@ -12,6 +12,7 @@ use sota::cloud::{self, Link};
 use sota::engine;
 use sota::message::{Event, View};
 use sota::platform::Readings;
+use sota_errors::LinkError;
 use sota_errors::{ProgramError, Reason};
 use sota_host::module::{
     Backend, Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings,
@@ -342,7 +343,10 @@ fn show_line(out: Out, uart: &str, line: Line) {
             json!({ "event": "link down" }),
         ),
         Line::Baud(baud) => out.object(json!({ "baud": baud })),
-        Line::Fault(error) => warn(error.number(), error.meaning().to_owned(), error.remedy()),
+        Line::Fault(number) => match LinkError::from_number(number) {
+            Some(error) => warn(number, error.meaning().to_owned(), error.remedy()),
+            None => warn(number, "unknown".to_owned(), "see docs/errors.md"),
+        },
         Line::PeerError(number) => {
             let text = "the MCU says that something was wrong".to_owned();
             warn(number, text, "see docs/errors.md");

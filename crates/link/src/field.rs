@@ -114,42 +114,86 @@ fn name(value: &[u8], out: &mut Name) -> bool {
 
 /// The strongest digest of a package; with its length it says which package it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digest {
-    /// CRC-32/ISO-HDLC.
-    Crc32([u8; 4]),
-    /// MD5.
-    Md5([u8; 16]),
-    /// SHA-256.
-    Sha256([u8; 32]),
+pub struct Digest {
+    kind: u8,
+    /// Those that a shorter one does not have are 0.
+    bytes: [u8; 32],
 }
 
 impl Digest {
-    /// Number of its kind on the wire: 1, 2, 3.
+    /// None.
+    pub const NONE: Digest = Digest {
+        kind: 0,
+        bytes: [0; 32],
+    };
+
+    /// CRC-32/ISO-HDLC.
+    pub const fn crc32(crc32: u32) -> Digest {
+        let mut bytes = [0; 32];
+        [bytes[0], bytes[1], bytes[2], bytes[3]] = crc32.to_le_bytes();
+        Digest { kind: 1, bytes }
+    }
+
+    /// MD5.
+    pub const fn md5(md5: &[u8; 16]) -> Digest {
+        let mut bytes = [0; 32];
+        bytes.split_at_mut(16).0.copy_from_slice(md5);
+        Digest { kind: 2, bytes }
+    }
+
+    /// SHA-256.
+    pub const fn sha256(sha256: [u8; 32]) -> Digest {
+        Digest {
+            kind: 3,
+            bytes: sha256,
+        }
+    }
+
+    /// Number of its kind on the wire: 1 CRC-32, 2 MD5, 3 SHA-256.
     pub const fn kind(&self) -> u8 {
-        match self {
-            Digest::Crc32(_) => 1,
-            Digest::Md5(_) => 2,
-            Digest::Sha256(_) => 3,
+        self.kind
+    }
+
+    /// Bytes of a digest of this kind.
+    const fn len(kind: u8) -> Option<usize> {
+        match kind {
+            1 => Some(4),
+            2 => Some(16),
+            3 => Some(32),
+            _ => None,
         }
     }
 
     /// Its bytes; a CRC-32 little-endian.
-    pub const fn as_bytes(&self) -> &[u8] {
-        match self {
-            Digest::Crc32(bytes) => bytes,
-            Digest::Md5(bytes) => bytes,
-            Digest::Sha256(bytes) => bytes,
-        }
+    pub fn as_bytes(&self) -> &[u8] {
+        let len = Self::len(self.kind).unwrap_or_default();
+        self.bytes.get(..len).unwrap_or_default()
+    }
+
+    /// Its bytes and 0 behind them.
+    pub const fn padded(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// The digest of this kind with these bytes and what is behind them.
+    pub fn from_padded(kind: u8, bytes: &[u8]) -> Option<Digest> {
+        let bytes = *bytes.as_array()?;
+        matches!(kind, 1..=3).then_some(Digest { kind, bytes })
     }
 
     /// The digest of this kind with these bytes.
     pub fn new(kind: u8, bytes: &[u8]) -> Option<Digest> {
-        match kind {
-            1 => bytes.try_into().ok().map(Digest::Crc32),
-            2 => bytes.try_into().ok().map(Digest::Md5),
-            3 => bytes.try_into().ok().map(Digest::Sha256),
-            _ => None,
+        let mut padded = [0; 32];
+        if Self::len(kind)? != bytes.len() {
+            return None;
         }
+        for (to, from) in padded.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Some(Digest {
+            kind,
+            bytes: padded,
+        })
     }
 }
 
@@ -162,6 +206,16 @@ pub struct Resume {
     pub length: u32,
     /// The package's strongest digest.
     pub digest: Digest,
+}
+
+impl Resume {
+    /// Writes the field.
+    pub(crate) fn write(&self, w: &mut Writer) {
+        let digest = self.digest.as_bytes();
+        w.u8(kind::RESUME).u8(9 + digest.len() as u8);
+        w.u32(self.offset).u32(self.length);
+        w.u8(self.digest.kind()).bytes(digest);
+    }
 }
 
 /// How the MCU's present image came to run.
@@ -281,7 +335,7 @@ impl Hello {
         if whole {
             w.field(kind::PAGE, &self.page.to_le_bytes());
             w.field(kind::SLOT, &self.slot.to_le_bytes());
-            put_name(w, kind::COMPONENT, &self.component);
+            w.name(kind::COMPONENT, &self.component);
             w.field(kind::VERSION, self.version.as_bytes());
             let (state, number) = match self.boot {
                 Boot::Confirmed => (0, 0),
@@ -291,13 +345,10 @@ impl Hello {
             let [low, high] = u16::to_le_bytes(number);
             w.field(kind::BOOT, &[state, low, high]);
             if let Some(resume) = &self.resume {
-                let digest = resume.digest.as_bytes();
-                w.u8(kind::RESUME).u8(9 + digest.len() as u8);
-                w.u32(resume.offset).u32(resume.length);
-                w.u8(resume.digest.kind()).bytes(digest);
+                resume.write(w);
             }
-            put_name(w, kind::HARDWARE, &self.hardware);
-            put_name(w, kind::BOOTLOADER, &self.bootloader);
+            w.name(kind::HARDWARE, &self.hardware);
+            w.name(kind::BOOTLOADER, &self.bootloader);
         }
         w.field(kind::RATE, &self.rate.to_le_bytes());
         if whole {
@@ -358,9 +409,9 @@ impl Plan {
 
     /// Writes the fields; what is empty or 0 is left out.
     pub fn write(&self, w: &mut Writer) {
-        put_name(w, kind::COMPONENT, &self.component);
-        put_name(w, kind::SOURCE, &self.source);
-        put_name(w, kind::TARGET, &self.target);
+        w.name(kind::COMPONENT, &self.component);
+        w.name(kind::SOURCE, &self.source);
+        w.name(kind::TARGET, &self.target);
         w.field(kind::SPACE, &self.use_space.to_le_bytes());
         if self.battery_limit_percent != 0 {
             w.field(kind::BATTERY, &[self.battery_limit_percent]);
@@ -371,11 +422,9 @@ impl Plan {
     }
 }
 
-/// An image: what is kept of a Package.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// An image: which bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Image {
-    /// Version afterwards.
-    pub target: Version,
     /// Bytes.
     pub length: u32,
     /// SHA-256, if known.
@@ -387,11 +436,34 @@ pub struct Image {
 }
 
 impl Image {
+    /// None.
+    pub const NONE: Image = Image {
+        length: 0,
+        sha256: None,
+        md5: None,
+        crc32: None,
+    };
+
+    /// It has one that this build reads.
+    pub const fn has_digest(&self) -> bool {
+        self.sha256.is_some()
+            || (cfg!(feature = "md5") && self.md5.is_some())
+            || (cfg!(feature = "crc32") && self.crc32.is_some())
+    }
+
     /// The strongest digest.
     pub fn digest(&self) -> Option<Digest> {
-        (self.sha256.map(Digest::Sha256))
-            .or(self.md5.map(Digest::Md5))
-            .or(self.crc32.map(|crc| Digest::Crc32(crc.to_le_bytes())))
+        self.has_digest().then(|| self.strongest())
+    }
+
+    /// The same; without any that this build reads [`Digest::NONE`].
+    pub fn strongest(&self) -> Digest {
+        match (&self.sha256, &self.md5, self.crc32) {
+            (Some(sha256), ..) => Digest::sha256(*sha256),
+            (_, Some(md5), _) if cfg!(feature = "md5") => Digest::md5(md5),
+            (.., Some(crc32)) if cfg!(feature = "crc32") => Digest::crc32(crc32),
+            _ => Digest::NONE,
+        }
     }
 }
 
@@ -402,6 +474,8 @@ pub struct Package {
     pub component: Name,
     /// Hardware it is for; empty: not told.
     pub hardware: Name,
+    /// Version afterwards.
+    pub target: Version,
     /// The image.
     pub image: Image,
 }
@@ -421,7 +495,7 @@ impl Package {
             good &= match kind {
                 kind::COMPONENT => name(value, &mut package.component),
                 kind::HARDWARE => name(value, &mut package.hardware),
-                kind::TARGET => text(value, &mut image.target),
+                kind::TARGET => text(value, &mut package.target),
                 kind::LENGTH => word(value, &mut image.length),
                 kind::SHA256 => bytes(value, image.sha256.insert([0; 32])),
                 kind::MD5 => bytes(value, image.md5.insert([0; 16])),
@@ -438,9 +512,9 @@ impl Package {
     /// Writes the fields; what is empty is left out.
     pub fn write(&self, w: &mut Writer) {
         let image = &self.image;
-        put_name(w, kind::COMPONENT, &self.component);
-        put_name(w, kind::HARDWARE, &self.hardware);
-        put_name(w, kind::TARGET, &image.target);
+        w.name(kind::COMPONENT, &self.component);
+        w.name(kind::HARDWARE, &self.hardware);
+        w.name(kind::TARGET, &self.target);
         w.field(kind::LENGTH, &image.length.to_le_bytes());
         if let Some(sha256) = &image.sha256 {
             w.field(kind::SHA256, sha256);
@@ -451,12 +525,6 @@ impl Package {
         if let Some(crc32) = image.crc32 {
             w.field(kind::CRC32, &crc32.to_le_bytes());
         }
-    }
-}
-
-fn put_name(w: &mut Writer, kind: u8, text: &str) {
-    if !text.is_empty() {
-        w.field(kind, text.as_bytes());
     }
 }
 
@@ -481,7 +549,7 @@ mod tests {
             resume: Some(Resume {
                 offset: u32::MAX,
                 length: u32::MAX,
-                digest: Digest::Sha256([1; 32]),
+                digest: Digest::sha256([1; 32]),
             }),
             hardware: name.clone(),
             bootloader: name.clone(),
@@ -498,8 +566,8 @@ mod tests {
         let package = Package {
             component: name.clone(),
             hardware: name.clone(),
+            target: version.clone(),
             image: Image {
-                target: version.clone(),
                 length: u32::MAX,
                 sha256: Some([1; 32]),
                 md5: Some([1; 16]),

@@ -14,4 +14,5 @@ mod timing;
 mod window;
 
 pub use session::{Config, Line};
+pub use sota_errors::LinkError;
 pub use timing::Millis;

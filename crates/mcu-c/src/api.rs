@@ -1,6 +1,6 @@
 //! The functions of `include/sota/mcu.h`, which cbindgen writes from this file and `port.rs`.
 
-use crate::cell::{Core, Running, put, with};
+use crate::cell::{Running, start, with};
 use crate::port::{sota_mcu_layout, sota_mcu_port};
 use crate::speaks;
 use core::ffi::c_char;
@@ -8,8 +8,8 @@ use sota_errors::McuError;
 use sota_link::field::Boot;
 use sota_mcu::boot::{self, Rules};
 
-/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on. A library with AT commands takes no
-/// notice of hardware, bootloader, baud rates, window and session.
+/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied. A library with AT
+/// commands takes no notice of hardware, bootloader, baud rates, window and session.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sota_mcu_config {
@@ -49,31 +49,31 @@ pub const SOTA_MCU_TRIAL: u8 = 1;
 /// Of sota_mcu_boot_state(): a new image was reverted, and this is the old one.
 pub const SOTA_MCU_REVERTED: u8 = 2;
 
-/// Bytes of a text, without its 0; `None`: not UTF-8, or longer than it may be.
+/// Bytes of a text, without its 0; `None`: not UTF-8.
 ///
 /// # Safety
-/// `text` is null or ended by 0.
-unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
+/// `text` is null, or ended by 0 and lives on.
+unsafe fn text(text: *const c_char) -> Option<&'static str> {
     if text.is_null() {
         return Some("");
     }
-    // SAFETY: the caller says that it is ended by 0.
+    // SAFETY: the caller says that it is ended by 0 and lives on.
     unsafe { core::ffi::CStr::from_ptr(text) }.to_str().ok()
 }
 
 /// The texts of a configuration.
-pub(crate) struct Texts<'a> {
-    pub(crate) component: &'a str,
-    pub(crate) version: &'a str,
+pub(crate) struct Texts {
+    pub(crate) component: &'static str,
+    pub(crate) version: &'static str,
     #[cfg_attr(feature = "at", expect(dead_code))]
-    pub(crate) hardware: &'a str,
+    pub(crate) hardware: &'static str,
     #[cfg_attr(feature = "at", expect(dead_code))]
-    pub(crate) bootloader: &'a str,
+    pub(crate) bootloader: &'static str,
 }
 
 /// # Safety
 /// As of [`text`].
-unsafe fn texts(config: &sota_mcu_config) -> Option<Texts<'_>> {
+unsafe fn texts(config: &sota_mcu_config) -> Option<Texts> {
     // SAFETY: the caller says so of all four.
     let texts = unsafe {
         Texts {
@@ -90,8 +90,8 @@ unsafe fn texts(config: &sota_mcu_config) -> Option<Texts<'_>> {
 /// the layout is wrong, 411 the configuration or the port is.
 ///
 /// # Safety
-/// The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
-/// do what they say.
+/// The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+/// which do what they say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sota_mcu_start(
     config: *const sota_mcu_config,
@@ -111,25 +111,12 @@ pub unsafe extern "C" fn sota_mcu_start(
     if !port.is_whole(true) {
         return wrong;
     }
-    let mut port = *port;
-    let now = u64::from(port.now());
-    match speaks::prepare(config, &texts, layout.layout(), &mut port) {
-        Err(error) => error.number(),
-        Ok(prepared) => {
-            put(|| Running {
-                agent: Core::start(now, prepared),
-                port,
-                now,
-                waits: false,
-                left: [0; 16],
-                from: 0,
-                to: 0,
-                baud: 0,
-                reset: false,
-            });
-            0
-        }
-    }
+    let started = start(|running| {
+        running.port = *port;
+        running.now = port.now().into();
+        speaks::start(running, config, &texts, &layout.layout())
+    });
+    started.map_or_else(McuError::number, |()| 0)
 }
 
 /// Does what is to be done: takes what the UART received, gives it what it can take, works. Call it when bytes came, when
@@ -196,9 +183,9 @@ fn send(running: &mut Running) -> bool {
 }
 
 /// The port is asked for a plan to this version.
-pub(crate) fn judge(running: &mut Running, target: &str, space: u32) {
+pub(crate) fn judge(running: &mut Running, target: &[u8], space: u32) {
     let mut ended = [0; 65];
-    for (to, from) in ended.iter_mut().zip(target.as_bytes()) {
+    for (to, from) in ended.iter_mut().zip(target) {
         *to = *from;
     }
     match running.port.judge(&ended, space) {
@@ -236,7 +223,7 @@ pub unsafe extern "C" fn sota_mcu_boot_state(reason: *mut u16) -> u8 {
 /// The image on trial is good: it is kept, and the module told so. 0: done, or not on trial. 404: on trial still.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_confirm() -> u16 {
-    let done = with(speaks::confirm);
+    let done = with(|running| running.agent.confirm(&mut running.port));
     done.map_or(0, |done| done.map_or_else(McuError::number, |()| 0))
 }
 
@@ -250,7 +237,7 @@ pub extern "C" fn sota_mcu_revert(reason: u16) {
 /// Asks for a plan.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_ask_for_plan() {
-    with(speaks::ask_for_plan);
+    with(|running| running.agent.ask_for_plan());
 }
 
 /// Bytes of the image on its way that are durable; `length`, if not null, gets how many it has. 0 of 0: none.

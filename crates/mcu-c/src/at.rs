@@ -2,19 +2,19 @@
 
 use crate::api::{Texts, judge, sota_mcu_config};
 use crate::cell::{BLOCK, Running};
-use crate::port::sota_mcu_port;
 use sota_errors::McuError;
 use sota_mcu::Layout;
 use sota_mcu::at::{AtAgent, Config, Output, Prepared};
 
 pub(crate) type Core = AtAgent<BLOCK>;
 
-pub(crate) fn prepare(
+/// Port and clock are there already.
+pub(crate) fn start(
+    running: &mut Running,
     config: &sota_mcu_config,
-    texts: &Texts<'_>,
-    layout: Layout,
-    port: &mut sota_mcu_port,
-) -> Result<Prepared, McuError> {
+    texts: &Texts,
+    layout: &Layout,
+) -> Result<(), McuError> {
     let wrong = |_| McuError::McuConfig;
     let config = Config {
         component: texts.component.try_into().map_err(wrong)?,
@@ -26,7 +26,9 @@ pub(crate) fn prepare(
         reads_twice: config.reads_twice,
         mcuboot: config.mcuboot,
     };
-    Prepared::new(config, layout, BLOCK, port)
+    let prepared = Prepared::new(config, *layout, BLOCK, &mut running.port)?;
+    running.agent = Core::start(running.now, prepared);
+    Ok(())
 }
 
 pub(crate) fn act(running: &mut Running, output: Output) {
@@ -34,16 +36,8 @@ pub(crate) fn act(running: &mut Running, output: Output) {
         Output::Up => {}
         Output::Down => running.port.tell(McuError::ModuleSilent.number()),
         Output::Fault(number) | Output::Ended(number) => running.port.tell(number),
-        Output::Plan(plan) => judge(running, &plan.target, plan.use_space),
+        Output::Plan(plan) => judge(running, plan.target.as_bytes(), plan.use_space),
         Output::Verified => running.waits = true,
         Output::Reset => running.reset = true,
     }
-}
-
-pub(crate) fn confirm(running: &mut Running) -> Result<(), McuError> {
-    running.agent.confirm(&mut running.port)
-}
-
-pub(crate) fn ask_for_plan(running: &mut Running) {
-    running.agent.ask_for_plan();
 }

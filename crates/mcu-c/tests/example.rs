@@ -29,8 +29,8 @@ fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
     let package = Package {
         component: "STM32".try_into().unwrap(),
         hardware: "rev-b".try_into().unwrap(),
+        target: TARGET.try_into().unwrap(),
         image: Image {
-            target: TARGET.try_into().unwrap(),
             length: new.len() as u32,
             sha256: Some(sha256),
             ..Image::default()

@@ -161,6 +161,7 @@ fn the_answer_leaves_whole_at_the_old_rate() {
     module.input(Input::Package(Package {
         component: "STM32".try_into().unwrap(),
         hardware: Default::default(),
+        target: Default::default(),
         image: Image {
             length: 4000,
             sha256: Some([1; 32]),

@@ -19,8 +19,9 @@ pub mod slot;
 pub mod state;
 
 #[cfg(feature = "link")]
-pub use agent::{Agent, Config, Output, Prepared};
+pub use agent::{Agent, Config, Output};
 #[cfg(feature = "at")]
 pub use at::AtAgent;
+pub use flash::FlashFailed;
 pub use layout::Layout;
 pub use sota_errors::McuError;

@@ -66,16 +66,15 @@ fn receives_and_asks_for_the_reset() {
     let layout = setup.layout();
     let mut flash = Nor::<256, 8>::new((layout.state + 2 * layout.state_page) as usize, 7);
     flash.program(layout.active as usize, &setup.old);
-    let hello = |version: &str| Hello {
-        block: 256,
-        window: 4,
-        component: "STM32".try_into().unwrap(),
-        version: version.try_into().unwrap(),
-        ..Hello::default()
-    };
     let config = sota_mcu::Config {
-        hello: hello("1_0_0"),
-        baud: 115_200,
+        link: sota_link::mcu::Config {
+            block: 256,
+            window: 4,
+            component: "STM32",
+            version: "1_0_0",
+            baud: 115_200,
+            ..Default::default()
+        },
         ..sota_mcu::Config::default()
     };
     let mut agent = Agent::<FRAME>::new(0, config, layout, &mut flash).unwrap();
@@ -83,7 +82,11 @@ fn receives_and_asks_for_the_reset() {
     let mut module = Link::<FRAME>::new(
         0,
         Config {
-            hello: hello(""),
+            hello: Hello {
+                block: 256,
+                window: 4,
+                ..Hello::default()
+            },
             baud: 115_200,
             session: 9,
         },

@@ -27,9 +27,9 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         let talk = &mut self.talk;
         talk.step = None;
         talk.silent = 0;
-        if talk.up != Some(true) {
-            talk.up = Some(true);
-            self.due.line = Some(true);
+        talk.down = false;
+        if !core::mem::replace(&mut talk.up, true) {
+            (self.due.up, self.due.down) = (true, false);
         }
         let told = matches!(
             step,
@@ -104,7 +104,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
     }
 
     fn recall_or_announce(&mut self) {
-        let recalls = self.slot.record().resume.is_some();
+        let recalls = self.slot.record().resume().is_some();
         self.talk.go(match recalls {
             true => Phase::Recall,
             false => Phase::Announce,
@@ -115,11 +115,11 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
     fn idle(&mut self, now: Millis, again: bool) {
         let request = u64::from(self.config.request_ms);
         let ms = match (request, again) {
-            (0, false) => Millis::MAX,
-            (0, true) => REQUEST_MS,
-            (ms, _) => ms,
+            (0, false) => None,
+            (0, true) => Some(REQUEST_MS),
+            (ms, _) => Some(ms),
         };
-        self.talk.request_at = now.saturating_add(ms);
+        self.talk.request_at = ms.map(|ms| now.saturating_add(ms));
         self.talk.go(Phase::Idle);
     }
 
@@ -168,7 +168,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     /// A piece of the package that the flash knows is there, though the module did not say of which.
     fn on_recalled<F: NorFlash>(&mut self, now: Millis, flash: &mut F) {
-        let (Some(resume), Some(start)) = (self.slot.record().resume, self.talk.start) else {
+        let (Some(resume), Some(start)) = (self.slot.record().resume(), self.talk.start) else {
             return self.talk.go(Phase::Announce);
         };
         let ends = self.talk.ends;

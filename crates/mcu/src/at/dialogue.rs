@@ -36,7 +36,8 @@ pub(super) const TRIES: u8 = 3;
 /// The command in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Hello,
+    /// None of them is zero, as which no step is.
+    Hello = 1,
     Errors,
     Ask,
     Announce,
@@ -55,8 +56,10 @@ pub(super) enum Step {
 pub(super) struct Talk {
     pub(super) phase: Phase,
     pub(super) step: Option<Step>,
-    /// The module answers; `None`: not known yet.
-    pub(super) up: Option<bool>,
+    /// The module answers.
+    pub(super) up: bool,
+    /// It was said that it does not.
+    pub(super) down: bool,
     /// The piece's length is not known: it ends where the module refuses to read on.
     pub(super) open: bool,
     /// The piece was heard twice.
@@ -95,7 +98,7 @@ pub(super) struct Talk {
     /// After the answer to a question, ms.
     pub(super) pause_ms: u64,
     /// A plan is asked for then, when nothing is under way.
-    pub(super) request_at: Millis,
+    pub(super) request_at: Option<Millis>,
 }
 
 impl Talk {
@@ -103,7 +106,8 @@ impl Talk {
         Talk {
             phase: Phase::Hello,
             step: None,
-            up: None,
+            up: false,
+            down: false,
             open: false,
             sure: false,
             once: false,
@@ -123,7 +127,7 @@ impl Talk {
             until_most: 0,
             wait_until: now,
             pause_ms: 0,
-            request_at: Millis::MAX,
+            request_at: None,
         }
     }
 
@@ -221,9 +225,9 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             return;
         }
         talk.silent = 0;
-        if talk.up != Some(false) {
-            talk.up = Some(false);
-            self.due.line = Some(false);
+        talk.up = false;
+        if !core::mem::replace(&mut talk.down, true) {
+            (self.due.up, self.due.down) = (false, true);
         }
         if matches!(
             talk.phase,
@@ -296,8 +300,10 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             Phase::Announce => self.send(now, Step::Announce),
             Phase::Check => self.send(now, Step::Check),
             Phase::Request => self.send(now, Step::Request),
-            Phase::Idle if now >= self.talk.request_at => self.talk.go(Phase::Announce),
-            Phase::Idle => self.talk.wait_until = self.talk.request_at,
+            Phase::Idle => match self.talk.request_at {
+                Some(at) if now >= at => self.talk.go(Phase::Announce),
+                at => self.talk.wait_until = at.unwrap_or(Millis::MAX),
+            },
             Phase::Considering | Phase::Installed => self.talk.wait_until = Millis::MAX,
             // The module's application may have confirmed it: the download tells.
             Phase::Answering if self.talk.asked < self.talk.refusals => {
@@ -343,13 +349,13 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
     /// A part of a package is in the flash: the module has perhaps the rest of it.
     fn recall<F: NorFlash>(&mut self, now: Millis, flash: &mut F) {
         let record = *self.slot.record();
-        let Some(resume) = record.resume else {
+        let Some(resume) = record.resume() else {
             return self.talk.go(Phase::Announce);
         };
         if resume.offset == resume.length {
             // The module said perhaps OK to action 3, and power went: it waits for the new version.
             self.image = image_of(&resume);
-            return match record.verified {
+            return match record.is_verified() {
                 true => self.ready(),
                 false => self.take(now, flash, image_of(&resume)),
             };

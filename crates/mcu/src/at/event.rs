@@ -176,7 +176,6 @@ fn event(fields: &mut Fields<'_>, component: &str) -> Option<Heard> {
 }
 
 /// Lines that were heard once: nothing else tells a garbled one.
-#[derive(Default)]
 pub(super) struct Doubt {
     /// Sums of the newest.
     heard: [u32; 4],
@@ -193,6 +192,15 @@ pub(super) struct Doubt {
 pub(super) const ASKS: u8 = 4;
 
 impl Doubt {
+    /// Nothing was heard.
+    pub(super) const NONE: Doubt = Doubt {
+        heard: [0; 4],
+        newest: 0,
+        any: false,
+        kept: false,
+        asked: 0,
+    };
+
     /// Whether it was heard before; then it counts.
     pub(super) fn hear(&mut self, sum: u32) -> bool {
         if self.any && self.heard.contains(&sum) {
@@ -218,7 +226,7 @@ impl Doubt {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Doubt::default();
+        *self = Doubt::NONE;
     }
 }
 
@@ -296,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_was_said_twice_counts() {
-        let mut doubt = Doubt::default();
+        let mut doubt = Doubt::NONE;
         assert!(!doubt.wants_asking() && !doubt.hear(0) && doubt.wants_asking());
         assert!(!doubt.hear(1) && !doubt.hear(2));
         assert!(doubt.hear(0));

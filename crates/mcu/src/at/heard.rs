@@ -121,7 +121,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         // One that comes is not given up for a line that was perhaps garbled.
         self.plans.kept = counts || !talk.phase.has_image();
         if self.plans.kept {
-            (self.image.target, self.space) = (target, space);
+            (self.target, self.space) = (target, space);
         }
         match counts {
             true => self.plan(now),
@@ -161,15 +161,14 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         if has_image && is(self.image.length, self.image.digest()) {
             return self.packages.clear();
         }
-        let resume = &self.slot.record().resume;
+        let resume = self.slot.record().resume();
         let known = (resume.as_ref()).is_some_and(|known| is(known.length, Some(known.digest)));
         if known || self.packages.hear(sum) {
             return self.take(now, flash, image);
         }
         self.packages.kept = !has_image;
         if !has_image {
-            let target = core::mem::take(&mut self.image.target);
-            self.image = Image { target, ..image };
+            self.image = image;
             talk.no_piece();
         }
         talk.wait_until = talk.wait_until.min(now);

@@ -56,7 +56,7 @@ impl<const BLOCK: usize> Rx<BLOCK> {
     pub(super) const fn new() -> Self {
         Rx {
             expects: Expects::Line,
-            data: Data::Drop,
+            data: Data::Store,
             complete: false,
             too_long: false,
             bad: false,

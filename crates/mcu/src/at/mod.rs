@@ -142,15 +142,27 @@ impl Prepared {
 }
 
 /// What the next [`Output`]s are.
-#[derive(Default)]
 struct Due {
-    line: Option<bool>,
+    up: bool,
+    down: bool,
     /// 0: none.
     fault: u16,
     plan: bool,
     verified: bool,
     ended: Option<u16>,
     reset: bool,
+}
+
+impl Due {
+    const NONE: Due = Due {
+        up: false,
+        down: false,
+        fault: 0,
+        plan: false,
+        verified: false,
+        ended: None,
+        reset: false,
+    };
 }
 
 /// The agent. `BLOCK`: most bytes of one read, 64, 128, 256, 512 or 1024.
@@ -167,8 +179,10 @@ pub struct AtAgent<const BLOCK: usize> {
     due: Due,
     plans: Doubt,
     packages: Doubt,
-    /// The package that comes, or while there is none the newest 10701; its target is the newest 10700's.
+    /// The package that comes, or while there is none the newest 10701.
     image: Image,
+    /// The newest 10700's.
+    target: Version,
     /// Bytes that the newest 10700 asks for.
     space: u32,
     /// Where the block's first byte stands in the package: all below is written.
@@ -176,6 +190,39 @@ pub struct AtAgent<const BLOCK: usize> {
 }
 
 impl<const BLOCK: usize> AtAgent<BLOCK> {
+    /// An agent that does nothing before [`start`](Self::start) gives one in its place: all of it zero, so that a static of it
+    /// lies in no flash.
+    pub const fn off() -> Self {
+        const { assert!(BLOCK.is_power_of_two() && BLOCK >= 64 && BLOCK <= 1024) };
+        AtAgent {
+            rx: Rx::new(),
+            tx: Tx::new(),
+            talk: dialogue::Talk::new(0),
+            config: Config {
+                component: Name::new(),
+                version: Version::new(),
+                confirm_within_ms: 0,
+                request_ms: 0,
+                asks_first: false,
+                sota_commands: false,
+                reads_twice: false,
+                mcuboot: false,
+            },
+            layout: Layout::NONE,
+            boot: BootState::NONE,
+            slot: OtherSlot::NONE,
+            verifies: None,
+            confirm_by: None,
+            due: Due::NONE,
+            plans: Doubt::NONE,
+            packages: Doubt::NONE,
+            image: Image::NONE,
+            target: Version::new(),
+            space: 0,
+            at: 0,
+        }
+    }
+
     /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
     ///
     /// # Errors
@@ -193,25 +240,16 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
     /// The same from what was prepared. It cannot fail, so it can be made where it stays and takes no second place on the stack.
     #[inline]
     pub fn start(now: Millis, prepared: Prepared) -> Self {
-        const { assert!(BLOCK.is_power_of_two() && BLOCK >= 64 && BLOCK <= 1024) };
         let within = prepared.config.confirm_within_ms;
         let limited = prepared.boot.boot() == Boot::Trial && within > 0;
         AtAgent {
-            rx: Rx::new(),
-            tx: Tx::new(),
             talk: dialogue::Talk::new(now),
             confirm_by: limited.then(|| now.saturating_add(within.into())),
             config: prepared.config,
             layout: prepared.layout,
             boot: prepared.boot,
             slot: prepared.slot,
-            verifies: None,
-            due: Due::default(),
-            plans: Doubt::default(),
-            packages: Doubt::default(),
-            image: Image::default(),
-            space: 0,
-            at: 0,
+            ..Self::off()
         }
     }
 
@@ -227,7 +265,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     /// The module answers: on trial, a good moment to [`confirm`](Self::confirm).
     pub fn is_up(&self) -> bool {
-        self.talk.up == Some(true)
+        self.talk.up
     }
 
     /// Where the dialogue is.
@@ -242,13 +280,18 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     /// Bytes of the image that are durable, and its length; (0, 0): none.
     pub fn progress(&self) -> (u32, u32) {
-        let resume = self.slot.record().resume;
-        resume.map_or((0, 0), |resume| (resume.offset, resume.length))
+        let record = self.slot.record();
+        (record.offset(), record.length())
     }
 
     /// The image that comes or came.
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// The version of the newest plan.
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// Takes the plan.
@@ -325,8 +368,11 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     fn next_output(&mut self) -> Option<Output> {
         let due = &mut self.due;
-        if let Some(up) = due.line.take() {
-            return Some(if up { Output::Up } else { Output::Down });
+        if core::mem::take(&mut due.up) {
+            return Some(Output::Up);
+        }
+        if core::mem::take(&mut due.down) {
+            return Some(Output::Down);
         }
         match core::mem::take(&mut due.fault) {
             0 => {}
@@ -338,7 +384,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         if core::mem::take(&mut due.plan) {
             return Some(Output::Plan(Plan {
                 component: self.config.component.clone(),
-                target: self.image.target.clone(),
+                target: self.target.clone(),
                 use_space: self.space,
                 ..Plan::default()
             }));

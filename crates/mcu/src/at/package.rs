@@ -3,11 +3,12 @@
 use super::dialogue::{FAILED_MS, KEEP_MS, SAY_AGAIN_MS};
 use super::{AtAgent, Phase};
 use crate::digest::Digests;
+use crate::flash::FlashFailed;
 use crate::layout::WORD_MOST;
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
 use sota_link::Millis;
-use sota_link::field::{Digest, Image, Resume};
+use sota_link::field::{Image, Resume};
 use sota_link::mcu::Slot;
 
 /// Wrong digests of one package before it is given up.
@@ -19,11 +20,10 @@ pub(super) fn image_of(resume: &Resume) -> Image {
         length: resume.length,
         ..Image::default()
     };
-    match resume.digest {
-        Digest::Crc32(crc) => image.crc32 = Some(u32::from_le_bytes(crc)),
-        Digest::Md5(md5) => image.md5 = Some(md5),
-        Digest::Sha256(sha256) => image.sha256 = Some(sha256),
-    }
+    let bytes = resume.digest.as_bytes();
+    image.sha256 = bytes.try_into().ok();
+    image.md5 = bytes.try_into().ok();
+    image.crc32 = bytes.try_into().ok().map(u32::from_le_bytes);
     image
 }
 
@@ -35,8 +35,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
 
     /// Receives this image from where the flash can go on.
     pub(super) fn take<F: NorFlash>(&mut self, now: Millis, flash: &mut F, image: Image) {
-        let target = core::mem::take(&mut self.image.target);
-        self.image = Image { target, ..image };
+        self.image = image;
         self.begin(now, flash);
     }
 
@@ -140,7 +139,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         }
         self.slot
             .set_verified(flash, digests.crc32())
-            .map_err(McuError::number)?;
+            .map_err(FlashFailed::number)?;
         Ok(true)
     }
 
