@@ -4,6 +4,7 @@
 
 pub mod field;
 pub mod frame;
+mod image;
 pub mod mcu;
 pub mod message;
 pub mod module;

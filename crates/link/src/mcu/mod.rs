@@ -9,6 +9,7 @@
 mod clock;
 mod end;
 mod fields;
+mod package;
 mod session;
 
 use crate::field::{Boot, Image, Resume, kind};

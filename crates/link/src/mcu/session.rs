@@ -106,7 +106,8 @@ impl End {
         let mut fields = Fields::new(fields);
         let block = fields.number(kind::BLOCK, 2, 64) as u16;
         let window = fields.number(kind::WINDOW, 1, 1) as u8;
-        let rate = fields.number(kind::RATE, 4, 0);
+        // The module asks for a rate that both can do; a field that is none is malformed all the same.
+        fields.find(kind::RATE, 4, 4);
         if fields.is_bad() || block < 64 {
             return Err(MALFORMED);
         }
@@ -121,7 +122,6 @@ impl End {
         self.peer = u16::from_le_bytes([*session0, *session1]);
         self.block = self.own_block.min(rounded(block));
         self.window = self.own_window.min(window.max(1));
-        let _ = rate;
         #[cfg(feature = "rate")]
         self.rate.reset();
         self.new_timing();
