@@ -4,7 +4,7 @@ use crate::api::{Texts, judge, sota_mcu_config};
 use crate::cell::{BLOCK, Running};
 use sota_errors::McuError;
 use sota_mcu::Layout;
-use sota_mcu::at::{AtAgent, Config, Output, Prepared};
+use sota_mcu::at::{AtAgent, Config, Output};
 
 pub(crate) type Core = AtAgent<BLOCK>;
 
@@ -26,9 +26,10 @@ pub(crate) fn start(
         reads_twice: config.reads_twice,
         mcuboot: config.mcuboot,
     };
-    let prepared = Prepared::new(config, *layout, BLOCK, &mut running.port)?;
-    running.agent = Core::start(running.now, prepared);
-    Ok(())
+    let Running {
+        agent, port, now, ..
+    } = running;
+    agent.start(*now, &config, layout, port)
 }
 
 pub(crate) fn act(running: &mut Running, output: Output) {
@@ -36,7 +37,15 @@ pub(crate) fn act(running: &mut Running, output: Output) {
         Output::Up => {}
         Output::Down => running.port.tell(McuError::ModuleSilent.number()),
         Output::Fault(number) | Output::Ended(number) => running.port.tell(number),
-        Output::Plan(plan) => judge(running, plan.target.as_bytes(), plan.use_space),
+        Output::Plan => {
+            let (target, space) = running.agent.plan();
+            let mut text = [0; 64];
+            let length = target.len().min(text.len());
+            for (to, from) in text.iter_mut().zip(target.bytes()) {
+                *to = from;
+            }
+            judge(running, text.get(..length).unwrap_or_default(), space);
+        }
         Output::Verified => running.waits = true,
         Output::Reset => running.reset = true,
     }

@@ -3,8 +3,8 @@
 #![no_main]
 
 use size_mcu::{LAYOUT, Nor, give, now, take, word};
-use sota_mcu::at::{AtAgent, Config, Output, Prepared};
-use static_cell::StaticCell;
+use sota_mcu::at::{AtAgent, Config, Output};
+use static_cell::ConstStaticCell;
 
 const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
@@ -12,7 +12,7 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
     256
 };
 
-static AGENT: StaticCell<AtAgent<BLOCK>> = StaticCell::new();
+static AGENT: ConstStaticCell<AtAgent<BLOCK>> = ConstStaticCell::new(AtAgent::off());
 
 #[unsafe(no_mangle)] // the linker script's entry
 extern "C" fn reset() -> ! {
@@ -23,12 +23,10 @@ extern "C" fn reset() -> ! {
         confirm_within_ms: 60_000,
         ..Config::default()
     };
-    let Ok(prepared) = Prepared::new(config, LAYOUT, BLOCK, &mut flash) else {
-        loop {
-            give(&[1]);
-        }
-    };
-    let agent = AGENT.init_with(|| AtAgent::start(now(), prepared));
+    let agent = AGENT.take();
+    while agent.start(now(), &config, &LAYOUT, &mut flash).is_err() {
+        give(&[1]);
+    }
     loop {
         let mut bytes = [0; 16];
         take(&mut bytes);

@@ -102,7 +102,8 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) const fn new(now: Millis) -> Self {
+    /// Before the first word.
+    pub(super) const NONE: Talk = {
         Talk {
             phase: Phase::Hello,
             step: None,
@@ -125,11 +126,11 @@ impl Talk {
             read: (0, 0),
             until: 0,
             until_most: 0,
-            wait_until: now,
+            wait_until: 0,
             pause_ms: 0,
             request_at: None,
         }
-    }
+    };
 
     /// To a phase that has something to do at once.
     pub(super) fn go(&mut self, phase: Phase) {
@@ -341,7 +342,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
                 self.talk.piece = piece;
             }
         } else if plan {
-            self.plan(now);
+            self.on_plan_counts(now);
         }
         package || plan
     }

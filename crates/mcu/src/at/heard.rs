@@ -124,13 +124,13 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             (self.target, self.space) = (target, space);
         }
         match counts {
-            true => self.plan(now),
+            true => self.on_plan_counts(now),
             false => talk.wait_until = talk.wait_until.min(now),
         }
     }
 
     /// What 10700 says counts: it is answered.
-    pub(super) fn plan(&mut self, now: Millis) {
+    pub(super) fn on_plan_counts(&mut self, now: Millis) {
         self.plans.clear();
         self.packages.clear();
         self.drop_transfer();

@@ -39,7 +39,7 @@ use event::Doubt;
 use line::{Rx, Tx};
 use sota_errors::McuError;
 use sota_link::Millis;
-use sota_link::field::{Boot, Image, Name, Plan, Version};
+use sota_link::field::{Boot, Image, Name, Version};
 
 /// What an agent is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -65,8 +65,7 @@ pub struct Config {
 }
 
 /// What the caller has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant)] // one at a time, on the caller's stack
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The module answers.
     Up,
@@ -74,8 +73,8 @@ pub enum Output {
     Down,
     /// For the log: a number of the catalogue, the MCU's or, with [`Config::sota_commands`], the module's.
     Fault(u16),
-    /// With [`Config::asks_first`]: [`AtAgent::accept`] or [`AtAgent::refuse`].
-    Plan(Plan),
+    /// With [`Config::asks_first`]: [`AtAgent::accept`] or [`AtAgent::refuse`] of [`AtAgent::plan`].
+    Plan,
     /// With [`Config::asks_first`]: the image is whole and verified, [`AtAgent::install`] when it suits.
     Verified,
     /// Send what is left and reset: the bootloader has something to do.
@@ -104,41 +103,6 @@ pub enum Phase {
     Installing,
     Installed,
     Failed,
-}
-
-/// What an agent finds in the flash when it starts.
-pub struct Prepared {
-    config: Config,
-    layout: Layout,
-    boot: BootState,
-    slot: OtherSlot,
-}
-
-impl Prepared {
-    /// Reads what is in the flash. `block`: the agent's.
-    ///
-    /// # Errors
-    /// 408; 411: no component, or this build has no [`Config::mcuboot`].
-    pub fn new<F: NorFlash>(
-        config: Config,
-        layout: Layout,
-        block: usize,
-        flash: &mut F,
-    ) -> Result<Self, McuError> {
-        layout.check(flash)?;
-        if config.component.is_empty() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
-            return Err(McuError::McuConfig);
-        }
-        let boot = BootState::open(flash, &layout);
-        // A record for each 1024 bytes: where pieces are multiples of it, a piece is durable when it is released.
-        let window = (2048 / block.max(1)) as u8;
-        Ok(Prepared {
-            slot: OtherSlot::open(flash, &layout, boot.get(), window),
-            config,
-            layout,
-            boot,
-        })
-    }
 }
 
 /// What the next [`Output`]s are.
@@ -190,14 +154,13 @@ pub struct AtAgent<const BLOCK: usize> {
 }
 
 impl<const BLOCK: usize> AtAgent<BLOCK> {
-    /// An agent that does nothing before [`start`](Self::start) gives one in its place: all of it zero, so that a static of it
-    /// lies in no flash.
+    /// An agent that does nothing before its [`start`](Self::start): all of it zero, so that a static of it lies in no flash.
     pub const fn off() -> Self {
         const { assert!(BLOCK.is_power_of_two() && BLOCK >= 64 && BLOCK <= 1024) };
         AtAgent {
             rx: Rx::new(),
             tx: Tx::new(),
-            talk: dialogue::Talk::new(0),
+            talk: dialogue::Talk::NONE,
             config: Config {
                 component: Name::new(),
                 version: Version::new(),
@@ -223,34 +186,49 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         }
     }
 
-    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+    /// An agent after a reset, where RAM is not short: else [`off`](Self::off) and [`start`](Self::start), which take no
+    /// second place on the stack.
     ///
     /// # Errors
-    /// As of [`Prepared::new`].
+    /// As of [`start`](Self::start).
     pub fn new<F: NorFlash>(
         now: Millis,
         config: Config,
         layout: Layout,
         flash: &mut F,
     ) -> Result<Self, McuError> {
-        let prepared = Prepared::new(config, layout, BLOCK, flash)?;
-        Ok(Self::start(now, prepared))
+        let mut agent = Self::off();
+        agent.start(now, &config, &layout, flash)?;
+        Ok(agent)
     }
 
-    /// The same from what was prepared. It cannot fail, so it can be made where it stays and takes no second place on the stack.
-    #[inline]
-    pub fn start(now: Millis, prepared: Prepared) -> Self {
-        let within = prepared.config.confirm_within_ms;
-        let limited = prepared.boot.boot() == Boot::Trial && within > 0;
-        AtAgent {
-            talk: dialogue::Talk::new(now),
-            confirm_by: limited.then(|| now.saturating_add(within.into())),
-            config: prepared.config,
-            layout: prepared.layout,
-            boot: prepared.boot,
-            slot: prepared.slot,
-            ..Self::off()
+    /// Starts an agent that is [`off`](Self::off), after a reset: reads what is in the flash. Nothing else may write the
+    /// layout's other slot and boot state.
+    ///
+    /// # Errors
+    /// 408; 411: no component, or this build has no [`Config::mcuboot`].
+    pub fn start<F: NorFlash>(
+        &mut self,
+        now: Millis,
+        config: &Config,
+        layout: &Layout,
+        flash: &mut F,
+    ) -> Result<(), McuError> {
+        layout.check(flash)?;
+        if config.component.is_empty() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
+            return Err(McuError::McuConfig);
         }
+        self.config.clone_from(config);
+        self.layout = *layout;
+        self.boot.load(flash, layout);
+        // A record for each 1024 bytes: where pieces are multiples of it, a piece is durable when it is released.
+        let window = (2048 / BLOCK) as u8;
+        self.slot.load(flash, layout, self.boot.get(), window);
+        self.talk.wait_until = now;
+        if self.on_trial() && config.confirm_within_ms > 0 {
+            self.confirm_by = Some(now.saturating_add(config.confirm_within_ms.into()));
+        }
+        Ok(())
     }
 
     /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
@@ -289,9 +267,9 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
         &self.image
     }
 
-    /// The version of the newest plan.
-    pub fn target(&self) -> &str {
-        &self.target
+    /// The newest plan: version afterwards, and bytes needed in the slot.
+    pub fn plan(&self) -> (&str, u32) {
+        (&self.target, self.space)
     }
 
     /// Takes the plan.
@@ -382,12 +360,7 @@ impl<const BLOCK: usize> AtAgent<BLOCK> {
             return Some(Output::Ended(number));
         }
         if core::mem::take(&mut due.plan) {
-            return Some(Output::Plan(Plan {
-                component: self.config.component.clone(),
-                target: self.target.clone(),
-                use_space: self.space,
-                ..Plan::default()
-            }));
+            return Some(Output::Plan);
         }
         if core::mem::take(&mut due.verified) {
             return Some(Output::Verified);

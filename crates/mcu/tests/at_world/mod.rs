@@ -395,6 +395,8 @@ pub struct World<const PAGE: usize, const WORD: usize> {
     pub fuse: Option<(u32, Moment)>,
     pub reverts: Vec<u16>,
     pub outputs: Vec<Output>,
+    /// What its application was asked.
+    pub plans: Vec<(String, u32)>,
     /// All that was sent to the module, and by it.
     pub said: Vec<u8>,
     pub heard: Vec<u8>,
@@ -429,6 +431,7 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             fuse: None,
             reverts: Vec::new(),
             outputs: Vec::new(),
+            plans: Vec::new(),
             said: Vec::new(),
             heard: Vec::new(),
             install_at: None,
@@ -583,10 +586,13 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             let taken = agent.on_bytes(self.to_mcu.make_contiguous());
             self.to_mcu.drain(..taken);
             while let Some(output) = agent.poll(self.now, &mut self.flash) {
-                self.outputs.push(output.clone());
+                self.outputs.push(output);
                 match output {
                     Output::Reset => return true,
-                    Output::Plan(_) => agent.accept(),
+                    Output::Plan => {
+                        self.plans.push((agent.plan().0.into(), agent.plan().1));
+                        agent.accept();
+                    }
                     Output::Verified => self.install_at = Some(self.now + self.setup.lingers),
                     _ => {}
                 }
