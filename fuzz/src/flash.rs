@@ -33,8 +33,13 @@ impl Nor {
     }
 
     /// Power is gone.
-    fn dead(&self) -> bool {
+    pub fn dead(&self) -> bool {
         self.power == Some(0)
+    }
+
+    /// See [`Parts::set_power`].
+    pub fn set_power(&mut self, left: Option<u32>) {
+        self.power = left.map(|left| left + 1);
     }
 
     /// Bytes of an operation over `len` bytes that still happen, `None`: none.

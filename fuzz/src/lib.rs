@@ -16,6 +16,7 @@
 //! | [`mcu`] | `mcu` | an MCU's flash, for its bootloader and agent |
 //! | [`smp`] | `smp` | answers, images, or a script for an MCU with MCUmgr and the module's side of it |
 //! | [`rom`] | `stm32` | a script for an STM32's ROM loader and the module's side of it |
+//! | [`mcu_at`] | `mcu_at` | a script for an MCU's AT agent: what the module says, time, resets, power cuts |
 //! | [`center`] | `center_device` | a script for the Center's endpoint |
 //!
 //! [`component`] is the engine as a bridge sees it; [`checked`] holds what must be true of the engine in four of them, [`module`] joins it with the cloud machine, [`flash`]
@@ -36,6 +37,7 @@ pub mod journal;
 pub mod link;
 pub mod links;
 pub mod mcu;
+pub mod mcu_at;
 pub mod module;
 pub mod records;
 pub mod relay;

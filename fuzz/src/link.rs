@@ -135,8 +135,8 @@ struct Component {
 impl Component {
     fn package() -> Event {
         Event::Package(Package {
+            target: "2".try_into().expect("short"),
             image: Image {
-                target: "2".try_into().expect("short"),
                 length: LENGTH,
                 crc32: Some(7),
                 ..Image::default()
@@ -204,7 +204,7 @@ struct Ends {
     /// Bytes on the line, from the module and from the MCU.
     line: [Vec<u8>; 2],
     sessions: [u16; 2],
-    version: String,
+    version: &'static str,
     pulls: bool,
     /// Frames came that the other end did not send.
     forged: bool,
@@ -216,7 +216,7 @@ impl Ends {
         let mut ends = Ends {
             now: 0,
             module: module::Link::new(0, Config::default()),
-            mcu: mcu::Link::new(0, Config::default()),
+            mcu: mcu::Link::new(0, mcu::Config::default()),
             component: Component {
                 stage: Stage::Offered,
                 bytes: package(),
@@ -228,7 +228,7 @@ impl Ends {
             },
             line: [Vec::new(), Vec::new()],
             sessions: [0x1000, 0x2000],
-            version: "1".into(),
+            version: "1",
             pulls: false,
             forged: false,
             verify: false,
@@ -240,22 +240,35 @@ impl Ends {
 
     fn reset(&mut self, end: usize) {
         self.sessions[end] += 1;
-        let config = Config {
-            hello: Hello {
-                block: BLOCK,
-                window: 4,
-                rate: 921_600,
-                slot: (PAGE * PAGES) as u32,
-                version: self.version.as_str().try_into().expect("short"),
-                pulls: self.pulls && end == 1,
-                ..Hello::default()
-            },
-            baud: 115_200,
-            session: self.sessions[end],
-        };
+        let (window, rate) = (4, 921_600);
+        let (baud, session) = (115_200, self.sessions[end]);
         match end {
-            0 => self.module = module::Link::new(self.now, config),
+            0 => {
+                let hello = Hello {
+                    block: BLOCK,
+                    window,
+                    rate,
+                    ..Hello::default()
+                };
+                let config = Config {
+                    hello,
+                    baud,
+                    session,
+                };
+                self.module = module::Link::new(self.now, config);
+            }
             _ => {
+                let config = mcu::Config {
+                    block: BLOCK,
+                    window,
+                    rate,
+                    slot: (PAGE * PAGES) as u32,
+                    version: self.version,
+                    pulls: self.pulls,
+                    baud,
+                    session,
+                    ..mcu::Config::default()
+                };
                 self.mcu = mcu::Link::new(self.now, config);
                 self.verify = false;
             }
@@ -293,7 +306,7 @@ impl Ends {
                     let bytes = self.line[end].clone();
                     self.line[end].extend(bytes.iter().take(2 * FRAME));
                 }
-                8 => self.mcu.ask_for_plan(self.now),
+                8 => self.mcu.ask_for_plan(),
                 9 => self.verified(input.flag()),
                 10 => self.component.stage = Stage::Offered,
                 11 => self.module.input(match input.u8() % 4 {
@@ -312,7 +325,7 @@ impl Ends {
     /// With the line good and both ends reset an upgrade succeeds.
     fn afterwards(mut self) {
         self.line = [Vec::new(), Vec::new()];
-        self.version = "1".into();
+        self.version = "1";
         self.component.stage = Stage::Offered;
         // Whoever forged frames may have put anything into flash.
         self.flash.mark = None;
@@ -404,12 +417,12 @@ impl Ends {
             assert!(turn < 1_000, "the MCU never comes to rest");
             while let Some(output) = self.mcu.poll(self.now, &mut self.flash) {
                 match output {
-                    mcu::Output::Plan(_) => self.mcu.accept(),
+                    mcu::Output::Plan => self.mcu.accept(),
                     mcu::Output::Verify => self.verify = true,
                     mcu::Output::Install => {
                         let image = &self.flash.memory[..LENGTH as usize];
                         assert!(self.forged || image == self.component.bytes);
-                        self.version = "2".into();
+                        self.version = "2";
                         return self.reset(1);
                     }
                     mcu::Output::Line(Line::Up) => self.verify = false,

@@ -11,7 +11,7 @@
 
 use crate::flash::{Nor, PAGE, WRITE};
 use crate::input::Input;
-use sota_link::field::{Digest, Hello, Image};
+use sota_link::field::Image;
 use sota_link::frame::frame_len;
 use sota_link::mcu::Slot;
 use sota_mcu::boot::{Rules, run as boot};
@@ -70,13 +70,12 @@ pub fn run(data: &[u8]) {
         assert_eq!(boot(&mut flash, &LAYOUT, &Rules::default()), Ok(first));
     }
     receive(&mut flash);
-    let hello = Hello {
-        component: "m".try_into().expect("short"),
-        ..Hello::default()
-    };
     let config = Config {
-        hello,
-        baud: 115_200,
+        link: sota_link::mcu::Config {
+            component: "m",
+            baud: 115_200,
+            ..Default::default()
+        },
         mcuboot: bits & 4 != 0,
         ..Config::default()
     };
@@ -107,10 +106,11 @@ fn receive(flash: &mut Nor) {
         length: resume.length,
         ..Image::default()
     };
-    match resume.digest {
-        Digest::Crc32(crc) => image.crc32 = Some(u32::from_le_bytes(crc)),
-        Digest::Md5(md5) => image.md5 = Some(md5),
-        Digest::Sha256(sha256) => image.sha256 = Some(sha256),
+    let digest = resume.digest.as_bytes();
+    match resume.digest.kind() {
+        1 => image.crc32 = Some(u32::from_le_bytes(digest.try_into().expect("4 bytes"))),
+        2 => image.md5 = Some(digest.try_into().expect("16 bytes")),
+        _ => image.sha256 = Some(digest.try_into().expect("32 bytes")),
     }
     let Ok(offset) = access.begin(&image) else {
         return;

@@ -26,7 +26,8 @@
 #define SOTA_MCU_REVERTED 2
 
 /**
- * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on.
+ * Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied. A library with AT
+ * commands takes no notice of hardware, bootloader, baud rates, window and session.
  */
 typedef struct {
   /**
@@ -69,6 +70,19 @@ typedef struct {
    * Packages are MCUboot images; refused unless the library was built with that feature.
    */
   bool mcuboot;
+  /**
+   * AT commands: how often an idle MCU announces its version and asks for a plan, ms; 0: at a start, and when the module
+   * connects.
+   */
+  uint32_t request_ms;
+  /**
+   * AT commands: the module has AT+SOTAREWIND and AT+SOTAERR, as one of ours.
+   */
+  bool sota_commands;
+  /**
+   * AT commands: each range is read until two answers agree, for a line that harms bytes.
+   */
+  bool reads_twice;
 } sota_mcu_config;
 
 /**
@@ -174,8 +188,8 @@ extern "C" {
  * the layout is wrong, 411 the configuration or the port is.
  *
  * # Safety
- * The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
- * do what they say.
+ * The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+ * which do what they say.
  */
 uint16_t sota_mcu_start(const sota_mcu_config *config,
                         const sota_mcu_layout *layout,

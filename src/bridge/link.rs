@@ -96,8 +96,8 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Input::Package(Package {
                     component: text(&package.component),
                     hardware: Default::default(),
+                    target: text(&package.target),
                     image: Image {
-                        target: text(&package.target),
                         length: package.length,
                         sha256: package.sha256,
                         md5: package.md5,

@@ -340,18 +340,21 @@ fn show_line(out: Out, uart: &str, line: Line) {
             json!({ "event": "link down" }),
         ),
         Line::Baud(baud) => out.object(json!({ "baud": baud })),
-        Line::Fault(error) => warn(out, uart, "", &error.entry()),
-        Line::PeerError(number) => {
-            let link = || LinkError::from_number(number).map(LinkError::entry);
-            match McuError::from_number(number).map_or_else(link, |e| Some(e.entry())) {
-                Some(entry) => warn(out, uart, "the MCU says: ", &entry),
-                // of the product's own, or of a later version
-                None => out.line(
-                    format_args!("warning {number}: the MCU says so ({uart})"),
-                    json!({ "warning": number, "name": "", "uart": uart }),
-                ),
-            }
-        }
+        Line::Fault(number) => told(out, uart, "", number),
+        Line::PeerError(number) => told(out, uart, "the MCU says: ", number),
+    }
+}
+
+/// An error of the link or of the MCU, by its number.
+fn told(out: Out, uart: &str, who: &str, number: u16) {
+    let link = || LinkError::from_number(number).map(LinkError::entry);
+    match McuError::from_number(number).map_or_else(link, |e| Some(e.entry())) {
+        Some(entry) => warn(out, uart, who, &entry),
+        // of the product's own, or of a later version
+        None => out.line(
+            format_args!("warning {number}: {who}see the MCU's product ({uart})"),
+            json!({ "warning": number, "name": "", "uart": uart }),
+        ),
     }
 }
 

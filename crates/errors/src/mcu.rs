@@ -15,5 +15,7 @@ crate::catalogue! {
         RevertedByApplication = 409, "the new image found itself unfit, so the old one came back", "read the MCU's own log for the reason";
         ImageHeader = 410, "the image is not one that the MCU's bootloader starts: header, TLVs or hash are wrong, or it is encrypted", "build it with imgtool for this MCU, and upload the signed file";
         McuConfig = 411, "the configuration of the MCU's library, or a function of its port, is missing or wrong", "compare both with include/sota/mcu.h";
+        ModuleGaveUp = 412, "the module ended the upgrade (10706)", "the Center's log has the reason; so has AT+SOTAERR? where the module has that command";
+        PieceReleased = 413, "the module has released a part of the package that the MCU does not have", "none: it fails this try and goes on in the next; with AT+SOTAREWIND (sota_commands) it need not fail";
     }
 }

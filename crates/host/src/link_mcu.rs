@@ -18,11 +18,11 @@ use crate::wake::{self, Sleeper, Wake};
 use embedded_storage::nor_flash::ReadNorFlash;
 use sha2::{Digest, Sha256};
 use sota::platform::Clock;
-use sota_errors::McuError;
-use sota_link::field::{Boot, Hello};
+use sota_errors::{LinkError, McuError};
+use sota_link::field::Boot;
 use sota_link::frame::frame_len;
 use sota_link::message::{McuPhase, ModulePhase};
-use sota_link::{Line, field};
+use sota_link::{Line, mcu};
 use sota_mcu::layout::RESERVED;
 use sota_mcu::{Agent, Config, Layout, Output, boot};
 use std::io;
@@ -230,7 +230,7 @@ impl LinkMcu {
             version: self.running.version.clone(),
             length: self.running.length,
             sha256: self.running.sha256,
-            target: (image.length > 0).then(|| image.target.as_str().to_owned()),
+            target: (image.length > 0).then(|| text(self.agent.target())),
             progress,
             package_length: length,
             upgrades: self.upgrades,
@@ -292,19 +292,23 @@ impl LinkMcu {
                     )));
                     // it reaches the module: that is what its application is there for
                     if self.agent.boot() == Boot::Trial
-                        && let Err(error) = self.agent.confirm(now, &mut self.flash)
+                        && let Err(error) = self.agent.confirm(&mut self.flash)
                     {
                         self.fault(error, heard);
                     }
                 }
                 Output::Line(Line::Down) => tracing::warn!("the module is silent on the link"),
-                Output::Line(Line::Fault(error)) => tracing::warn!("{error}; {}", error.remedy()),
+                Output::Line(Line::Fault(number)) => match LinkError::from_number(number) {
+                    Some(error) => tracing::warn!("{error}; {}", error.remedy()),
+                    None => tracing::warn!("{number}: docs/errors.md"),
+                },
                 Output::Line(Line::PeerError(number)) => {
                     tracing::warn!("the module says {number}: docs/errors.md");
                 }
                 // they are answered and installed at once
-                Output::Plan(plan) => {
-                    heard(Heard::Mcu(McuEvent::Plan(plan.target.as_str().into())));
+                Output::Plan => {
+                    let target = self.agent.plan().map_or(&b""[..], mcu::PlanFields::target);
+                    heard(Heard::Mcu(McuEvent::Plan(text(target))));
                     self.agent.accept();
                 }
                 Output::Verified => self.agent.install(),
@@ -345,8 +349,7 @@ impl LinkMcu {
 
     /// Writes down which version the image in the other slot is.
     fn remember(&mut self, heard: &mut dyn FnMut(Heard)) {
-        let image = self.agent.image();
-        let (length, target) = (image.length, image.target.as_str().to_owned());
+        let (length, target) = (self.agent.image().length, text(self.agent.target()));
         if length == 0 {
             return; // it goes back to the image before
         }
@@ -411,6 +414,16 @@ impl LinkMcu {
     }
 }
 
+/// What came from the module.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A text that stays, as one in an MCU's flash does; a few bytes at each start of the MCU.
+fn kept(text: &str) -> &'static str {
+    Box::leak(text.into())
+}
+
 fn start(
     identity: &Identity,
     layout: &Layout,
@@ -421,20 +434,18 @@ fn start(
 ) -> Result<(Agent<FRAME>, Running), McuError> {
     boot::run(flash, layout, &boot::Rules::default())?;
     let running = running(flash, layout, versions, &identity.version)?;
-    let text = |words: &str| field::Name::try_from(words).unwrap_or_default();
     let config = Config {
-        hello: Hello {
+        link: mcu::Config {
             block: BLOCK,
             window: 8,
-            component: text(&identity.component),
-            version: field::Version::try_from(running.version.as_str()).unwrap_or_default(),
-            hardware: text("host"),
-            bootloader: text("sota-mcu"),
+            component: kept(&identity.component),
+            version: kept(&running.version),
+            hardware: "host",
+            bootloader: "sota-mcu",
+            baud,
             rate: identity.greatest_baud,
-            ..Hello::default()
+            ..mcu::Config::default()
         },
-        baud,
-        session: 0,
         confirm_within_ms: CONFIRM_WITHIN_MS,
         asks_first: true,
         mcuboot: false,

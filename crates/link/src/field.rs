@@ -4,6 +4,7 @@
 //! belong to another frame; a known field of a wrong length refuses the frame.
 
 use crate::frame::Writer;
+pub use crate::image::{Digest, Image, Resume};
 use heapless::String;
 use sota_errors::LinkError;
 
@@ -110,58 +111,6 @@ fn has_control(value: &[u8]) -> bool {
 /// A text that says who someone is cannot be empty.
 fn name(value: &[u8], out: &mut Name) -> bool {
     text(value, out) && !out.is_empty()
-}
-
-/// The strongest digest of a package; with its length it says which package it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digest {
-    /// CRC-32/ISO-HDLC.
-    Crc32([u8; 4]),
-    /// MD5.
-    Md5([u8; 16]),
-    /// SHA-256.
-    Sha256([u8; 32]),
-}
-
-impl Digest {
-    /// Number of its kind on the wire: 1, 2, 3.
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Digest::Crc32(_) => 1,
-            Digest::Md5(_) => 2,
-            Digest::Sha256(_) => 3,
-        }
-    }
-
-    /// Its bytes; a CRC-32 little-endian.
-    pub const fn as_bytes(&self) -> &[u8] {
-        match self {
-            Digest::Crc32(bytes) => bytes,
-            Digest::Md5(bytes) => bytes,
-            Digest::Sha256(bytes) => bytes,
-        }
-    }
-
-    /// The digest of this kind with these bytes.
-    pub fn new(kind: u8, bytes: &[u8]) -> Option<Digest> {
-        match kind {
-            1 => bytes.try_into().ok().map(Digest::Crc32),
-            2 => bytes.try_into().ok().map(Digest::Md5),
-            3 => bytes.try_into().ok().map(Digest::Sha256),
-            _ => None,
-        }
-    }
-}
-
-/// What an MCU's flash holds of a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resume {
-    /// Bytes that are durable from the package's first on.
-    pub offset: u32,
-    /// The package's length in bytes.
-    pub length: u32,
-    /// The package's strongest digest.
-    pub digest: Digest,
 }
 
 /// How the MCU's present image came to run.
@@ -281,7 +230,7 @@ impl Hello {
         if whole {
             w.field(kind::PAGE, &self.page.to_le_bytes());
             w.field(kind::SLOT, &self.slot.to_le_bytes());
-            put_name(w, kind::COMPONENT, &self.component);
+            w.name(kind::COMPONENT, &self.component);
             w.field(kind::VERSION, self.version.as_bytes());
             let (state, number) = match self.boot {
                 Boot::Confirmed => (0, 0),
@@ -291,13 +240,10 @@ impl Hello {
             let [low, high] = u16::to_le_bytes(number);
             w.field(kind::BOOT, &[state, low, high]);
             if let Some(resume) = &self.resume {
-                let digest = resume.digest.as_bytes();
-                w.u8(kind::RESUME).u8(9 + digest.len() as u8);
-                w.u32(resume.offset).u32(resume.length);
-                w.u8(resume.digest.kind()).bytes(digest);
+                resume.write(w);
             }
-            put_name(w, kind::HARDWARE, &self.hardware);
-            put_name(w, kind::BOOTLOADER, &self.bootloader);
+            w.name(kind::HARDWARE, &self.hardware);
+            w.name(kind::BOOTLOADER, &self.bootloader);
         }
         w.field(kind::RATE, &self.rate.to_le_bytes());
         if whole {
@@ -358,9 +304,9 @@ impl Plan {
 
     /// Writes the fields; what is empty or 0 is left out.
     pub fn write(&self, w: &mut Writer) {
-        put_name(w, kind::COMPONENT, &self.component);
-        put_name(w, kind::SOURCE, &self.source);
-        put_name(w, kind::TARGET, &self.target);
+        w.name(kind::COMPONENT, &self.component);
+        w.name(kind::SOURCE, &self.source);
+        w.name(kind::TARGET, &self.target);
         w.field(kind::SPACE, &self.use_space.to_le_bytes());
         if self.battery_limit_percent != 0 {
             w.field(kind::BATTERY, &[self.battery_limit_percent]);
@@ -371,30 +317,6 @@ impl Plan {
     }
 }
 
-/// An image: what is kept of a Package.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Image {
-    /// Version afterwards.
-    pub target: Version,
-    /// Bytes.
-    pub length: u32,
-    /// SHA-256, if known.
-    pub sha256: Option<[u8; 32]>,
-    /// MD5, if known.
-    pub md5: Option<[u8; 16]>,
-    /// CRC-32/ISO-HDLC, if known.
-    pub crc32: Option<u32>,
-}
-
-impl Image {
-    /// The strongest digest.
-    pub fn digest(&self) -> Option<Digest> {
-        (self.sha256.map(Digest::Sha256))
-            .or(self.md5.map(Digest::Md5))
-            .or(self.crc32.map(|crc| Digest::Crc32(crc.to_le_bytes())))
-    }
-}
-
 /// A package: event 10701.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Package {
@@ -402,6 +324,8 @@ pub struct Package {
     pub component: Name,
     /// Hardware it is for; empty: not told.
     pub hardware: Name,
+    /// Version afterwards.
+    pub target: Version,
     /// The image.
     pub image: Image,
 }
@@ -421,7 +345,7 @@ impl Package {
             good &= match kind {
                 kind::COMPONENT => name(value, &mut package.component),
                 kind::HARDWARE => name(value, &mut package.hardware),
-                kind::TARGET => text(value, &mut image.target),
+                kind::TARGET => text(value, &mut package.target),
                 kind::LENGTH => word(value, &mut image.length),
                 kind::SHA256 => bytes(value, image.sha256.insert([0; 32])),
                 kind::MD5 => bytes(value, image.md5.insert([0; 16])),
@@ -438,9 +362,9 @@ impl Package {
     /// Writes the fields; what is empty is left out.
     pub fn write(&self, w: &mut Writer) {
         let image = &self.image;
-        put_name(w, kind::COMPONENT, &self.component);
-        put_name(w, kind::HARDWARE, &self.hardware);
-        put_name(w, kind::TARGET, &image.target);
+        w.name(kind::COMPONENT, &self.component);
+        w.name(kind::HARDWARE, &self.hardware);
+        w.name(kind::TARGET, &self.target);
         w.field(kind::LENGTH, &image.length.to_le_bytes());
         if let Some(sha256) = &image.sha256 {
             w.field(kind::SHA256, sha256);
@@ -451,12 +375,6 @@ impl Package {
         if let Some(crc32) = image.crc32 {
             w.field(kind::CRC32, &crc32.to_le_bytes());
         }
-    }
-}
-
-fn put_name(w: &mut Writer, kind: u8, text: &str) {
-    if !text.is_empty() {
-        w.field(kind, text.as_bytes());
     }
 }
 
@@ -481,7 +399,7 @@ mod tests {
             resume: Some(Resume {
                 offset: u32::MAX,
                 length: u32::MAX,
-                digest: Digest::Sha256([1; 32]),
+                digest: Digest::sha256([1; 32]),
             }),
             hardware: name.clone(),
             bootloader: name.clone(),
@@ -498,8 +416,8 @@ mod tests {
         let package = Package {
             component: name.clone(),
             hardware: name.clone(),
+            target: version.clone(),
             image: Image {
-                target: version.clone(),
                 length: u32::MAX,
                 sha256: Some([1; 32]),
                 md5: Some([1; 16]),

@@ -4,11 +4,20 @@
 //! encoded while it is given, so that a block of data is copied once.
 
 use cobs::CobsEncoder;
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use sota_errors::LinkError;
 
 /// Without a table: 1 KiB of the MCU's flash is worth more than the time.
-static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+const CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+
+/// The CRC-32/ISO-HDLC of `bytes` after what has `before` (0: nothing).
+#[inline(never)]
+pub fn crc32(before: u32, bytes: &[u8]) -> u32 {
+    // The crate takes the unreflected register as initial value.
+    let mut digest = CRC32.digest_with_initial((!before).reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
+}
 
 /// Bytes of type and tag.
 const HEAD: usize = 3;
@@ -35,40 +44,21 @@ pub const CONTROL_LEN: usize = frame_len(0);
 /// Bytes on the line of the longest frame that an MCU of this version sends: its hello.
 pub const HELLO_LEN: usize = 256 + 2 + 2;
 
-/// Writes one frame into a buffer; what does not fit makes [`encode`] give 0.
+/// Writes the payload of one frame into a buffer; what does not fit makes [`encode`] give 0.
 pub struct Writer<'a> {
     cobs: CobsEncoder<'a>,
-    digest: Digest<'static, u32, NoTable>,
+    crc: u32,
     fits: bool,
 }
 
 /// A buffer of so many bytes is needed at least: both `00`, and COBS' first byte.
 const LEAST: usize = 3;
 
-impl<'a> Writer<'a> {
-    /// Begins a frame; `None`: the buffer cannot hold any.
-    pub fn new(buffer: &'a mut [u8], kind: u8, tag: u16) -> Option<Writer<'a>> {
-        if buffer.len() < LEAST {
-            return None;
-        }
-        let (first, rest) = buffer.split_first_mut()?;
-        *first = 0;
-        // The last byte is kept for the closing 00, which `close` cannot reach through the encoder.
-        let (last, rest) = rest.split_last_mut()?;
-        *last = 0;
-        let mut writer = Writer {
-            cobs: CobsEncoder::new(rest),
-            digest: CRC32.digest(),
-            fits: true,
-        };
-        writer.u8(kind).u16(tag);
-        Some(writer)
-    }
-
+impl Writer<'_> {
     /// Appends bytes of the payload.
     #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.digest.update(bytes);
+        self.crc = crc32(self.crc, bytes);
         self.fits = self.fits && self.cobs.push(bytes).is_ok();
         self
     }
@@ -99,14 +89,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Closes the frame with its CRC. Gives the bytes before the closing `00`; 0 = it did not fit.
-    fn close(mut self) -> usize {
-        let crc = self.digest.finalize();
-        let fits = self.fits && self.cobs.push(&crc.to_le_bytes()).is_ok();
-        match fits {
-            true => 1 + self.cobs.finalize(),
-            false => 0,
+    /// Appends a field with the low `len` bytes of a number.
+    pub fn number(&mut self, kind: u8, len: u8, value: u32) -> &mut Self {
+        let bytes = value.to_le_bytes();
+        self.field(kind, bytes.get(..len.into()).unwrap_or_default())
+    }
+
+    /// Appends a field with a text, if it has any.
+    pub fn name(&mut self, kind: u8, text: &str) -> &mut Self {
+        if !text.is_empty() {
+            self.field(kind, text.as_bytes());
         }
+        self
     }
 }
 
@@ -164,17 +158,32 @@ impl<const N: usize> Default for Tx<N> {
 
 /// Writes a frame to `buffer` and gives its length; 0 = it does not fit.
 pub fn encode(buffer: &mut [u8], kind: u8, tag: u16, write: impl FnOnce(&mut Writer)) -> usize {
-    let Some(mut writer) = Writer::new(buffer, kind, tag) else {
+    if buffer.len() < LEAST {
+        return 0;
+    }
+    // The last byte is kept for the closing 00, which the encoder cannot reach.
+    let [first, rest @ .., last] = buffer else {
         return 0;
     };
+    (*first, *last) = (0, 0);
+    let mut writer = Writer {
+        cobs: CobsEncoder::new(rest),
+        crc: 0,
+        fits: true,
+    };
+    writer.u8(kind).u16(tag);
     write(&mut writer);
-    let end = writer.close();
+    let crc = writer.crc;
+    if !writer.u32(crc).fits {
+        return 0;
+    }
+    let end = 1 + writer.cobs.finalize();
     match buffer.get_mut(end) {
-        Some(last) if end > 0 => {
+        Some(last) => {
             *last = 0;
             end + 1
         }
-        _ => 0,
+        None => 0,
     }
 }
 
@@ -206,13 +215,13 @@ impl<const N: usize> Rx<N> {
             match *byte {
                 0 => self.complete = self.len > 0,
                 // The two 00 of the greatest frame are not kept.
-                byte if self.len + 2 < N => {
-                    if let Some(place) = self.buffer.get_mut(self.len) {
+                byte => match self.buffer[..N - 2].get_mut(self.len) {
+                    Some(place) => {
                         *place = byte;
                         self.len += 1;
                     }
-                }
-                _ => self.too_long = true,
+                    None => self.too_long = true,
+                },
             }
         }
         bytes.len()
@@ -230,16 +239,23 @@ impl<const N: usize> Rx<N> {
         self.complete = false;
     }
 
+    /// The payload of the frame that [`body`](Self::body) decoded, until [`clear`](Self::clear).
+    pub fn payload(&self) -> &[u8] {
+        self.buffer.get(HEAD..self.len).unwrap_or_default()
+    }
+
     /// Decodes the waiting frame where it lies: type, tag and payload. Once only: [`clear`](Self::clear) follows.
     #[inline(never)]
     pub fn body(&mut self) -> Result<Body<'_>, LinkError> {
         if self.too_long {
             return Err(LinkError::LinkFrameTooLong);
         }
-        let encoded = self.buffer.get_mut(..self.len).unwrap_or_default();
-        let n = cobs::decode_in_place(encoded).map_err(|_| LinkError::LinkFrameCrc)?;
-        let body = self.buffer.get(..n).unwrap_or_default();
-        Body::new_checked(body)
+        let harmed = LinkError::LinkFrameCrc;
+        let encoded = self.buffer.get_mut(..self.len).ok_or(harmed)?;
+        let n = cobs::decode_in_place(encoded).map_err(|_| harmed)?;
+        let body = Body::new_checked(self.buffer.get(..n).ok_or(harmed)?)?;
+        self.len = HEAD + body.payload.len();
+        Ok(body)
     }
 }
 
@@ -268,7 +284,7 @@ impl<'a> Body<'a> {
     pub fn new_checked(body: &'a [u8]) -> Result<Body<'a>, LinkError> {
         let harmed = LinkError::LinkFrameCrc;
         let (covered, crc) = body.split_last_chunk::<CRC_LEN>().ok_or(harmed)?;
-        if CRC32.checksum(covered) != u32::from_le_bytes(*crc) {
+        if crc32(0, covered) != u32::from_le_bytes(*crc) {
             return Err(harmed);
         }
         match covered {

@@ -4,6 +4,7 @@
 
 pub mod field;
 pub mod frame;
+mod image;
 pub mod mcu;
 pub mod message;
 pub mod module;
@@ -14,4 +15,5 @@ mod timing;
 mod window;
 
 pub use session::{Config, Line};
+pub use sota_errors::LinkError;
 pub use timing::Millis;

@@ -12,8 +12,11 @@
 //! Both ends come to the base rate when the link goes down, so no loss of a frame can leave them apart for longer than
 //! DEAD.
 
-use crate::message::Message;
-use crate::timing::{Millis, PROBE, Timing};
+use crate::timing::{Millis, PROBE_EVERY, Timing};
+
+/// Frame types.
+pub(crate) const RATE: u8 = 8;
+pub(crate) const PROBE: u8 = 9;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -28,6 +31,7 @@ enum State {
         next: Millis,
         since: Millis,
     },
+    #[cfg_attr(not(feature = "rate"), expect(dead_code))]
     Answer {
         baud: u32,
     },
@@ -130,7 +134,7 @@ impl<const MCU: bool> Rate<MCU> {
         if !ON {
             return false;
         }
-        let over = |since: Millis, ms: u64| now >= since.saturating_add(ms);
+        let over = |since: Millis, ms: u32| now >= since.saturating_add(ms.into());
         match self.state {
             State::Asked {
                 sent: true, since, ..
@@ -168,70 +172,57 @@ impl<const MCU: bool> Rate<MCU> {
         }
     }
 
-    /// Rate, RateAnswer, Probe or ProbeAnswer came; `most` is what an MCU can do. `true`: a switch failed for good.
-    pub(crate) fn on_message(&mut self, now: Millis, message: &Message, most: u32) -> bool {
-        match (message, self.state) {
-            (
-                &Message::Rate {
-                    answer: false,
-                    baud,
-                },
-                _,
-            ) => {
-                let can = ON && baud != 0 && (baud <= most || baud == self.base);
-                self.state = State::Answer {
-                    baud: if can { baud } else { 0 },
-                };
-            }
-            (&Message::Rate { answer: true, baud }, State::Asked { baud: asked, .. }) if !MCU => {
-                if baud == asked {
-                    self.state = State::Probing {
-                        old: self.baud,
-                        next: now,
-                        since: now,
-                    };
-                    self.set(baud);
-                } else {
-                    self.failures = FAILURES - 1;
-                    return self.failed();
-                }
-            }
-            (
-                &Message::Probe {
-                    answer: false,
-                    baud,
-                },
-                _,
-            ) => {
-                self.answer_probe = baud == self.baud;
-            }
-            (&Message::Probe { answer: true, baud }, State::Probing { .. })
-                if !MCU && baud == self.baud =>
-            {
-                self.state = State::Steady;
-                self.failures = 0;
-            }
-            _ => {}
+    /// MCU: Rate came; `most` is what it can do.
+    #[cfg(feature = "rate")]
+    pub(crate) fn on_rate(&mut self, baud: u32, most: u32) {
+        let can = ON && baud != 0 && (baud <= most || baud == self.base);
+        self.state = State::Answer {
+            baud: if can { baud } else { 0 },
+        };
+    }
+
+    /// MCU: Probe came.
+    #[cfg(feature = "rate")]
+    pub(crate) fn on_probe(&mut self, baud: u32) {
+        self.answer_probe = baud == self.baud;
+    }
+
+    /// Module: RateAnswer came. `true`: a switch failed for good.
+    pub(crate) fn on_rate_answer(&mut self, now: Millis, baud: u32) -> bool {
+        let State::Asked { baud: asked, .. } = self.state else {
+            return false;
+        };
+        if baud != asked {
+            self.failures = FAILURES - 1;
+            return self.failed();
         }
+        self.state = State::Probing {
+            old: self.baud,
+            next: now,
+            since: now,
+        };
+        self.set(baud);
         false
     }
 
-    /// The frame to send now.
-    pub(crate) fn next_frame(&mut self, now: Millis) -> Option<Message<'static>> {
+    /// Module: ProbeAnswer came.
+    pub(crate) fn on_probe_answer(&mut self, baud: u32) {
+        if matches!(self.state, State::Probing { .. }) && baud == self.baud {
+            self.state = State::Steady;
+            self.failures = 0;
+        }
+    }
+
+    /// The frame to send now: its type ([`RATE`] or [`PROBE`], of an MCU the answer to it) and the baud rate in it.
+    pub(crate) fn next_frame(&mut self, now: Millis) -> Option<(u8, u32)> {
         match &mut self.state {
             State::Asked { baud, sent, since } if !MCU && !*sent => {
                 (*sent, *since) = (true, now);
-                Some(Message::Rate {
-                    answer: false,
-                    baud: *baud,
-                })
+                Some((RATE, *baud))
             }
             State::Probing { next, .. } if !MCU && now >= *next => {
-                *next = now.saturating_add(PROBE);
-                Some(Message::Probe {
-                    answer: false,
-                    baud: self.baud,
-                })
+                *next = now.saturating_add(PROBE_EVERY);
+                Some((PROBE, self.baud))
             }
             State::Answer { baud } => {
                 let baud = *baud;
@@ -239,14 +230,11 @@ impl<const MCU: bool> Rate<MCU> {
                     0 => State::Steady,
                     _ => State::Leaving { baud },
                 };
-                Some(Message::Rate { answer: true, baud })
+                Some((RATE, baud))
             }
             _ if self.answer_probe => {
                 self.answer_probe = false;
-                Some(Message::Probe {
-                    answer: true,
-                    baud: self.baud,
-                })
+                Some((PROBE, self.baud))
             }
             _ => None,
         }
@@ -256,12 +244,14 @@ impl<const MCU: bool> Rate<MCU> {
     pub(crate) fn deadline(&self, timing: Timing, sent: bool) -> Option<Millis> {
         match self.state {
             _ if !ON => None,
-            State::Asked { since, .. } if !MCU => Some(since.saturating_add(2 * timing.fallback())),
+            State::Asked { since, .. } if !MCU => {
+                Some(since.saturating_add((2 * timing.fallback()).into()))
+            }
             State::Probing { next, since, .. } if !MCU => {
-                let over = since.saturating_add(timing.fallback());
+                let over = since.saturating_add(timing.fallback().into());
                 Some(if sent { next.min(over) } else { over })
             }
-            State::Trial { since, .. } => Some(since.saturating_add(timing.fallback())),
+            State::Trial { since, .. } => Some(since.saturating_add(timing.fallback().into())),
             _ => None,
         }
     }

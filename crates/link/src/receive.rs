@@ -1,6 +1,6 @@
 //! Which blocks the MCU has written, and, where it pulls, which it asks for (`docs/link.md`, Data).
 
-use crate::session::WINDOW_MOST;
+#[cfg(feature = "pull")]
 use crate::timing::{Millis, Rto, Timing};
 use sota_errors::LinkError;
 
@@ -17,24 +17,34 @@ pub(crate) enum Taken {
 
 /// The window's blocks.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)] // bytes first: they are within reach of short instructions (mcu/mod.rs)
 pub(crate) struct Blocks {
-    block: u32,
     window: u8,
-    length: u32,
+    /// Bit i: block i from `base` on is written.
+    have: u8,
+    /// Bytes, a power of two.
+    block: u32,
     /// Ack's offset: a multiple of the block, or the length.
     base: u32,
-    /// Bit i: the block at `base + i * block` is written.
-    have: u8,
+    length: u32,
 }
 
 impl Blocks {
+    /// Of no package.
+    pub(crate) const NONE: Blocks = Blocks {
+        window: 0,
+        have: 0,
+        block: 0,
+        base: 0,
+        length: 0,
+    };
+
     pub(crate) fn new(block: u16, window: u8, length: u32) -> Blocks {
         Blocks {
-            block: u32::from(block.max(1)),
-            window: window.clamp(1, WINDOW_MOST),
+            block: block.into(),
+            window,
             length,
-            base: 0,
-            have: 0,
+            ..Blocks::NONE
         }
     }
 
@@ -51,11 +61,26 @@ impl Blocks {
         self.base >= self.length
     }
 
+    /// In blocks, rounded down.
+    fn blocks(&self, bytes: u32) -> u32 {
+        bytes.checked_div(self.block).unwrap_or(0)
+    }
+
+    /// In bytes.
+    const fn bytes(&self, blocks: u32) -> u32 {
+        blocks.wrapping_mul(self.block)
+    }
+
+    /// What of it is above where a block begins.
+    const fn inside(&self, offset: u32) -> u32 {
+        offset & self.block.wrapping_sub(1)
+    }
+
     /// Rounds down to where a block begins; the length is kept.
     fn border(&self, offset: u32) -> u32 {
         match offset >= self.length {
             true => self.length,
-            false => offset - offset % self.block,
+            false => offset - self.inside(offset),
         }
     }
 
@@ -67,14 +92,9 @@ impl Blocks {
 
     /// What is written from here on, rounded down to a block's begin, is to be received again.
     pub(crate) fn redo(&mut self, offset: u32) {
-        match offset.checked_sub(self.base) {
-            Some(above) if above >= self.block => {
-                let keep = above / self.block;
-                self.have &= u8::MAX
-                    .checked_shr(u32::from(WINDOW_MOST).saturating_sub(keep))
-                    .unwrap_or(0);
-            }
-            _ => self.set_base(offset.min(self.base)),
+        match self.blocks(offset.saturating_sub(self.base)) {
+            0 => self.set_base(offset.min(self.base)),
+            keep => self.have &= low_bits(keep),
         }
     }
 
@@ -83,20 +103,18 @@ impl Blocks {
     /// # Errors
     /// [`LinkError::LinkBadOffset`]: it is no whole block of this package.
     pub(crate) fn take(&self, offset: u32, len: usize) -> Result<Taken, LinkError> {
-        let whole = offset < self.length
-            && offset.is_multiple_of(self.block)
-            && len as u64 == u64::from(self.block.min(self.length - offset));
-        if !whole {
+        let left = self.length.saturating_sub(offset);
+        if left == 0 || self.inside(offset) > 0 || len as u32 != left.min(self.block) {
             return Err(LinkError::LinkBadOffset);
         }
         let Some(above) = offset.checked_sub(self.base) else {
             return Ok(Taken::Known);
         };
-        let i = above / self.block;
+        let i = self.blocks(above);
         if i >= u32::from(self.window) {
             return Ok(Taken::Beyond);
         }
-        match self.have >> i & 1 {
+        match u32::from(self.have) >> (i & 7) & 1 {
             0 => Ok(Taken::New),
             _ => Ok(Taken::Known),
         }
@@ -104,24 +122,24 @@ impl Blocks {
 
     /// The block that was [`Taken::New`] is written.
     pub(crate) fn written(&mut self, offset: u32) {
-        let i = offset.saturating_sub(self.base) / self.block;
-        if i < u32::from(WINDOW_MOST) {
-            self.have |= 1 << i;
-        }
+        let i = self.blocks(offset.saturating_sub(self.base));
+        self.have |= 1 << (i & 7);
     }
 
     /// Every byte below is written.
     pub(crate) fn contiguous(&self) -> u32 {
         let blocks = self.have.trailing_ones();
-        let end = u64::from(self.base) + u64::from(self.block) * u64::from(blocks);
-        u32::try_from(end).map_or(self.length, |end| end.min(self.length))
+        self.base
+            .saturating_add(self.bytes(blocks))
+            .min(self.length)
     }
 
     /// The slot says that a reset would go on from `durable`. Where that lags by more than half a window, or behind the
-    /// piece's `end`, the offset runs ahead of it: else nothing more would be sent.
-    pub(crate) fn commit(&mut self, durable: u32, end: u32) {
+    /// piece's `end`, the offset runs ahead of it: else nothing more would be sent. `true`: the offset has moved.
+    #[inline(never)]
+    pub(crate) fn commit(&mut self, durable: u32, end: u32) -> bool {
         let contiguous = self.contiguous();
-        let lag = u32::from(self.window / 2) * self.block;
+        let lag = self.bytes(u32::from(self.window / 2));
         let least = match contiguous == self.length || (end > self.base && contiguous >= end) {
             true => contiguous,
             false => contiguous.saturating_sub(lag),
@@ -129,31 +147,35 @@ impl Blocks {
         let base = self
             .border(durable.min(contiguous).max(least))
             .max(self.base);
-        let blocks = (base - self.base).div_ceil(self.block);
-        self.have = u8::try_from(blocks)
-            .ok()
-            .and_then(|n| self.have.checked_shr(n.into()))
-            .unwrap_or(0);
-        self.base = base;
+        // The last block may be shorter than a block.
+        let blocks = self.blocks((base - self.base).wrapping_add(self.block.wrapping_sub(1)));
+        self.have = u32::from(self.have).checked_shr(blocks).unwrap_or(0) as u8;
+        core::mem::replace(&mut self.base, base) != base
     }
 
     /// The first gap, at most to the window's end and to `end`.
+    #[cfg(feature = "pull")]
     fn gap(&self, end: u32) -> Option<(u32, u32)> {
         let first = self.have.trailing_ones();
         let many = (self.have.checked_shr(first).unwrap_or(0))
             .trailing_zeros()
             .min(u32::from(self.window).saturating_sub(first));
-        let from = self.base.checked_add(self.block.checked_mul(first)?)?;
-        let to = (self.block.checked_mul(many))
-            .and_then(|n| from.checked_add(n))
-            .unwrap_or(u32::MAX)
+        let from = self.base.checked_add(self.bytes(first))?;
+        let to = from
+            .saturating_add(self.bytes(many))
             .min(self.length)
             .min(end);
         (from < to).then_some((from, to))
     }
 }
 
+/// So many bits.
+fn low_bits(many: u32) -> u8 {
+    (1_u32.checked_shl(many).unwrap_or(0)).wrapping_sub(1) as u8
+}
+
 /// A request under way.
+#[cfg(feature = "pull")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pull {
     /// What was asked for and did not come yet: `from..to`.
@@ -166,15 +188,21 @@ pub(crate) struct Pull {
     rto: Rto,
 }
 
+#[cfg(feature = "pull")]
 impl Pull {
+    pub(crate) const NONE: Pull = Pull {
+        from: 0,
+        to: 0,
+        at: 0,
+        again: false,
+        fresh: false,
+        rto: Rto::ZERO,
+    };
+
     pub(crate) fn new(timing: Timing) -> Pull {
         Pull {
-            from: 0,
-            to: 0,
-            at: 0,
-            again: false,
-            fresh: false,
             rto: Rto::new(timing),
+            ..Pull::NONE
         }
     }
 

@@ -1,4 +1,4 @@
-//! What both ends share: hello, heartbeats, the silent peer, error frames, the baud rate.
+//! The module's share of what is the same at both ends: hello, heartbeats, the silent peer, error frames, the baud rate.
 //!
 //! | state | leaves to |
 //! |---|---|
@@ -8,7 +8,7 @@
 use crate::field::Hello;
 use crate::frame::{Body, Tx};
 use crate::message::{FROM_MCU, Message, Side, VERSION};
-use crate::rate::Rate;
+use crate::rate::{self, Rate};
 use crate::timing::{self, ERROR, HELLO_FIRST, HELLO_MOST, Millis, Timing, earliest};
 use sota_errors::LinkError;
 
@@ -21,13 +21,13 @@ pub enum Line {
     Down,
     /// Send what is left, wait until it has left the UART, and change to this baud rate.
     Baud(u32),
-    /// Something was wrong here; for the log. At most one a second.
-    Fault(LinkError),
+    /// Something was wrong here, a number of the catalogue; for the log. At most one a second.
+    Fault(u16),
     /// The other end says that something was wrong: a number of the catalogue.
     PeerError(u16),
 }
 
-/// What an end is made with.
+/// What the module's end is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Config {
     /// Its hello. The block is lowered to what its buffer can take.
@@ -44,7 +44,7 @@ const BLOCK_MOST: u16 = 4096;
 pub(crate) const WINDOW_MOST: u8 = 8;
 
 /// The greatest power of two that is not greater.
-const fn rounded(block: u16) -> u16 {
+pub(crate) const fn rounded(block: u16) -> u16 {
     match block {
         0 => 0,
         _ => 1 << (15 - block.leading_zeros()),
@@ -52,7 +52,7 @@ const fn rounded(block: u16) -> u16 {
 }
 
 /// The greatest block that a frame of `frame` bytes on the line can hold.
-const fn block_of(frame: usize) -> u16 {
+pub(crate) const fn block_of(frame: usize) -> u16 {
     let mut block = BLOCK_MOST;
     while block > 64 && crate::frame::frame_len(block as usize) > frame {
         block /= 2;
@@ -60,9 +60,9 @@ const fn block_of(frame: usize) -> u16 {
     block
 }
 
-/// One end's session. `MCU`: which end; known when it is built, so that an image has the code of its own end only.
+/// The module's session. The MCU's is in `mcu/session.rs`, without copies of what it only compares.
 #[derive(Debug)]
-pub(crate) struct Session<const MCU: bool> {
+pub(crate) struct Session {
     pub(crate) own: Hello,
     number: u16,
     peer: u16,
@@ -74,7 +74,7 @@ pub(crate) struct Session<const MCU: bool> {
     pub(crate) block: u16,
     pub(crate) window: u8,
     peer_rate: u32,
-    pub(crate) rate: Rate<MCU>,
+    pub(crate) rate: Rate<false>,
     pub(crate) timing: Timing,
     heard_at: Millis,
     sent_at: Millis,
@@ -88,12 +88,7 @@ pub(crate) struct Session<const MCU: bool> {
     went_down: bool,
 }
 
-pub(crate) type ModuleSession = Session<false>;
-pub(crate) type McuSession = Session<true>;
-
-impl<const MCU: bool> Session<MCU> {
-    const SIDE: Side = if MCU { Side::Mcu } else { Side::Module };
-
+impl Session {
     pub(crate) fn new(now: Millis, config: Config, data_frame: usize) -> Self {
         let mut own = config.hello;
         own.block = rounded(own.block.min(block_of(data_frame)).max(64));
@@ -150,11 +145,10 @@ impl<const MCU: bool> Session<MCU> {
     /// The message that a decoded frame holds, if it is for this session and this end.
     #[inline(never)]
     pub(crate) fn open<'a>(&mut self, body: &Body<'a>) -> Option<Message<'a>> {
-        if body.kind & FROM_MCU == Self::SIDE.bit() {
+        if body.kind & FROM_MCU == 0 {
             self.fault(LinkError::LinkEcho);
             return None;
         }
-        let from = if MCU { Side::Module } else { Side::Mcu };
         let tag_counts = match body.kind & !FROM_MCU {
             1 | 2 => false,
             3 => self.up && body.tag != 0,
@@ -164,7 +158,7 @@ impl<const MCU: bool> Session<MCU> {
         if tag_counts && (!self.up || body.tag != self.tag()) {
             return None;
         }
-        match Message::parse(body, from) {
+        match Message::parse(body, Side::Mcu) {
             Ok(message) => Some(message),
             Err(error) => {
                 self.fault(error);
@@ -197,10 +191,15 @@ impl<const MCU: bool> Session<MCU> {
                 self.peer_error.get_or_insert(*number);
                 false
             }
-            Message::Rate { .. } | Message::Probe { .. } => {
-                if self.rate.on_message(now, message, self.own.rate) {
+            Message::Rate { baud, .. } => {
+                if self.rate.on_rate_answer(now, *baud) {
                     self.fault(LinkError::LinkRate);
                 }
+                self.new_timing();
+                false
+            }
+            Message::Probe { baud, .. } => {
+                self.rate.on_probe_answer(*baud);
                 self.new_timing();
                 false
             }
@@ -261,7 +260,7 @@ impl<const MCU: bool> Session<MCU> {
         }
         self.new_timing();
         let dead = self.timing.dead(idle, self.rate.is_fast());
-        if self.up && now >= self.heard_at.saturating_add(dead) {
+        if self.up && now >= self.heard_at.saturating_add(dead.into()) {
             self.renew(now);
             self.went_down = true;
             self.rate.fall_back();
@@ -284,8 +283,8 @@ impl<const MCU: bool> Session<MCU> {
         if now >= self.fault_at
             && let Some(fault) = self.fault.take()
         {
-            self.fault_at = now.saturating_add(ERROR);
-            return Some(Line::Fault(fault));
+            self.fault_at = now.saturating_add(ERROR.into());
+            return Some(Line::Fault(fault.number()));
         }
         None
     }
@@ -303,7 +302,12 @@ impl<const MCU: bool> Session<MCU> {
                 self.hello(tx, false);
                 return true;
             }
-        } else if let Some(message) = self.rate.next_frame(now) {
+        } else if let Some((kind, baud)) = self.rate.next_frame(now) {
+            let answer = false;
+            let message = match kind {
+                rate::RATE => Message::Rate { answer, baud },
+                _ => Message::Probe { answer, baud },
+            };
             self.write(now, tx, &message);
             return true;
         }
@@ -311,7 +315,7 @@ impl<const MCU: bool> Session<MCU> {
             && self.rate.is_steady()
             && let Some(error) = self.error.take()
         {
-            self.error_at = now.saturating_add(ERROR);
+            self.error_at = now.saturating_add(ERROR.into());
             let message = Message::Error {
                 number: error.number(),
                 name: match cfg!(feature = "names") {
@@ -320,8 +324,8 @@ impl<const MCU: bool> Session<MCU> {
                 },
             };
             let tag = if self.up { self.tag() } else { 0 };
-            tx.frame(message.kind() | Self::SIDE.bit(), tag, |w| {
-                message.write(w, Self::SIDE)
+            tx.frame(message.kind() | Side::Module.bit(), tag, |w| {
+                message.write(w, Side::Module)
             });
             return true;
         }
@@ -329,10 +333,10 @@ impl<const MCU: bool> Session<MCU> {
     }
 
     fn hello<const N: usize>(&self, tx: &mut Tx<N>, answer: bool) {
-        tx.frame(if answer { 2 } else { 1 } | Self::SIDE.bit(), 0, |w| {
+        tx.frame(if answer { 2 } else { 1 } | Side::Module.bit(), 0, |w| {
             w.u8(VERSION).u16(self.number);
             w.u16(if answer { self.peer } else { 0 });
-            self.own.write(w, MCU);
+            self.own.write(w, false);
         });
     }
 
@@ -344,8 +348,8 @@ impl<const MCU: bool> Session<MCU> {
         message: &Message,
     ) -> bool {
         self.sent_at = now;
-        tx.frame(message.kind() | Self::SIDE.bit(), self.tag(), |w| {
-            message.write(w, Self::SIDE)
+        tx.frame(message.kind() | Side::Module.bit(), self.tag(), |w| {
+            message.write(w, Side::Module)
         })
     }
 
@@ -356,7 +360,7 @@ impl<const MCU: bool> Session<MCU> {
 
     /// When a heartbeat is due.
     pub(crate) fn beat_at(&self, idle: bool) -> Millis {
-        self.sent_at.saturating_add(self.timing.beat(idle))
+        self.sent_at.saturating_add(self.timing.beat(idle).into())
     }
 
     /// When [`poll`](Self::poll) or [`next_line`](Self::next_line) have something to do, and, with `sent` (nothing is on
@@ -366,7 +370,7 @@ impl<const MCU: bool> Session<MCU> {
         let may_tell = sent && self.rate.is_steady();
         earliest(&[
             (sent && !self.up).then_some(self.hello_at),
-            self.up.then(|| self.heard_at.saturating_add(dead)),
+            self.up.then(|| self.heard_at.saturating_add(dead.into())),
             self.error.filter(|_| may_tell).map(|_| self.error_at),
             self.fault.map(|_| self.fault_at),
             self.rate.deadline(self.timing, sent),

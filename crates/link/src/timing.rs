@@ -6,14 +6,14 @@ pub type Millis = u64;
 pub(crate) const HELLO_FIRST: u32 = 250;
 pub(crate) const HELLO_MOST: u32 = 30_000;
 pub(crate) const ACTION: u64 = 10_000;
-pub(crate) const PROBE: u64 = 100;
-pub(crate) const ERROR: u64 = 1_000;
-const BEAT: u64 = 1_000;
-const BEAT_IDLE: u64 = 30_000;
-const DEAD: u64 = 5_000;
-const DEAD_IDLE: u64 = 95_000;
+pub(crate) const PROBE_EVERY: u64 = 100;
+pub(crate) const ERROR: u32 = 1_000;
+const BEAT: u32 = 1_000;
+const BEAT_IDLE: u32 = 30_000;
+const DEAD: u32 = 5_000;
+const DEAD_IDLE: u32 = 95_000;
 /// At another rate than the base: a peer that was reset is found sooner.
-const DEAD_FAST: u64 = 2_000;
+const DEAD_FAST: u32 = 2_000;
 
 /// The earliest of several deadlines.
 pub(crate) fn earliest(deadlines: &[Option<Millis>]) -> Option<Millis> {
@@ -28,30 +28,33 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
+    pub(crate) const ZERO: Timing = Timing { frame: 0 };
+
     pub(crate) fn new(block: u16, baud: u32) -> Timing {
         let bits = (u32::from(block) + 20) * 10;
+        // Rounded up.
         Timing {
-            frame: (bits * 1_000).div_ceil(baud.max(1)).max(1),
+            frame: (bits * 1_000 - 1) / baud.max(1) + 1,
         }
     }
 
-    pub(crate) fn frame(self) -> u64 {
-        self.frame.into()
+    pub(crate) fn frame(self) -> u32 {
+        self.frame
     }
 
-    pub(crate) fn repeat(self) -> u64 {
+    pub(crate) fn repeat(self) -> u32 {
         2 * self.frame() + 200
     }
 
-    pub(crate) fn fallback(self) -> u64 {
+    pub(crate) fn fallback(self) -> u32 {
         4 * self.frame() + 400
     }
 
-    pub(crate) fn beat(self, idle: bool) -> u64 {
+    pub(crate) fn beat(self, idle: bool) -> u32 {
         if idle { BEAT_IDLE } else { BEAT }
     }
 
-    pub(crate) fn dead(self, idle: bool, fast: bool) -> u64 {
+    pub(crate) fn dead(self, idle: bool, fast: bool) -> u32 {
         let least = match (fast, idle) {
             (true, _) => DEAD_FAST,
             (_, true) => DEAD_IDLE,
@@ -74,6 +77,15 @@ pub(crate) struct Rto {
 }
 
 impl Rto {
+    #[cfg(feature = "pull")]
+    pub(crate) const ZERO: Rto = Rto {
+        srtt8: 0,
+        rttvar4: 0,
+        timeout: 0,
+        floor: 0,
+        ceiling: 0,
+    };
+
     pub(crate) fn new(timing: Timing) -> Rto {
         let ceiling = timing.frame.saturating_mul(8).max(5_000);
         Rto {

@@ -66,24 +66,33 @@ struct Test {
 
 impl Test {
     fn new(side: Side) -> Test {
+        let (block, window, rate) = (BLOCK as u16, 8, 921_600);
+        let (baud, session) = (115_200, SESSION);
         let hello = Hello {
-            block: BLOCK as u16,
-            window: 8,
-            rate: 921_600,
-            slot: SLOT,
-            component: "A".try_into().unwrap(),
-            version: "1".try_into().unwrap(),
-            pulls: false,
+            block,
+            window,
+            rate,
             ..Hello::default()
         };
-        let config = Config {
+        let module = Config {
             hello,
-            baud: 115_200,
-            session: SESSION,
+            baud,
+            session,
+        };
+        let mcu = mcu::Config {
+            block,
+            window,
+            rate,
+            slot: SLOT,
+            component: "A",
+            version: "1",
+            baud,
+            session,
+            ..mcu::Config::default()
         };
         let end = match side {
-            Side::Module => End::Module(module::Link::new(0, config), Vec::new()),
-            Side::Mcu => End::Mcu(mcu::Link::new(0, config), Vec::new()),
+            Side::Module => End::Module(module::Link::new(0, module), Vec::new()),
+            Side::Mcu => End::Mcu(mcu::Link::new(0, mcu), Vec::new()),
         };
         let mut test = Test {
             end,
@@ -117,7 +126,7 @@ impl Test {
                 End::Mcu(link, outputs) => {
                     while let Some(output) = link.poll(self.now, &mut AnySlot) {
                         match &output {
-                            mcu::Output::Plan(_) => link.accept(),
+                            mcu::Output::Plan => link.accept(),
                             mcu::Output::Verify => {
                                 link.verified(!self.now.is_multiple_of(3), &mut AnySlot)
                             }
@@ -227,7 +236,7 @@ impl Test {
         lines
             .iter()
             .filter_map(|line| match line {
-                Line::Fault(error) => Some(*error),
+                Line::Fault(number) => LinkError::from_number(*number),
                 _ => None,
             })
             .collect()
@@ -394,8 +403,8 @@ fn some_package() -> impl Strategy<Value = Package> {
     (name(), text(), offset(), any::<Option<u32>>()).prop_map(
         |(component, target, length, crc32)| Package {
             component,
+            target,
             image: Image {
-                target,
                 length: length.max(1),
                 crc32,
                 ..Image::default()

@@ -73,7 +73,7 @@ fn hellos() {
         resume: Some(Resume {
             offset: 8192,
             length: 27954,
-            digest: Digest::Sha256(sha256()),
+            digest: Digest::sha256(sha256()),
         }),
         hardware: "rev-b".try_into().unwrap(),
         bootloader: "boot-3".try_into().unwrap(),
@@ -138,8 +138,8 @@ fn from_plan_to_go() {
         phase: 2,
         package: Package {
             component: "STM32".try_into().unwrap(),
+            target: "2_0_0".try_into().unwrap(),
             image: Image {
-                target: "2_0_0".try_into().unwrap(),
                 length: 27954,
                 sha256: Some(sha256()),
                 crc32: Some(0x1234_5678),

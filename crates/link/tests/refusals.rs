@@ -42,7 +42,7 @@ fn before_a_byte_is_sent() {
         assert_eq!(world.component.read, 0, "{number}");
     }
     fails(624, |w| {
-        w.component.package.image.target = "1_0_0".try_into().unwrap()
+        w.component.package.target = "1_0_0".try_into().unwrap()
     });
 }
 
@@ -125,7 +125,7 @@ fn reverted() {
         Stage::Installing,
         "a trial is no success"
     );
-    world.running = ("1_0_0".into(), sota_link::field::Boot::Reverted(404));
+    world.running = ("1_0_0", sota_link::field::Boot::Reverted(404));
     world.reset_mcu(10_000);
     let reverted = |w: &World| w.module.peer().boot == sota_link::field::Boot::Reverted(404);
     assert!(world.run_until(5_000_000, reverted));
@@ -179,8 +179,7 @@ fn idle_ends_talk_every_30_seconds() {
     let mut world = World::new(Setup::default());
     world.component.stage = Stage::Idle;
     world.run_until(1_000_000, |_| false);
-    let now = world.now();
-    world.mcu.ask_for_plan(now);
+    world.mcu.ask_for_plan();
     world.run_until(1_000_000, |_| false);
     assert!(world.component.log.contains(&Output::Request));
     let sent = [world.lanes[0].sent, world.lanes[1].sent];

@@ -1,16 +1,15 @@
 //! The functions of `include/sota/mcu.h`, which cbindgen writes from this file and `port.rs`.
 
-use crate::cell::{Core, GREATEST_BLOCK, Running, put, with};
+use crate::cell::{Running, start, with};
 use crate::port::{sota_mcu_layout, sota_mcu_port};
+use crate::speaks;
 use core::ffi::c_char;
 use sota_errors::McuError;
-use sota_link::Line;
-use sota_link::field::{Boot, Hello};
-use sota_link::message::ModulePhase;
+use sota_link::field::Boot;
 use sota_mcu::boot::{self, Rules};
-use sota_mcu::{Config, Output, Prepared};
 
-/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and need not live on.
+/// Who the MCU is, and how it talks. Texts are UTF-8, ended by 0, and live on: they are not copied. A library with AT
+/// commands takes no notice of hardware, bootloader, baud rates, window and session.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sota_mcu_config {
@@ -34,6 +33,13 @@ pub struct sota_mcu_config {
     pub confirm_within_ms: u32,
     /// Packages are MCUboot images; refused unless the library was built with that feature.
     pub mcuboot: bool,
+    /// AT commands: how often an idle MCU announces its version and asks for a plan, ms; 0: at a start, and when the module
+    /// connects.
+    pub request_ms: u32,
+    /// AT commands: the module has AT+SOTAREWIND and AT+SOTAERR, as one of ours.
+    pub sota_commands: bool,
+    /// AT commands: each range is read until two answers agree, for a line that harms bytes.
+    pub reads_twice: bool,
 }
 
 /// Of sota_mcu_boot_state(): the running image is kept.
@@ -43,53 +49,49 @@ pub const SOTA_MCU_TRIAL: u8 = 1;
 /// Of sota_mcu_boot_state(): a new image was reverted, and this is the old one.
 pub const SOTA_MCU_REVERTED: u8 = 2;
 
-/// Bytes of a text, without its 0; `None`: not UTF-8, or longer than it may be.
+/// Bytes of a text, without its 0; `None`: not UTF-8.
 ///
 /// # Safety
-/// `text` is null or ended by 0.
-unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
+/// `text` is null, or ended by 0 and lives on.
+unsafe fn text(text: *const c_char) -> Option<&'static str> {
     if text.is_null() {
         return Some("");
     }
-    // SAFETY: the caller says that it is ended by 0.
+    // SAFETY: the caller says that it is ended by 0 and lives on.
     unsafe { core::ffi::CStr::from_ptr(text) }.to_str().ok()
+}
+
+/// The texts of a configuration.
+pub(crate) struct Texts {
+    pub(crate) component: &'static str,
+    pub(crate) version: &'static str,
+    #[cfg_attr(feature = "at", expect(dead_code))]
+    pub(crate) hardware: &'static str,
+    #[cfg_attr(feature = "at", expect(dead_code))]
+    pub(crate) bootloader: &'static str,
 }
 
 /// # Safety
 /// As of [`text`].
-unsafe fn hello(config: &sota_mcu_config) -> Option<Hello> {
+unsafe fn texts(config: &sota_mcu_config) -> Option<Texts> {
     // SAFETY: the caller says so of all four.
-    let (component, version, hardware, bootloader) = unsafe {
-        (
-            text(config.component)?,
-            text(config.version)?,
-            text(config.hardware)?,
-            text(config.bootloader)?,
-        )
+    let texts = unsafe {
+        Texts {
+            component: text(config.component)?,
+            version: text(config.version)?,
+            hardware: text(config.hardware)?,
+            bootloader: text(config.bootloader)?,
+        }
     };
-    let window = match config.window {
-        0 => 8,
-        window => window,
-    };
-    (!component.is_empty()).then_some(())?;
-    Some(Hello {
-        block: GREATEST_BLOCK,
-        window,
-        component: component.try_into().ok()?,
-        version: version.try_into().ok()?,
-        hardware: hardware.try_into().ok()?,
-        bootloader: bootloader.try_into().ok()?,
-        rate: config.greatest_baud,
-        ..Hello::default()
-    })
+    (!texts.component.is_empty()).then_some(texts)
 }
 
 /// Starts the agent after a reset. 0: it runs. Else a number of the catalogue (docs/errors.md): 404 the flash failed, 408
 /// the layout is wrong, 411 the configuration or the port is.
 ///
 /// # Safety
-/// The three pointers are null or point to what their types say; texts are ended by 0. The port's functions live on and
-/// do what they say.
+/// The three pointers are null or point to what their types say; texts are ended by 0 and live on, as do the port's functions,
+/// which do what they say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sota_mcu_start(
     config: *const sota_mcu_config,
@@ -103,43 +105,18 @@ pub unsafe extern "C" fn sota_mcu_start(
         return wrong;
     };
     // SAFETY: the caller says so of the texts.
-    let Some(hello) = (unsafe { hello(config) }) else {
+    let Some(texts) = (unsafe { texts(config) }) else {
         return wrong;
     };
     if !port.is_whole(true) {
         return wrong;
     }
-    let mut port = *port;
-    let now = u64::from(port.now());
-    let prepared = Prepared::new(
-        Config {
-            hello,
-            baud: config.baud,
-            session: config.session,
-            confirm_within_ms: config.confirm_within_ms,
-            asks_first: true,
-            mcuboot: config.mcuboot,
-        },
-        layout.layout(),
-        &mut port,
-    );
-    match prepared {
-        Err(error) => error.number(),
-        Ok(prepared) => {
-            put(|| Running {
-                agent: Core::start(now, prepared),
-                port,
-                now,
-                waits: false,
-                left: [0; 16],
-                from: 0,
-                to: 0,
-                baud: 0,
-                reset: false,
-            });
-            0
-        }
-    }
+    let started = start(|running| {
+        running.port = *port;
+        running.now = port.now().into();
+        speaks::start(running, config, &texts, &layout.layout())
+    });
+    started.map_or_else(McuError::number, |()| 0)
 }
 
 /// Does what is to be done: takes what the UART received, gives it what it can take, works. Call it when bytes came, when
@@ -161,7 +138,7 @@ fn step(running: &mut Running) -> u32 {
             let taken = running.agent.on_bytes(rest);
             rest = rest.get(taken..).unwrap_or_default();
             while let Some(output) = running.agent.poll(running.now, &mut running.port) {
-                act(running, output);
+                speaks::act(running, output);
             }
             if rest.is_empty() {
                 break;
@@ -205,28 +182,15 @@ fn send(running: &mut Running) -> bool {
     sent > 0
 }
 
-fn act(running: &mut Running, output: Output) {
-    let port = running.port;
-    match output {
-        Output::Line(Line::Baud(baud)) => running.baud = baud,
-        Output::Line(Line::Fault(error)) => port.tell(error.number()),
-        Output::Line(Line::PeerError(number)) => port.tell(number),
-        Output::Line(Line::Up | Line::Down) => {}
-        Output::Plan(plan) => {
-            let mut target = [0; 65];
-            for (to, from) in target.iter_mut().zip(plan.target.as_bytes()) {
-                *to = *from;
-            }
-            match port.judge(&target, plan.use_space) {
-                0 => running.agent.accept(),
-                number => running.agent.refuse(number),
-            }
-        }
-        Output::Verified => running.waits = true,
-        Output::Reset => running.reset = true,
-        Output::Ended(ModulePhase::Done, _) => port.tell(0),
-        Output::Ended(ModulePhase::Failed, number) => port.tell(number),
-        Output::Ended(..) => {}
+/// The port is asked for a plan to this version.
+pub(crate) fn judge(running: &mut Running, target: &[u8], space: u32) {
+    let mut ended = [0; 65];
+    for (to, from) in ended.iter_mut().zip(target) {
+        *to = *from;
+    }
+    match running.port.judge(&ended, space) {
+        0 => running.agent.accept(),
+        number => running.agent.refuse(number),
     }
 }
 
@@ -259,7 +223,7 @@ pub unsafe extern "C" fn sota_mcu_boot_state(reason: *mut u16) -> u8 {
 /// The image on trial is good: it is kept, and the module told so. 0: done, or not on trial. 404: on trial still.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_confirm() -> u16 {
-    let done = with(|running| running.agent.confirm(running.now, &mut running.port));
+    let done = with(|running| running.agent.confirm(&mut running.port));
     done.map_or(0, |done| done.map_or_else(McuError::number, |()| 0))
 }
 
@@ -273,7 +237,7 @@ pub extern "C" fn sota_mcu_revert(reason: u16) {
 /// Asks for a plan.
 #[unsafe(no_mangle)]
 pub extern "C" fn sota_mcu_ask_for_plan() {
-    with(|running| running.agent.ask_for_plan(running.now));
+    with(|running| running.agent.ask_for_plan());
 }
 
 /// Bytes of the image on its way that are durable; `length`, if not null, gets how many it has. 0 of 0: none.

@@ -1,13 +1,13 @@
 //! The one agent of an MCU.
 
 use crate::port::sota_mcu_port;
+pub(crate) use crate::speaks::Core;
 use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
+use sota_errors::McuError;
 use sota_link::Millis;
-use sota_link::frame::frame_len;
-use sota_mcu::Agent;
 
-const BLOCK: usize = if cfg!(feature = "block-1024") {
+/// The greatest block, or read, in bytes.
+pub(crate) const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
 } else if cfg!(feature = "block-512") {
     512
@@ -18,9 +18,6 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
 } else {
     256
 };
-
-pub(crate) const GREATEST_BLOCK: u16 = BLOCK as u16;
-pub(crate) type Core = Agent<{ frame_len(BLOCK) }>;
 
 /// Agent and port.
 pub(crate) struct Running {
@@ -40,10 +37,24 @@ pub(crate) struct Running {
     pub(crate) reset: bool,
 }
 
-/// Zero before the first start: a static with an initial value would lie in the flash too.
+impl Running {
+    /// All of it zero: a static with another value would lie in the flash too.
+    const OFF: Running = Running {
+        agent: Core::off(),
+        port: sota_mcu_port::NONE,
+        now: 0,
+        waits: false,
+        left: [0; 16],
+        from: 0,
+        to: 0,
+        baud: 0,
+        reset: false,
+    };
+}
+
 struct Cell {
     is_there: UnsafeCell<bool>,
-    running: UnsafeCell<MaybeUninit<Running>>,
+    running: UnsafeCell<Running>,
 }
 
 // SAFETY: the header says that all functions are called from one thread, and that no function of the port calls one: so
@@ -52,17 +63,21 @@ unsafe impl Sync for Cell {}
 
 static CELL: Cell = Cell {
     is_there: UnsafeCell::new(false),
-    running: UnsafeCell::new(MaybeUninit::uninit()),
+    running: UnsafeCell::new(Running::OFF),
 };
 
-/// Puts an agent there in place of the one before, which has nothing to be dropped.
+/// Starts an agent in place of the one before.
 #[inline]
-pub(crate) fn put(running: impl FnOnce() -> Running) {
-    // SAFETY: see Cell's Sync; no reference outlives `with`.
-    unsafe {
-        (*CELL.running.get()).write(running());
-        *CELL.is_there.get() = true;
-    }
+pub(crate) fn start(
+    start: impl FnOnce(&mut Running) -> Result<(), McuError>,
+) -> Result<(), McuError> {
+    // SAFETY: see Cell's Sync; both references end with this function.
+    let (is_there, running) = unsafe { (&mut *CELL.is_there.get(), &mut *CELL.running.get()) };
+    *is_there = false;
+    *running = Running::OFF;
+    start(running)?;
+    *is_there = true;
+    Ok(())
 }
 
 /// Works with the agent, if there is one.
@@ -71,8 +86,8 @@ pub(crate) fn with<R>(work: impl FnOnce(&mut Running) -> R) -> Option<R> {
     if !unsafe { *CELL.is_there.get() } {
         return None;
     }
-    // SAFETY: the same; it was written, and the reference ends with this function.
-    Some(work(unsafe { (*CELL.running.get()).assume_init_mut() }))
+    // SAFETY: the same; the reference ends with this function.
+    Some(work(unsafe { &mut *CELL.running.get() }))
 }
 
 /// Of a panic, which no input can cause: the MCU starts anew.
@@ -81,7 +96,7 @@ pub(crate) fn reset() {
     // SAFETY: whatever state the agent is in, only the port is read, which does not change after it was written.
     unsafe {
         if *CELL.is_there.get() {
-            (*CELL.running.get()).assume_init_ref().port.reset_now();
+            (*CELL.running.get()).port.reset_now();
         }
     }
 }

@@ -5,6 +5,12 @@
 mod api;
 mod cell;
 mod port;
+#[cfg_attr(feature = "at", path = "at.rs")]
+#[cfg_attr(not(feature = "at"), path = "link.rs")]
+mod speaks;
+
+#[cfg(not(any(feature = "link", feature = "at")))]
+compile_error!("one of the features link and at");
 
 pub use api::*;
 pub use port::{sota_mcu_layout, sota_mcu_port};

@@ -94,6 +94,22 @@ impl sota_mcu_layout {
 }
 
 impl sota_mcu_port {
+    /// Without any function.
+    pub(crate) const NONE: sota_mcu_port = sota_mcu_port {
+        context: core::ptr::null_mut(),
+        flash_read: None,
+        flash_write: None,
+        flash_erase: None,
+        uart_read: None,
+        uart_write: None,
+        uart_baud: None,
+        now_ms: None,
+        reset: None,
+        plan: None,
+        may_install: None,
+        event: None,
+    };
+
     /// Functions that cannot be left out are there.
     pub(crate) fn is_whole(&self, uart: bool) -> bool {
         let flash = self.flash_read.is_some() && self.flash_write.is_some();

@@ -4,101 +4,16 @@
 #[path = "../../link/tests/world/parts.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod parts;
+mod program;
 
 use parts::{Component, Stage, TARGET};
+use program::{Mcu, PAGE, built, image};
 use sota_link::Config;
 use sota_link::field::{Boot, Hello, Image, Package};
 use sota_link::frame::frame_len;
 use sota_link::module::{Link, Output};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-const PAGE: usize = 1024;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn run(command: &mut Command) {
-    let done = command.status().unwrap();
-    assert!(done.success(), "{command:?}: {done}");
-}
-
-/// The example's program.
-fn built(folder: &Path) -> PathBuf {
-    let target = folder.join("target");
-    run(Command::new(env!("CARGO"))
-        .args(["build", "-q", "-p", "sota-mcu-c", "--target-dir"])
-        .arg(&target)
-        .current_dir(root()));
-    let program = folder.join("mcu");
-    run(Command::new("cc")
-        .args([
-            "-std=c11",
-            "-D_GNU_SOURCE",
-            "-Wall",
-            "-Wextra",
-            "-Wno-unused-parameter",
-            "-Werror",
-            "-I",
-        ])
-        .arg(root().join("include"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/upgrade.c"))
-        .arg(target.join("debug/libsota_mcu_c.a"))
-        .args(["-lpthread", "-ldl", "-lm", "-o"])
-        .arg(&program));
-    program
-}
-
-/// An image that says its version at its begin.
-fn image(version: &str, length: usize) -> Vec<u8> {
-    let mut out = format!("{version}\0").into_bytes();
-    let mut x = length as u32;
-    out.resize_with(length, || {
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (x >> 24) as u8
-    });
-    out
-}
-
-struct Mcu {
-    child: Child,
-    tx: ChildStdin,
-    rx: Receiver<Vec<u8>>,
-}
-
-impl Mcu {
-    fn start(program: &Path, flash: &Path) -> Mcu {
-        let mut child = Command::new(program)
-            .arg(flash)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let tx = child.stdin.take().unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let (sender, rx) = channel();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 256];
-            while let Ok(n) = out.read(&mut bytes) {
-                if n == 0 || sender.send(bytes[..n].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        Mcu { child, tx, rx }
-    }
-}
-
-impl Drop for Mcu {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// `kill_at`: bytes of the package after which the MCU's process is killed.
 fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
@@ -114,8 +29,8 @@ fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
     let package = Package {
         component: "STM32".try_into().unwrap(),
         hardware: "rev-b".try_into().unwrap(),
+        target: TARGET.try_into().unwrap(),
         image: Image {
-            target: TARGET.try_into().unwrap(),
             length: new.len() as u32,
             sha256: Some(sha256),
             ..Image::default()
@@ -153,10 +68,7 @@ fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
         for input in component.poll(us) {
             link.input(input);
         }
-        let heard = mcu
-            .rx
-            .recv_timeout(Duration::from_millis(1))
-            .unwrap_or_default();
+        let heard = mcu.hear();
         let mut rest = &heard[..];
         loop {
             rest = &rest[link.on_bytes(rest)..];
@@ -180,7 +92,7 @@ fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
             if n == 0 {
                 break;
             }
-            mcu.tx.write_all(&bytes[..n]).unwrap();
+            mcu.say(&bytes[..n]);
         }
     }
     assert_eq!(link.peer().boot, Boot::Confirmed);
@@ -198,7 +110,7 @@ fn upgrade(program: &Path, folder: &Path, kill_at: Option<u64>) {
 #[test]
 fn the_example_is_upgraded() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = built(folder);
+    let program = built(folder, &[]);
     upgrade(&program, folder, None);
     upgrade(&program, folder, Some(9_000));
 }

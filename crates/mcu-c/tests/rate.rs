@@ -1,6 +1,8 @@
 //! The change of the baud rate through the C functions, with a UART that takes a byte now and then: the answer to the
 //! module's question leaves whole at the old rate.
 
+#![cfg(not(feature = "at"))]
+
 use core::ffi::c_void;
 use sota_link::Line;
 use sota_link::field::{Hello, Image, Package};
@@ -114,6 +116,9 @@ fn the_answer_leaves_whole_at_the_old_rate() {
         session: 7,
         confirm_within_ms: 0,
         mcuboot: false,
+        request_ms: 0,
+        sota_commands: false,
+        reads_twice: false,
     };
     let layout = sota_mcu_layout {
         active: 2048,
@@ -156,6 +161,7 @@ fn the_answer_leaves_whole_at_the_old_rate() {
     module.input(Input::Package(Package {
         component: "STM32".try_into().unwrap(),
         hardware: Default::default(),
+        target: Default::default(),
         image: Image {
             length: 4000,
             sha256: Some([1; 32]),

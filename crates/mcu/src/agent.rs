@@ -5,26 +5,23 @@
 //! touches, or restores one page at the begin of a transfer.
 
 use crate::digest::Digests;
+use crate::flash::FlashFailed;
 use crate::layout::Layout;
 use crate::slot::OtherSlot;
 use crate::state::{BootState, Phase};
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
-use sota_link::field::{Boot, Hello, Image, Plan};
-use sota_link::mcu::{self, Link};
+use sota_link::field::{Boot, Image};
+use sota_link::mcu::{self, Link, PlanFields};
 use sota_link::message::{McuPhase, ModulePhase};
 use sota_link::{Line, Millis};
 
 /// What an agent is made with.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Config {
-    /// Who it is: component, version, hardware, bootloader, window, greatest rate, whether it pulls. The agent fills in
-    /// page, slot, boot and resume.
-    pub hello: Hello,
-    /// The base baud rate.
-    pub baud: u32,
-    /// Session number: another than at the last start. 0: counted in flash, 16 to 20 bytes of the boot state each start.
-    pub session: u16,
+    /// Who it is, and the line. The agent fills in page, slot and boot. Session 0: counted in flash, 16 to 20 bytes of the
+    /// boot state each start.
+    pub link: mcu::Config,
     /// How long an image on trial may take to confirm, ms; 0: for ever.
     pub confirm_within_ms: u32,
     /// Plans and verified images wait for [`Agent::accept`] and [`Agent::install`].
@@ -35,13 +32,13 @@ pub struct Config {
 }
 
 /// What the caller has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant)] // one at a time, on the caller's stack
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// About the line; a change of the baud rate is the caller's.
     Line(Line),
-    /// With [`Config::asks_first`]: [`Agent::accept`] or [`Agent::refuse`].
-    Plan(Plan),
+    /// With [`Config::asks_first`]: [`Agent::accept`] or [`Agent::refuse`] what [`Agent::plan`] has until the next
+    /// [`Agent::poll`].
+    Plan,
     /// With [`Config::asks_first`]: the image is whole and verified, [`Agent::install`] when it suits.
     Verified,
     /// Send what is left and reset: the bootloader has something to do.
@@ -50,70 +47,16 @@ pub enum Output {
     Ended(ModulePhase, u16),
 }
 
-/// What an agent finds in the flash when it starts.
-pub struct Prepared {
-    link: sota_link::Config,
-    layout: Layout,
-    boot: BootState,
-    slot: OtherSlot,
-    /// On trial: how long it may take to confirm, ms.
-    within: Option<u32>,
-    asks_first: bool,
-    #[cfg(feature = "mcuboot")]
-    mcuboot: bool,
-}
-
-impl Prepared {
-    /// Reads what is in the flash.
-    ///
-    /// # Errors
-    /// 408; 404 when the session cannot be counted; 411: this build has no [`Config::mcuboot`].
-    pub fn new<F: NorFlash>(
-        config: Config,
-        layout: Layout,
-        flash: &mut F,
-    ) -> Result<Self, McuError> {
-        layout.check(flash)?;
-        if config.mcuboot && !cfg!(feature = "mcuboot") {
-            return Err(McuError::McuConfig);
-        }
-        let mut boot = BootState::open(flash, &layout);
-        let mut session = config.session;
-        if session == 0 {
-            let same = boot.get();
-            boot.put(flash, same)?;
-            session = boot.number() as u16;
-        }
-        let mut hello = config.hello;
-        hello.page = layout.page;
-        hello.slot = layout.capacity();
-        hello.boot = boot.boot();
-        let limited = hello.boot == Boot::Trial && config.confirm_within_ms > 0;
-        Ok(Prepared {
-            slot: OtherSlot::open(flash, &layout, boot.get(), hello.window),
-            link: sota_link::Config {
-                hello,
-                baud: config.baud,
-                session,
-            },
-            layout,
-            boot,
-            within: limited.then_some(config.confirm_within_ms),
-            asks_first: config.asks_first,
-            #[cfg(feature = "mcuboot")]
-            mcuboot: config.mcuboot,
-        })
-    }
-}
-
 /// The agent. `FRAME` is [`frame_len`](sota_link::frame::frame_len) of its greatest block.
+#[repr(C)] // the link's small fields first: they are within reach of short instructions
 pub struct Agent<const FRAME: usize> {
     link: Link<FRAME>,
     layout: Layout,
     boot: BootState,
     slot: OtherSlot,
     verifies: Option<Digests>,
-    confirm_by: Option<Millis>,
+    /// On trial: it has to confirm so many ms after the start; 0: no limit.
+    confirm_within: u32,
     asks_first: bool,
     reset: bool,
     verified: bool,
@@ -122,39 +65,76 @@ pub struct Agent<const FRAME: usize> {
 }
 
 impl<const FRAME: usize> Agent<FRAME> {
-    /// An agent after a reset. Nothing else may write the layout's other slot and boot state.
+    /// An agent that does nothing before its [`start`](Self::start): all of it zero, so that a static of it lies in no flash.
+    pub const fn off() -> Self {
+        Agent {
+            link: Link::off(),
+            layout: Layout::NONE,
+            boot: BootState::NONE,
+            slot: OtherSlot::NONE,
+            verifies: None,
+            confirm_within: 0,
+            asks_first: false,
+            reset: false,
+            verified: false,
+            #[cfg(feature = "mcuboot")]
+            mcuboot: false,
+        }
+    }
+
+    /// An agent after a reset, where RAM is not short: else [`off`](Self::off) and [`start`](Self::start), which take no
+    /// second place on the stack.
     ///
     /// # Errors
-    /// As of [`Prepared::new`].
+    /// As of [`start`](Self::start).
     pub fn new<F: NorFlash>(
         now: Millis,
         config: Config,
         layout: Layout,
         flash: &mut F,
     ) -> Result<Self, McuError> {
-        Ok(Self::start(now, Prepared::new(config, layout, flash)?))
+        let mut agent = Self::off();
+        agent.start(now, &config, &layout, flash)?;
+        Ok(agent)
     }
 
-    /// The same from what was prepared. It cannot fail, so it can be made where it stays (`StaticCell::init_with`) and takes
-    /// no second place on the stack.
-    #[inline]
-    pub fn start(now: Millis, prepared: Prepared) -> Self {
-        let confirm_by = prepared
-            .within
-            .map(|within| now.saturating_add(within.into()));
-        Agent {
-            link: Link::new(now, prepared.link),
-            layout: prepared.layout,
-            boot: prepared.boot,
-            slot: prepared.slot,
-            verifies: None,
-            confirm_by,
-            asks_first: prepared.asks_first,
-            reset: false,
-            verified: false,
-            #[cfg(feature = "mcuboot")]
-            mcuboot: prepared.mcuboot,
+    /// Starts an agent that is [`off`](Self::off), after a reset: reads what is in the flash. Nothing else may write the
+    /// layout's other slot and boot state.
+    ///
+    /// # Errors
+    /// 408; 404 when the session cannot be counted; 411: a text is too long, or this build has no [`Config::mcuboot`].
+    pub fn start<F: NorFlash>(
+        &mut self,
+        now: Millis,
+        config: &Config,
+        layout: &Layout,
+        flash: &mut F,
+    ) -> Result<(), McuError> {
+        layout.check(flash)?;
+        let mut link = config.link;
+        if !link.is_valid() || (config.mcuboot && !cfg!(feature = "mcuboot")) {
+            return Err(McuError::McuConfig);
         }
+        self.layout = *layout;
+        self.boot.load(flash, layout);
+        if link.session == 0 {
+            self.boot.put(flash, self.boot.get())?;
+            link.session = self.boot.number() as u16;
+        }
+        link.page = layout.page;
+        link.slot = layout.capacity();
+        link.boot = self.boot.boot();
+        if link.boot == Boot::Trial {
+            self.confirm_within = config.confirm_within_ms;
+        }
+        self.asks_first = config.asks_first;
+        #[cfg(feature = "mcuboot")]
+        {
+            self.mcuboot = config.mcuboot;
+        }
+        self.slot.load(flash, layout, self.boot.get(), link.window);
+        self.link.start(now, &link);
+        Ok(())
     }
 
     /// Takes received bytes and says how many; the rest is offered again after [`poll`](Self::poll).
@@ -184,13 +164,24 @@ impl<const FRAME: usize> Agent<FRAME> {
 
     /// Bytes of the image that are durable, and its length; (0, 0): none.
     pub fn progress(&self) -> (u32, u32) {
-        let resume = self.slot.record().resume;
-        resume.map_or((0, 0), |resume| (resume.offset, resume.length))
+        let record = self.slot.record();
+        (record.offset(), record.length())
     }
 
     /// The image that comes or came.
     pub fn image(&self) -> &Image {
         self.link.image()
+    }
+
+    /// Its version.
+    #[cfg(feature = "target")]
+    pub fn target(&self) -> &[u8] {
+        self.link.target()
+    }
+
+    /// The plan of [`Output::Plan`], until the next [`poll`](Self::poll).
+    pub fn plan(&self) -> Option<PlanFields<'_>> {
+        self.link.plan()
     }
 
     /// Takes the plan.
@@ -209,20 +200,20 @@ impl<const FRAME: usize> Agent<FRAME> {
     }
 
     /// Asks for a plan.
-    pub fn ask_for_plan(&mut self, now: Millis) {
-        self.link.ask_for_plan(now);
+    pub fn ask_for_plan(&mut self) {
+        self.link.ask_for_plan();
     }
 
     /// The running image is good: it is kept, and the module told so.
     ///
     /// # Errors
     /// 404; it is on trial still.
-    pub fn confirm<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Result<(), McuError> {
+    pub fn confirm<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), McuError> {
         if self.boot.get().phase == Phase::Trial {
             self.boot.confirm(flash)?;
-            self.confirm_by = None;
+            self.confirm_within = 0;
             self.slot.unlock();
-            self.link.set_boot(now, self.boot.boot());
+            self.link.set_boot(self.boot.boot());
         }
         Ok(())
     }
@@ -233,7 +224,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         if self.boot.get().phase == Phase::Trial {
             // Where the reason does not come there, the bootloader has one of its own.
             let _ = self.boot.give_up(flash, reason);
-            self.confirm_by = None;
+            self.confirm_within = 0;
             self.reset = true;
         }
     }
@@ -241,7 +232,7 @@ impl<const FRAME: usize> Agent<FRAME> {
     /// Works on what came and on what time does. `Some`: do it and call again; `None`: nothing more now.
     #[inline(never)]
     pub fn poll<F: NorFlash>(&mut self, now: Millis, flash: &mut F) -> Option<Output> {
-        if self.confirm_by.is_some_and(|by| now >= by) {
+        if self.confirm_within > 0 && self.link.is_older(self.confirm_within) {
             self.revert(flash, McuError::TrialNotConfirmed.number());
         }
         loop {
@@ -252,10 +243,8 @@ impl<const FRAME: usize> Agent<FRAME> {
                 Some(mcu::Output::Ended(phase, number)) => {
                     return Some(Output::Ended(phase, number));
                 }
-                Some(mcu::Output::Plan(plan)) if self.asks_first => {
-                    return Some(Output::Plan(plan));
-                }
-                Some(mcu::Output::Plan(_)) => self.link.accept(),
+                Some(mcu::Output::Plan) if self.asks_first => return Some(Output::Plan),
+                Some(mcu::Output::Plan) => self.link.accept(),
                 Some(mcu::Output::Verify) => {
                     let length = self.link.image().length;
                     self.verifies = Some(Digests::new(self.layout.other, length));
@@ -309,28 +298,12 @@ impl<const FRAME: usize> Agent<FRAME> {
         };
         #[cfg(feature = "mcuboot")]
         if self.mcuboot {
-            Self::judge(flash, &self.layout, image.length)?;
+            crate::mcuboot::judge(flash, &self.layout, image.length)?;
         }
         self.slot
             .set_verified(flash, digests.crc32())
-            .map_err(McuError::number)?;
+            .map_err(FlashFailed::number)?;
         Ok(true)
-    }
-
-    /// What an MCUboot image has to be. Its own SHA-256 is looked at in one go: the package's digest has covered the bytes.
-    #[cfg(feature = "mcuboot")]
-    fn judge<F: NorFlash>(flash: &mut F, layout: &Layout, length: u32) -> Result<(), u16> {
-        use crate::mcuboot::read;
-        let new = read(flash, layout.other, length).map_err(McuError::number)?;
-        let intact = new.is_intact(flash, layout.other);
-        if !intact.map_err(McuError::number)? {
-            return Err(McuError::ImageHeader.number());
-        }
-        // The factory's image may be none of MCUboot's: nothing is older than that.
-        match read(flash, layout.active, layout.active_len) {
-            Ok(old) if new.version < old.version => Err(sota_errors::LinkError::OldImage.number()),
-            _ => Ok(()),
-        }
     }
 
     /// When to call [`poll`](Self::poll) at the latest, besides when bytes came or the UART took the last one; `None`: only
@@ -339,9 +312,7 @@ impl<const FRAME: usize> Agent<FRAME> {
         if self.verifies.is_some() {
             return Some(0);
         }
-        [self.link.deadline(), self.confirm_by]
-            .into_iter()
-            .flatten()
-            .min()
+        let trial = (self.confirm_within > 0).then(|| self.link.older_at(self.confirm_within));
+        self.link.deadline().into_iter().chain(trial).min()
     }
 }

@@ -1,9 +1,8 @@
 //! Digests over what is in flash, in steps, so that the link is served in between.
 
-use crate::flash::{CHUNK, scan};
+use crate::flash::{CHUNK, FlashFailed, read};
 use crate::records::crc32;
 use embedded_storage::nor_flash::NorFlash;
-use sota_errors::McuError;
 use sota_link::field::Image;
 
 /// Bytes of a step.
@@ -67,70 +66,59 @@ impl Digests {
     ///
     /// # Errors
     /// 404.
-    pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, McuError> {
-        let to = self.length.min(self.done.saturating_add(STEP));
-        let (from, to) = (self.at + self.done, self.at + to);
-        scan(flash, from, to, |_, _, bytes| {
-            self.take(bytes);
-            Ok(true)
-        })?;
-        Ok(self.done >= self.length)
+    #[inline(never)] // what a block needs of the stack is not under what follows the last one
+    pub fn step<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, FlashFailed> {
+        for _ in 0..STEP / CHUNK as u32 {
+            if self.block(flash)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Takes a block, or the rest.
-    fn take(&mut self, bytes: &[u8]) {
-        self.crc32 = crc32(self.crc32, bytes);
-        self.done += bytes.len() as u32;
+    /// Takes a block of the padded message: the bytes, 0x80, zeros up to a block's end, whose last 8 bytes are the length in
+    /// bits. `true`: it was the last.
+    fn block<F: NorFlash>(&mut self, flash: &mut F) -> Result<bool, FlashFailed> {
         let mut block = [0; CHUNK];
-        for (to, from) in block.iter_mut().zip(bytes) {
-            *to = *from;
+        let left = self.length.saturating_sub(self.done);
+        let n = left.min(CHUNK as u32) as usize;
+        if n > 0 {
+            // The whole block is in the last page that the image has.
+            read(flash, self.at + self.done, &mut block)?;
+            self.crc32 = crc32(self.crc32, block.get(..n).unwrap_or_default());
         }
-        if let Some(after) = block.get_mut(bytes.len()) {
-            *after = 0x80;
+        let (_, behind) = block.split_at_mut_checked(n).unwrap_or_default();
+        behind.fill(0);
+        // Where the bytes end with a block, the 0x80 begins the next one.
+        if self.done <= self.length
+            && let Some(first) = behind.first_mut()
+        {
+            *first = 0x80;
         }
-        if bytes.len() > CHUNK - 9 && (bytes.len() < CHUNK || self.done < self.length) {
-            self.block(&block);
-            block = [0; CHUNK];
-        }
-        if self.done < self.length {
-            return;
-        }
-        if bytes.len() == CHUNK {
-            self.block(&block);
-            block = [0; CHUNK];
-            block[0] = 0x80;
-        }
-        self.last(block);
+        self.done = self.done.saturating_add(CHUNK as u32);
+        let is_last = n + 9 <= CHUNK;
+        self.compress(&mut block, is_last);
+        Ok(is_last)
     }
 
-    /// A block whose padding is there: its length is added, most significant byte first for SHA-256, last for MD5.
-    fn last(&mut self, block: [u8; CHUNK]) {
+    /// SHA-256 has the length's most significant byte first, MD5 last.
+    fn compress(&mut self, block: &mut [u8; CHUNK], is_last: bool) {
         let bits = u64::from(self.length) * 8;
         #[cfg(feature = "sha256")]
         {
-            let mut block = block;
-            if let Some(place) = block.last_chunk_mut::<8>() {
+            if is_last && let Some(place) = block.last_chunk_mut::<8>() {
                 *place = bits.to_be_bytes();
             }
-            sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(&block));
+            sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(block));
         }
         #[cfg(feature = "md5")]
         {
-            let mut block = block;
-            if let Some(place) = block.last_chunk_mut::<8>() {
+            if is_last && let Some(place) = block.last_chunk_mut::<8>() {
                 *place = bits.to_le_bytes();
             }
-            md5::block_api::compress(&mut self.md5, core::slice::from_ref(&block));
+            md5::block_api::compress(&mut self.md5, core::slice::from_ref(block));
         }
-        let _ = (block, bits);
-    }
-
-    fn block(&mut self, block: &[u8; CHUNK]) {
-        #[cfg(feature = "sha256")]
-        sha2::block_api::compress256(&mut self.sha256, core::slice::from_ref(block));
-        #[cfg(feature = "md5")]
-        md5::block_api::compress(&mut self.md5, core::slice::from_ref(block));
-        let _ = block;
+        let _ = (block, bits, is_last);
     }
 
     /// CRC-32/ISO-HDLC.
@@ -143,7 +131,7 @@ impl Digests {
     pub fn sha256(&self) -> [u8; 32] {
         let mut out = [0; 32];
         let (places, _) = out.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(self.sha256) {
+        for (place, word) in places.iter_mut().zip(&self.sha256) {
             *place = word.to_be_bytes();
         }
         out
@@ -154,7 +142,7 @@ impl Digests {
     pub fn md5(&self) -> [u8; 16] {
         let mut out = [0; 16];
         let (places, _) = out.as_chunks_mut::<4>();
-        for (place, word) in places.iter_mut().zip(self.md5) {
+        for (place, word) in places.iter_mut().zip(&self.md5) {
             *place = word.to_le_bytes();
         }
         out
@@ -163,12 +151,24 @@ impl Digests {
     /// Whether these are the package's: each digest that it has and this build can compare, and one at least.
     pub fn match_image(&self, image: &Image) -> bool {
         #[cfg(feature = "sha256")]
-        if image.sha256.is_some_and(|sha256| sha256 != self.sha256()) {
-            return false;
+        if let Some(sha256) = &image.sha256 {
+            let words = sha256.as_chunks().0.iter().zip(&self.sha256);
+            if words
+                .into_iter()
+                .any(|(word, own)| u32::from_be_bytes(*word) != *own)
+            {
+                return false;
+            }
         }
         #[cfg(feature = "md5")]
-        if image.md5.is_some_and(|md5| md5 != self.md5()) {
-            return false;
+        if let Some(md5) = &image.md5 {
+            let words = md5.as_chunks().0.iter().zip(&self.md5);
+            if words
+                .into_iter()
+                .any(|(word, own)| u32::from_le_bytes(*word) != *own)
+            {
+                return false;
+            }
         }
         // It is there in any case, as the bootloader's own check.
         can_verify(image) && image.crc32.is_none_or(|crc32| crc32 == self.crc32)

@@ -8,17 +8,34 @@ use sota_errors::McuError;
 pub(crate) const CHUNK: usize = 64;
 const ERASED: u8 = 0xFF;
 
+/// The flash did not read, erase or write: [`McuError::McuFlash`], where nothing else can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlashFailed;
+
+impl FlashFailed {
+    /// 404.
+    pub const fn number(self) -> u16 {
+        McuError::McuFlash.number()
+    }
+}
+
+impl From<FlashFailed> for McuError {
+    fn from(_: FlashFailed) -> McuError {
+        McuError::McuFlash
+    }
+}
+
 pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == ERASED)
 }
 
 /// Reads whole words at an address that is one's begin.
-pub(crate) fn read<F: NorFlash>(flash: &mut F, at: u32, out: &mut [u8]) -> Result<(), McuError> {
-    flash.read(at, out).map_err(|_| McuError::McuFlash)
+pub(crate) fn read<F: NorFlash>(flash: &mut F, at: u32, out: &mut [u8]) -> Result<(), FlashFailed> {
+    flash.read(at, out).map_err(|_| FlashFailed)
 }
 
-pub(crate) fn erase<F: NorFlash>(flash: &mut F, at: u32, page: u32) -> Result<(), McuError> {
-    (flash.erase(at, at.saturating_add(page))).map_err(|_| McuError::McuFlash)
+pub(crate) fn erase<F: NorFlash>(flash: &mut F, at: u32, page: u32) -> Result<(), FlashFailed> {
+    (flash.erase(at, at + page)).map_err(|_| FlashFailed)
 }
 
 /// Writes `bytes` at the begin of a word; a last word that is not whole is filled up with 0xFF.
@@ -27,41 +44,39 @@ pub(crate) fn write<F: NorFlash>(
     at: u32,
     bytes: &[u8],
     word: u32,
-) -> Result<(), McuError> {
-    let whole = bytes.len() - bytes.len() % word as usize;
+) -> Result<(), FlashFailed> {
+    // A word is a power of two.
+    let whole = bytes.len() & !(word as usize - 1);
     let (body, tail) = bytes.split_at_checked(whole).unwrap_or((bytes, &[]));
-    let mut done = Ok(());
-    if !body.is_empty() {
-        done = flash.write(at, body);
+    if !body.is_empty() && flash.write(at, body).is_err() {
+        return Err(FlashFailed);
     }
-    if !tail.is_empty() && done.is_ok() {
+    if !tail.is_empty() {
         let mut last = [ERASED; WORD_MOST as usize];
         for (to, from) in last.iter_mut().zip(tail) {
             *to = *from;
         }
-        let last = last.get(..word as usize).unwrap_or_default();
-        done = flash.write(at + whole as u32, last);
+        let last = last.get(..word as usize).ok_or(FlashFailed)?;
+        let done = flash.write(at + whole as u32, last);
+        return done.map_err(|_| FlashFailed);
     }
-    done.map_err(|_| McuError::McuFlash)
+    Ok(())
 }
 
-/// Calls `each` with the bytes from `from` to `to` in chunks that begin at multiples of [`CHUNK`] of `from`; stops when
-/// it gives `false`. What is read beyond `to` is not given.
+/// Calls `each` with the bytes from `from`, a multiple of [`CHUNK`], to `to` in chunks; stops when it fails. Whole chunks are
+/// read, which never leave a page.
 pub(crate) fn scan<F: NorFlash>(
     flash: &mut F,
     from: u32,
     to: u32,
-    mut each: impl FnMut(&mut F, u32, &[u8]) -> Result<bool, McuError>,
-) -> Result<(), McuError> {
+    mut each: impl FnMut(&mut F, u32, &[u8]) -> Result<(), FlashFailed>,
+) -> Result<(), FlashFailed> {
     let mut at = from;
     let mut chunk = [0; CHUNK];
     while at < to {
+        read(flash, at, &mut chunk)?;
         let n = (to - at).min(CHUNK as u32);
-        let whole = n.next_multiple_of(WORD_MOST) as usize;
-        read(flash, at, chunk.get_mut(..whole).unwrap_or_default())?;
-        if !each(flash, at, chunk.get(..n as usize).unwrap_or_default())? {
-            break;
-        }
+        each(flash, at, chunk.get(..n as usize).unwrap_or_default())?;
         at += n;
     }
     Ok(())
@@ -74,7 +89,7 @@ pub(crate) fn copy<F: NorFlash>(
     len: u32,
     to: u32,
     word: u32,
-) -> Result<(), McuError> {
+) -> Result<(), FlashFailed> {
     scan(flash, from, from + len, |flash, at, bytes| {
         let place = to + (at - from);
         // Erased is what it is already; a word is written once only.
@@ -82,11 +97,10 @@ pub(crate) fn copy<F: NorFlash>(
             write(flash, place, bytes, word)?;
         }
         let mut back = [0; CHUNK];
-        let whole = bytes.len().next_multiple_of(WORD_MOST as usize);
-        read(flash, place, back.get_mut(..whole).unwrap_or_default())?;
-        match back.get(..bytes.len()) == Some(bytes) {
-            true => Ok(true),
-            false => Err(McuError::McuFlash),
+        read(flash, place, &mut back)?;
+        match back.starts_with(bytes) {
+            true => Ok(()),
+            false => Err(FlashFailed),
         }
     })
 }

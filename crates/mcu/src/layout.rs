@@ -37,7 +37,20 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: Layout = Layout {
+        active: 0,
+        active_len: 0,
+        other: 0,
+        other_len: 0,
+        page: 0,
+        state: 0,
+        state_page: 0,
+        word: 0,
+    };
+
     /// The greatest image in bytes.
+    #[inline(never)]
     pub const fn capacity(&self) -> u32 {
         let other = self.spare() - self.other;
         if other < self.active_len {
@@ -62,31 +75,24 @@ impl Layout {
     /// # Errors
     /// 408.
     pub fn check<F: NorFlash>(&self, flash: &F) -> Result<(), McuError> {
-        let state_len = self.state_page.checked_mul(2);
-        let areas = [
-            (self.active, Some(self.active_len), self.page),
-            (self.other, Some(self.other_len), self.page),
-            (self.state, state_len, self.state_page),
-        ];
         let most = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
-        let ends = areas.map(|(start, len, page)| {
-            let end = start.checked_add(len?)?;
-            let whole = page > 0
-                && page.is_multiple_of(64)
-                && page.is_multiple_of(F::ERASE_SIZE as u32)
-                && start.is_multiple_of(page)
-                && end.is_multiple_of(page);
-            (whole && end > start && end <= most).then_some((start, end))
-        });
+        let end = |start, len, page: u32| match page.is_multiple_of(F::ERASE_SIZE as u32) {
+            true => end(start, len, page, most),
+            false => 0,
+        };
+        let active = (self.active, end(self.active, self.active_len, self.page));
+        let other = (self.other, end(self.other, self.other_len, self.page));
+        let state_len = self.state_page.saturating_mul(2);
+        let state = (self.state, end(self.state, state_len, self.state_page));
         let word = self.word.is_power_of_two()
             && self.word <= WORD_MOST
             && self.word.is_multiple_of(F::WRITE_SIZE as u32)
             && self.word.max(4).is_multiple_of(F::READ_SIZE as u32);
-        let [Some(active), Some(other), Some(state)] = ends else {
-            return Err(McuError::FlashLayout);
-        };
         let apart = |a: (u32, u32), b: (u32, u32)| a.1 <= b.0 || b.1 <= a.0;
         let good = word
+            && active.1 > 0
+            && other.1 > 0
+            && state.1 > 0
             && apart(active, other)
             && apart(active, state)
             && apart(other, state)
@@ -96,5 +102,18 @@ impl Layout {
             true => Ok(()),
             false => Err(McuError::FlashLayout),
         }
+    }
+}
+
+/// Where an area of whole pages ends; 0: it is none, or reaches beyond `most`.
+fn end(start: u32, len: u32, page: u32, most: u32) -> u32 {
+    let whole = page > 0
+        && page.is_multiple_of(64)
+        && start.is_multiple_of(page)
+        && len.is_multiple_of(page)
+        && len > 0;
+    match start.checked_add(len) {
+        Some(end) if whole && end <= most => end,
+        _ => 0,
     }
 }

@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "link")]
 pub mod agent;
+#[cfg(feature = "at")]
+pub mod at;
 pub mod boot;
 pub mod digest;
 mod flash;
@@ -15,6 +18,10 @@ pub mod records;
 pub mod slot;
 pub mod state;
 
-pub use agent::{Agent, Config, Output, Prepared};
+#[cfg(feature = "link")]
+pub use agent::{Agent, Config, Output};
+#[cfg(feature = "at")]
+pub use at::AtAgent;
+pub use flash::FlashFailed;
 pub use layout::Layout;
 pub use sota_errors::McuError;

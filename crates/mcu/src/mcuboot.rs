@@ -16,8 +16,9 @@
 //! image and protected TLVs. Signatures (types `20` and up) are not checked.
 
 use crate::digest::Digests;
+use crate::flash::FlashFailed;
 use crate::flash::{CHUNK, read as read_words};
-use crate::layout::WORD_MOST;
+use crate::layout::{Layout, WORD_MOST};
 use embedded_storage::nor_flash::NorFlash;
 use sota_errors::McuError;
 
@@ -62,10 +63,28 @@ impl Info {
     ///
     /// # Errors
     /// 404.
-    pub fn is_intact<F: NorFlash>(&self, flash: &mut F, at: u32) -> Result<bool, McuError> {
+    pub fn is_intact<F: NorFlash>(&self, flash: &mut F, at: u32) -> Result<bool, FlashFailed> {
         let mut digests = Digests::new(at, self.hashed);
         while !digests.step(flash)? {}
         Ok(digests.sha256() == self.sha256)
+    }
+}
+
+/// What the image in the other slot has to be to run. Its own SHA-256 is looked at in one go: the package's digest has covered
+/// the bytes.
+///
+/// # Errors
+/// 404, 410, 622.
+pub(crate) fn judge<F: NorFlash>(flash: &mut F, layout: &Layout, length: u32) -> Result<(), u16> {
+    let new = read(flash, layout.other, length).map_err(McuError::number)?;
+    let intact = new.is_intact(flash, layout.other);
+    if !intact.map_err(FlashFailed::number)? {
+        return Err(McuError::ImageHeader.number());
+    }
+    // The factory's image may be none of MCUboot's: nothing is older than that.
+    match read(flash, layout.active, layout.active_len) {
+        Ok(old) if new.version < old.version => Err(sota_errors::LinkError::OldImage.number()),
+        _ => Ok(()),
     }
 }
 

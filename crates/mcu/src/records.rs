@@ -14,26 +14,16 @@
 //!
 //! A page is erased only when the newest record is on the other one, and written only after an erase that ended.
 
-use crate::flash::{erase, is_blank, read, write};
+use crate::flash::{FlashFailed, erase, is_blank, read, write};
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use embedded_storage::nor_flash::NorFlash;
-use sota_errors::McuError;
 
-/// Without a table: 1 KiB of flash is worth more than the time.
-static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+pub use sota_link::frame::crc32;
 
 /// Bytes of the greatest record.
 const MOST: usize = 64;
 /// Number and CRC.
 const FRAME: usize = 8;
-
-/// The CRC-32/ISO-HDLC of `bytes` after `before` (0: nothing).
-pub fn crc32(before: u32, bytes: &[u8]) -> u32 {
-    // The crate takes the unreflected register as initial value.
-    let mut digest = CRC32.digest_with_initial((!before).reverse_bits());
-    digest.update(bytes);
-    digest.finalize()
-}
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,26 +34,40 @@ enum Place {
     Torn,
 }
 
-/// Where records lie, and where the next one goes.
+/// Where records lie, and where the next one goes. Pages and places are counted from `start` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Records {
     start: u32,
     page: u32,
     word: u32,
-    /// Bytes of a payload.
-    payload: u8,
     /// Number of the newest record, 0: none.
     number: u32,
     /// Page of the newest record.
-    newest: u8,
-    /// Page and offset of the next place.
-    at: u8,
+    newest: u32,
+    /// Page of the next place, and where in it.
+    at: u32,
     next: u32,
+    /// Bytes of a payload, and of a record.
+    payload: u8,
+    len: u8,
 }
 
 impl Records {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: Records = Records {
+        start: 0,
+        page: 0,
+        word: 0,
+        number: 0,
+        newest: 0,
+        at: 0,
+        next: 0,
+        payload: 0,
+        len: 0,
+    };
+
     /// Looks through two pages of `page` bytes at `start` and puts the newest record's payload into `payload`, whose
-    /// length, at most 56, is that of all payloads. `number` 0: there is none.
+    /// length, at most 48, is that of all payloads. `word`: a power of two. `number` 0: there is none.
     pub fn open<F: NorFlash>(
         flash: &mut F,
         start: u32,
@@ -71,24 +75,42 @@ impl Records {
         word: u32,
         payload: &mut [u8],
     ) -> Records {
-        let mut records = Records {
+        let mut records = Records::NONE;
+        records.load(flash, start, page, word, payload);
+        records
+    }
+
+    /// The same where it stands.
+    #[inline(never)]
+    pub(crate) fn load<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        start: u32,
+        page: u32,
+        word: u32,
+        payload: &mut [u8],
+    ) {
+        let whole = word.max(4) as usize - 1;
+        *self = Records {
             start,
             page,
             word,
-            payload: payload.len().min(MOST - FRAME) as u8,
             number: 0,
-            newest: 1,
-            at: 1,
+            newest: page,
+            at: page,
             next: page,
+            payload: payload.len() as u8,
+            len: ((FRAME + payload.len() + whole) & !whole) as u8,
         };
         for at in 0..2 {
+            let at = at * page;
             let mut next = 0;
             let mut has = false;
-            while next + records.len() <= page {
+            while next + u32::from(self.len) <= page {
                 let mut bytes = [0; MOST];
-                match records.read(flash, at, next, &mut bytes) {
-                    Place::Record(number) if number > records.number => {
-                        records.number = number;
+                match self.read(flash, at + next, &mut bytes) {
+                    Place::Record(number) if number > self.number => {
+                        self.number = number;
                         has = true;
                         for (to, from) in payload.iter_mut().zip(bytes.iter().skip(4)) {
                             *to = *from;
@@ -98,13 +120,12 @@ impl Records {
                     // Nothing is after the first that is erased.
                     Place::Erased => break,
                 }
-                next += records.len();
+                next += u32::from(self.len);
             }
             if has {
-                (records.newest, records.at, records.next) = (at, at, next);
+                (self.newest, self.at, self.next) = (at, at, next);
             }
         }
-        records
     }
 
     /// Number of the newest record: how many were written. 0: none.
@@ -112,35 +133,24 @@ impl Records {
         self.number
     }
 
-    /// Bytes that a record takes.
-    fn len(&self) -> u32 {
-        (FRAME as u32 + u32::from(self.payload)).next_multiple_of(self.word.max(4))
-    }
-
-    fn read<F: NorFlash>(
-        &self,
-        flash: &mut F,
-        page: u8,
-        offset: u32,
-        bytes: &mut [u8; MOST],
-    ) -> Place {
-        let at = self.start + u32::from(page) * self.page + offset;
-        let record = bytes.get_mut(..self.len() as usize).unwrap_or_default();
+    #[inline(never)]
+    fn read<F: NorFlash>(&self, flash: &mut F, place: u32, bytes: &mut [u8; MOST]) -> Place {
+        let Some(record) = bytes.get_mut(..self.len.into()) else {
+            return Place::Torn;
+        };
         // A word that cannot be read is a torn one.
-        if read(flash, at, record).is_err() {
+        if read(flash, self.start + place, record).is_err() {
             return Place::Torn;
         }
-        let erased = is_blank(record);
-        let end = FRAME + usize::from(self.payload);
-        let head = record.get(..end).unwrap_or_default();
-        match (head.split_last_chunk::<4>(), head.first_chunk::<4>()) {
-            (Some((covered, crc)), Some(number))
-                if crc32(SALT, covered) == u32::from_le_bytes(*crc) =>
-            {
-                Place::Record(u32::from_le_bytes(*number))
-            }
-            _ if erased => Place::Erased,
-            _ => Place::Torn,
+        if let Some((covered, rest)) = record.split_at_checked(4 + usize::from(self.payload))
+            && let (Some(number), Some(crc)) = (covered.first_chunk(), rest.first_chunk())
+            && crc32(SALT, covered) == u32::from_le_bytes(*crc)
+        {
+            return Place::Record(u32::from_le_bytes(*number));
+        }
+        match is_blank(record) {
+            true => Place::Erased,
+            false => Place::Torn,
         }
     }
 
@@ -148,44 +158,49 @@ impl Records {
     ///
     /// # Errors
     /// 404; the record before is still the newest.
-    pub fn put<F: NorFlash>(&mut self, flash: &mut F, payload: &[u8]) -> Result<(), McuError> {
-        let number = self.number.checked_add(1).ok_or(McuError::McuFlash)?;
+    #[inline(never)]
+    pub fn put<F: NorFlash>(&mut self, flash: &mut F, payload: &[u8]) -> Result<(), FlashFailed> {
+        // No flash lives so long that this begins anew.
+        let number = self.number.saturating_add(1);
         let mut record = [0xFF; MOST];
-        let end = FRAME + usize::from(self.payload);
-        let head = record.get_mut(..end).unwrap_or_default();
-        if let Some((covered, crc)) = head.split_last_chunk_mut::<4>()
-            && let Some((place, rest)) = covered.split_first_chunk_mut::<4>()
-        {
-            *place = number.to_le_bytes();
-            for (to, from) in rest.iter_mut().zip(payload) {
-                *to = *from;
-            }
-            *crc = crc32(SALT, covered).to_le_bytes();
-        }
-        let record = record.get(..self.len() as usize).unwrap_or_default();
+        fill(&mut record, 0, &number.to_le_bytes());
+        fill(&mut record, 4, payload);
+        let end = 4 + usize::from(self.payload);
+        let crc = crc32(SALT, record.get(..end).ok_or(FlashFailed)?);
+        fill(&mut record, end, &crc.to_le_bytes());
+        let record = record.get(..self.len.into()).ok_or(FlashFailed)?;
         // One place may be bad, or the last of its page; not more.
         for _ in 0..3 {
-            if self.next + self.len() > self.page {
-                let at = 1 - self.at;
+            if self.next + u32::from(self.len) > self.page {
+                let at = self.page - self.at;
                 if at == self.newest && self.number > 0 {
-                    return Err(McuError::McuFlash);
+                    break;
                 }
-                erase(flash, self.start + u32::from(at) * self.page, self.page)?;
+                erase(flash, self.start + at, self.page)?;
                 (self.at, self.next) = (at, 0);
             }
-            let (at, offset) = (self.at, self.next);
-            let place = self.start + u32::from(at) * self.page + offset;
-            self.next += self.len();
-            let written = write(flash, place, record, self.word);
+            let place = self.at + self.next;
+            self.next += u32::from(self.len);
+            let written = write(flash, self.start + place, record, self.word);
             let mut bytes = [0; MOST];
-            let found = self.read(flash, at, offset, &mut bytes);
+            let found = self.read(flash, place, &mut bytes);
             if written.is_ok() && found == Place::Record(number) {
                 self.number = number;
-                self.newest = at;
+                self.newest = self.at;
                 return Ok(());
             }
         }
-        Err(McuError::McuFlash)
+        Err(FlashFailed)
+    }
+}
+
+/// Puts `bytes` at a place of a record.
+#[inline(never)]
+fn fill(record: &mut [u8; MOST], at: usize, bytes: &[u8]) {
+    if let Some(places) = record.get_mut(at..) {
+        for (to, from) in places.iter_mut().zip(bytes) {
+            *to = *from;
+        }
     }
 }
 

@@ -20,7 +20,7 @@
 //! | that is done | the record before, or bit 1: the spare page has what is below the offset |
 
 use crate::digest;
-use crate::flash::{copy, erase, write};
+use crate::flash::{FlashFailed, copy, erase, write};
 use crate::layout::{Layout, WORD_MOST};
 use crate::records::Records;
 use crate::state::{Phase, State};
@@ -33,83 +33,91 @@ const PAYLOAD: usize = 48;
 const VERIFIED: u8 = 1;
 const SPARE: u8 = 2;
 
-/// What is known of the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Record {
-    /// What of which package; `None`: nothing.
-    pub resume: Option<Resume>,
-    /// The package's length in bytes.
-    pub length: u32,
-    /// Epoch of the boot state.
-    pub epoch: u8,
-    /// It has the package's digests.
-    pub verified: bool,
-    /// The page of the offset is to be restored from the spare page.
-    spare: bool,
-    /// CRC-32 of it in flash, once verified.
-    pub crc32: u32,
-}
+/// What is known of the image: the payload as it stands in the flash, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record([[u8; 4]; PAYLOAD / 4]);
 
 impl Record {
+    /// Of nothing.
+    const NONE: Record = Record([[0; 4]; PAYLOAD / 4]);
+
+    /// Of this package, nothing of which is there yet.
+    fn new(length: u32, digest: &Digest, epoch: u8) -> Record {
+        let mut record = Record::NONE;
+        record.0[1] = length.to_le_bytes();
+        record.0[2] = [epoch, digest.kind(), 0, 0];
+        for (to, from) in record.0[3..11]
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(digest.padded())
+        {
+            *to = *from;
+        }
+        record
+    }
+
     /// Reads the newest.
     pub(crate) fn open<F: NorFlash>(flash: &mut F, layout: &Layout) -> (Records, Record) {
-        let mut payload = [0; PAYLOAD];
-        let records = Records::open(
-            flash,
-            layout.records(),
-            layout.page,
-            layout.word,
-            &mut payload,
-        );
-        (records, Record::parse(&payload).unwrap_or_default())
+        let (mut records, mut record) = (Records::NONE, Record::NONE);
+        record.load(&mut records, flash, layout);
+        (records, record)
     }
 
-    fn parse(bytes: &[u8; PAYLOAD]) -> Option<Record> {
-        let (words, _) = bytes.as_chunks::<4>();
-        let word = |at: usize| words.get(at).map(|word| u32::from_le_bytes(*word));
-        let [epoch, kind, flags, _] = *words.get(2)?;
-        let length = word(1)?;
-        let digest_len = match kind {
-            1 => 4,
-            2 => 16,
-            _ => 32,
-        };
-        let digest = Digest::new(kind, bytes.get(12..12 + digest_len)?)?;
-        let resume = Resume {
-            offset: word(0)?,
-            length,
+    fn load<F: NorFlash>(&mut self, records: &mut Records, flash: &mut F, layout: &Layout) {
+        let at = layout.records();
+        let payload = self.0.as_flattened_mut();
+        records.load(flash, at, layout.page, layout.word, payload);
+    }
+
+    /// Bytes of the package, from the first on, that are durable.
+    pub const fn offset(&self) -> u32 {
+        u32::from_le_bytes(self.0[0])
+    }
+
+    /// The package's length in bytes; 0: there is none.
+    pub const fn length(&self) -> u32 {
+        u32::from_le_bytes(self.0[1])
+    }
+
+    /// Epoch of the boot state.
+    pub const fn epoch(&self) -> u8 {
+        self.0[2][0]
+    }
+
+    /// It has the package's digests.
+    pub const fn is_verified(&self) -> bool {
+        self.0[2][2] & VERIFIED != 0
+    }
+
+    /// The page of the offset is to be restored from the spare page.
+    const fn is_spare(&self) -> bool {
+        self.0[2][2] & SPARE != 0
+    }
+
+    /// CRC-32 of it in flash, once verified.
+    pub const fn crc32(&self) -> u32 {
+        u32::from_le_bytes(self.0[11])
+    }
+
+    /// It is of the same package.
+    fn is_of_same(&self, other: &Record) -> bool {
+        let (kind, other_kind) = (self.0[2][1], other.0[2][1]);
+        self.0[1] == other.0[1] && kind == other_kind && self.0[3..11] == other.0[3..11]
+    }
+
+    /// The package's strongest digest.
+    fn digest(&self) -> Option<Digest> {
+        Digest::from_padded(self.0[2][1], self.0[3..11].as_flattened())
+    }
+
+    /// What of which package; `None`: nothing.
+    pub fn resume(&self) -> Option<Resume> {
+        let digest = self.digest().filter(|_| self.length() > 0)?;
+        Some(Resume {
+            offset: self.offset(),
+            length: self.length(),
             digest,
-        };
-        Some(Record {
-            resume: (length > 0).then_some(resume),
-            length,
-            epoch,
-            verified: flags & VERIFIED != 0,
-            spare: flags & SPARE != 0,
-            crc32: word(11)?,
         })
-    }
-
-    fn bytes(&self) -> [u8; PAYLOAD] {
-        let mut bytes = [0; PAYLOAD];
-        let Some(resume) = &self.resume else {
-            return bytes;
-        };
-        let flags = (u8::from(self.verified) * VERIFIED) | (u8::from(self.spare) * SPARE);
-        let (words, _) = bytes.as_chunks_mut::<4>();
-        let (digest, _) = resume.digest.as_bytes().as_chunks::<4>();
-        let head = [
-            resume.offset.to_le_bytes(),
-            resume.length.to_le_bytes(),
-            [self.epoch, resume.digest.kind(), flags, 0],
-        ];
-        for (place, word) in words.iter_mut().zip(head.iter().chain(digest)) {
-            *place = *word;
-        }
-        if let Some(place) = words.last_mut() {
-            *place = self.crc32.to_le_bytes();
-        }
-        bytes
     }
 }
 
@@ -130,6 +138,17 @@ pub struct OtherSlot {
 }
 
 impl OtherSlot {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: OtherSlot = OtherSlot {
+        records: Records::NONE,
+        record: Record::NONE,
+        epoch: 0,
+        erased_to: 0,
+        half: 0,
+        step: 0,
+        locked: false,
+    };
+
     /// Reads what is known. `window`: the link's, in blocks.
     pub fn open<F: NorFlash>(
         flash: &mut F,
@@ -137,24 +156,29 @@ impl OtherSlot {
         state: State,
         window: u8,
     ) -> OtherSlot {
-        let epoch = state.epoch;
-        let (records, record) = Record::open(flash, layout);
+        let mut slot = OtherSlot::NONE;
+        slot.load(flash, layout, state, window);
+        slot
+    }
+
+    /// The same where it stands.
+    pub(crate) fn load<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &Layout,
+        state: State,
+        window: u8,
+    ) {
+        let record = &mut self.record;
+        record.load(&mut self.records, flash, layout);
         // Another layout may have had another slot.
-        let fits =
-            |resume: &Resume| resume.offset <= resume.length && resume.length <= layout.capacity();
-        let counts = record.epoch == epoch && record.resume.as_ref().is_none_or(fits);
-        OtherSlot {
-            records,
-            record: match counts {
-                true => record,
-                false => Record::default(),
-            },
-            epoch,
-            erased_to: 0,
-            half: (window / 2).max(1),
-            step: 0,
-            locked: state.phase == Phase::Trial,
+        let fits = record.offset() <= record.length() && record.length() <= layout.capacity();
+        if !fits || record.epoch() != state.epoch {
+            *record = Record::NONE;
         }
+        self.epoch = state.epoch;
+        self.half = (window / 2).max(1);
+        self.locked = state.phase == Phase::Trial;
     }
 
     /// The image on trial is confirmed: nothing brings the old one back any more.
@@ -180,9 +204,9 @@ impl OtherSlot {
         &self.record
     }
 
-    fn put<F: NorFlash>(&mut self, flash: &mut F, record: Record) -> Result<(), McuError> {
-        self.records.put(flash, &record.bytes())?;
-        self.record = record;
+    fn put<F: NorFlash>(&mut self, flash: &mut F, record: &Record) -> Result<(), FlashFailed> {
+        self.records.put(flash, record.0.as_flattened())?;
+        self.record = *record;
         Ok(())
     }
 
@@ -194,13 +218,28 @@ impl OtherSlot {
         &mut self,
         flash: &mut F,
         crc32: u32,
-    ) -> Result<(), McuError> {
-        let record = Record {
-            verified: true,
-            crc32,
-            ..self.record
-        };
-        self.put(flash, record)
+    ) -> Result<(), FlashFailed> {
+        let mut record = self.record;
+        record.0[2][2] = VERIFIED;
+        record.0[11] = crc32.to_le_bytes();
+        self.put(flash, &record)
+    }
+
+    /// Copies what is below the offset to another page, and says where it is.
+    #[inline(never)]
+    fn bring<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        layout: &Layout,
+        (from, to): (u32, u32),
+        inside: u32,
+        flags: u8,
+    ) -> Result<(), FlashFailed> {
+        erase(flash, to, layout.page)?;
+        copy(flash, from, inside, to, layout.word)?;
+        let mut record = self.record;
+        record.0[2][2] = flags;
+        self.put(flash, &record)
     }
 
     /// Makes the page of the offset fit to go on inside it.
@@ -209,31 +248,19 @@ impl OtherSlot {
         flash: &mut F,
         layout: &Layout,
         offset: u32,
-    ) -> Result<(), McuError> {
-        let inside = offset % layout.page;
+    ) -> Result<(), FlashFailed> {
+        let inside = offset.checked_rem(layout.page).unwrap_or(0);
         let begin = offset - inside;
         self.erased_to = begin;
         if inside == 0 {
             return Ok(());
         }
-        let page = layout.other + begin;
-        if !self.record.spare {
+        let (page, spare) = (layout.other + begin, layout.spare());
+        if !self.record.is_spare() {
             // What is above the offset was perhaps begun, also where it reads erased: a word is written once only.
-            erase(flash, layout.spare(), layout.page)?;
-            copy(flash, page, inside, layout.spare(), layout.word)?;
-            let record = Record {
-                spare: true,
-                ..self.record
-            };
-            self.put(flash, record)?;
+            self.bring(flash, layout, (page, spare), inside, SPARE)?;
         }
-        erase(flash, page, layout.page)?;
-        copy(flash, layout.spare(), inside, page, layout.word)?;
-        let record = Record {
-            spare: false,
-            ..self.record
-        };
-        self.put(flash, record)?;
+        self.bring(flash, layout, (spare, page), inside, 0)?;
         self.erased_to = begin + layout.page;
         Ok(())
     }
@@ -248,7 +275,7 @@ pub struct Access<'a, F> {
 
 impl<F: NorFlash> Slot for Access<'_, F> {
     fn resume(&mut self) -> Option<Resume> {
-        self.slot.record.resume
+        self.slot.record.resume()
     }
 
     fn begin(&mut self, image: &Image) -> Result<u32, u16> {
@@ -263,29 +290,20 @@ impl<F: NorFlash> Slot for Access<'_, F> {
         if image.length > layout.capacity() {
             return Err(McuError::SlotTooSmall.number());
         }
-        let (Some(digest), true) = (image.digest(), digest::can_verify(image)) else {
+        if !digest::can_verify(image) {
             return Err(LinkError::PackageWithoutDigest.number());
-        };
-        (slot.erased_to, slot.step) = (0, 0);
-        let here = slot.record.resume;
-        if let Some(known) = here.filter(|is| (is.length, is.digest) == (image.length, digest)) {
-            if known.offset < known.length {
-                slot.restore(*flash, layout, known.offset)
-                    .map_err(McuError::number)?;
-            }
-            return Ok(known.offset);
         }
-        let record = Record {
-            resume: Some(Resume {
-                offset: 0,
-                length: image.length,
-                digest,
-            }),
-            length: image.length,
-            epoch: slot.epoch,
-            ..Record::default()
-        };
-        slot.put(*flash, record).map_err(McuError::number)?;
+        let package = Record::new(image.length, &image.strongest(), slot.epoch);
+        (slot.erased_to, slot.step) = (0, 0);
+        if slot.record.is_of_same(&package) {
+            let offset = slot.record.offset();
+            if offset < image.length {
+                slot.restore(*flash, layout, offset)
+                    .map_err(FlashFailed::number)?;
+            }
+            return Ok(offset);
+        }
+        slot.put(*flash, &package).map_err(FlashFailed::number)?;
         Ok(0)
     }
 
@@ -296,7 +314,8 @@ impl<F: NorFlash> Slot for Access<'_, F> {
             layout,
         } = self;
         let end = offset.saturating_add(data.len() as u32);
-        if end > layout.capacity() || !offset.is_multiple_of(WORD_MOST) {
+        // Which is no more than the slot has.
+        if end > slot.record.length() || !offset.is_multiple_of(WORD_MOST) {
             return Err(WriteError::Failed);
         }
         slot.step = slot.step.max(u32::from(slot.half) * data.len() as u32);
@@ -308,33 +327,26 @@ impl<F: NorFlash> Slot for Access<'_, F> {
         write(*flash, layout.other + offset, data, layout.word).map_err(|_| WriteError::Failed)
     }
 
-    fn commit(&mut self, offset: u32) -> u32 {
+    fn commit(&mut self, to: u32) -> u32 {
         let Access { slot, flash, .. } = self;
-        let Some(resume) = slot.record.resume else {
-            return 0;
-        };
-        let offset = offset.min(resume.length);
-        let far = offset.saturating_sub(resume.offset) >= slot.step.max(1);
-        if far || (offset == resume.length && offset > resume.offset) {
-            let record = Record {
-                resume: Some(Resume { offset, ..resume }),
-                ..slot.record
-            };
+        let (offset, length) = (slot.record.offset(), slot.record.length());
+        let to = to.min(length);
+        let far = to.saturating_sub(offset) >= slot.step.max(1);
+        if far || (to == length && to > offset) {
+            let mut record = slot.record;
+            record.0[0] = to.to_le_bytes();
             // If it does not come there, the one before says where a reset goes on.
-            let _ = slot.put(*flash, record);
+            let _ = slot.put(*flash, &record);
         }
-        slot.record.resume.map_or(0, |resume| resume.offset)
+        slot.record.offset()
     }
 
     fn forget(&mut self) {
         let Access { slot, flash, .. } = self;
-        let record = Record {
-            epoch: slot.epoch,
-            ..Record::default()
-        };
-        if slot.put(*flash, record).is_err() {
-            // The same package begins from 0 in this session, at least.
-            slot.record = record;
-        }
+        let mut record = Record::NONE;
+        record.0[2][0] = slot.epoch;
+        let _ = slot.put(*flash, &record);
+        // If it does not come there, the same package begins from 0 in this session, at least.
+        slot.record = record;
     }
 }

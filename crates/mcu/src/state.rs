@@ -12,10 +12,10 @@
 //! Payload of a record (`records.rs`), 8 bytes: phase in the low and boots in the high half of the first, epoch 1, reason 2,
 //! pages 2, step 2.
 
+use crate::flash::FlashFailed;
 use crate::layout::Layout;
 use crate::records::Records;
 use embedded_storage::nor_flash::NorFlash;
-use sota_errors::McuError;
 use sota_link::field::Boot;
 
 /// What a bootloader has to do or did.
@@ -24,15 +24,16 @@ use sota_link::field::Boot;
 #[allow(missing_docs)] // the table above
 pub enum Phase {
     #[default]
-    Confirmed = 1,
-    Requested = 2,
-    Swapping = 3,
-    Trial = 4,
-    Reverting = 5,
-    Reverted = 6,
+    Confirmed,
+    Requested,
+    Swapping,
+    Trial,
+    Reverting,
+    Reverted,
 }
 
 impl Phase {
+    /// As it stands in the flash: 1 and up.
     const fn new(number: u8) -> Option<Phase> {
         Some(match number {
             1 => Phase::Confirmed,
@@ -79,11 +80,15 @@ impl State {
     }
 
     fn bytes(&self) -> [u8; PAYLOAD] {
-        let [r0, r1] = self.reason.to_le_bytes();
-        let [p0, p1] = self.pages.to_le_bytes();
-        let [s0, s1] = self.step.to_le_bytes();
-        let kind = self.phase as u8 | self.boots.min(15) << 4;
-        [kind, self.epoch, r0, r1, p0, p1, s0, s1]
+        let mut bytes = [0; PAYLOAD];
+        if let [head, reason, pages, step] = bytes.as_chunks_mut::<2>().0 {
+            let kind = (self.phase as u8 + 1) | self.boots.min(15) << 4;
+            *head = [kind, self.epoch];
+            *reason = self.reason.to_le_bytes();
+            *pages = self.pages.to_le_bytes();
+            *step = self.step.to_le_bytes();
+        }
+        bytes
     }
 }
 
@@ -95,18 +100,33 @@ pub struct BootState {
 }
 
 impl BootState {
+    /// Of no flash: all of it zero.
+    pub(crate) const NONE: BootState = BootState {
+        records: Records::NONE,
+        state: State {
+            phase: Phase::Confirmed,
+            boots: 0,
+            epoch: 0,
+            reason: 0,
+            pages: 0,
+            step: 0,
+        },
+    };
+
     /// Reads it. What was never written, or by no version of this, counts as Confirmed.
     pub fn open<F: NorFlash>(flash: &mut F, layout: &Layout) -> BootState {
+        let mut boot = BootState::NONE;
+        boot.load(flash, layout);
+        boot
+    }
+
+    /// The same where it stands.
+    pub(crate) fn load<F: NorFlash>(&mut self, flash: &mut F, layout: &Layout) {
         let mut payload = [0; PAYLOAD];
-        let records = Records::open(
-            flash,
-            layout.state,
-            layout.state_page,
-            layout.word,
-            &mut payload,
-        );
-        let state = State::parse(&payload).unwrap_or_default();
-        BootState { records, state }
+        let (at, page) = (layout.state, layout.state_page);
+        self.records
+            .load(flash, at, page, layout.word, &mut payload);
+        self.state = State::parse(&payload).unwrap_or_default();
     }
 
     /// The newest record.
@@ -123,7 +143,7 @@ impl BootState {
     ///
     /// # Errors
     /// 404; the state before still counts.
-    pub fn put<F: NorFlash>(&mut self, flash: &mut F, state: State) -> Result<(), McuError> {
+    pub fn put<F: NorFlash>(&mut self, flash: &mut F, state: State) -> Result<(), FlashFailed> {
         self.records.put(flash, &state.bytes())?;
         self.state = state;
         Ok(())
@@ -133,7 +153,7 @@ impl BootState {
     ///
     /// # Errors
     /// 404.
-    pub fn request<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), McuError> {
+    pub fn request<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), FlashFailed> {
         let epoch = self.state.epoch;
         self.put(
             flash,
@@ -149,7 +169,7 @@ impl BootState {
     ///
     /// # Errors
     /// 404.
-    pub fn confirm<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), McuError> {
+    pub fn confirm<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), FlashFailed> {
         match self.state.phase {
             Phase::Trial => self.put(
                 flash,
@@ -167,7 +187,7 @@ impl BootState {
     ///
     /// # Errors
     /// 404; an image that is not confirmed is reverted all the same (406).
-    pub fn give_up<F: NorFlash>(&mut self, flash: &mut F, reason: u16) -> Result<(), McuError> {
+    pub fn give_up<F: NorFlash>(&mut self, flash: &mut F, reason: u16) -> Result<(), FlashFailed> {
         match self.state.phase {
             Phase::Trial => self.put(
                 flash,

@@ -66,16 +66,15 @@ fn receives_and_asks_for_the_reset() {
     let layout = setup.layout();
     let mut flash = Nor::<256, 8>::new((layout.state + 2 * layout.state_page) as usize, 7);
     flash.program(layout.active as usize, &setup.old);
-    let hello = |version: &str| Hello {
-        block: 256,
-        window: 4,
-        component: "STM32".try_into().unwrap(),
-        version: version.try_into().unwrap(),
-        ..Hello::default()
-    };
     let config = sota_mcu::Config {
-        hello: hello("1_0_0"),
-        baud: 115_200,
+        link: sota_link::mcu::Config {
+            block: 256,
+            window: 4,
+            component: "STM32",
+            version: "1_0_0",
+            baud: 115_200,
+            ..Default::default()
+        },
         ..sota_mcu::Config::default()
     };
     let mut agent = Agent::<FRAME>::new(0, config, layout, &mut flash).unwrap();
@@ -83,7 +82,11 @@ fn receives_and_asks_for_the_reset() {
     let mut module = Link::<FRAME>::new(
         0,
         Config {
-            hello: hello(""),
+            hello: Hello {
+                block: 256,
+                window: 4,
+                ..Hello::default()
+            },
             baud: 115_200,
             session: 9,
         },
@@ -129,4 +132,31 @@ fn receives_and_asks_for_the_reset() {
         BootState::open(&mut flash, &layout).get().phase,
         Phase::Requested
     );
+}
+
+#[test]
+fn the_at_agent_has_the_same_loop() {
+    use sota_mcu::at::{AtAgent, Config, Output};
+    let setup = Setup::default();
+    let layout = setup.layout();
+    let mut flash = Nor::<256, 8>::new((layout.state + 2 * layout.state_page) as usize, 7);
+    let config = Config {
+        component: "STM32".try_into().unwrap(),
+        ..Config::default()
+    };
+    let mut agent = AtAgent::<64>::new(0, config, layout, &mut flash).unwrap();
+    let mut uart = Uart::default();
+    let mut outputs = Vec::new();
+    for now in 0..100 {
+        if now == 50 {
+            assert_eq!(uart.tx.drain(..).collect::<Vec<_>>(), b"ATE0\r");
+            uart.rx.extend(b"\r\nOK\r\n");
+        }
+        pump(&mut agent, &mut uart, &mut flash, now, |_, _, _, output| {
+            outputs.push(output)
+        })
+        .unwrap();
+    }
+    assert_eq!(outputs, [Output::Up]);
+    assert!(uart.tx.make_contiguous().starts_with(b"AT+QIOTMCUVER="));
 }

@@ -167,8 +167,8 @@ impl World {
         let package = Package {
             component: "STM32".try_into().unwrap(),
             hardware: "mps2-an385".try_into().unwrap(),
+            target: target.try_into().unwrap(),
             image: Image {
-                target: target.try_into().unwrap(),
                 length: bytes.len() as u32,
                 sha256: Some(sha2::Sha256::digest(&bytes).into()),
                 ..Image::default()

@@ -90,7 +90,7 @@ fn another_package_or_epoch_begins_from_0() {
     let mut access = again.access(&mut flash, &layout);
     let resume = access.resume().unwrap();
     assert_eq!((resume.offset, resume.length), (512, 1024));
-    assert_eq!(resume.digest, Digest::Sha256([7; 32]));
+    assert_eq!(resume.digest, Digest::sha256([7; 32]));
     let later = State {
         epoch: 1,
         ..State::default()

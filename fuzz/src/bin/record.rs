@@ -75,6 +75,9 @@ fn main() {
         corpora.put("link", name, &script);
         corpora.put("link", &format!("{name}-line"), &line);
     }
+    for (name, script) in sota_fuzz::mcu_at::record() {
+        corpora.put("mcu_at", &name, &script);
+    }
     for (name, choice, loss) in [
         ("plan", [0, 0], 0),
         ("lossy", [0, 0], 5),

@@ -123,8 +123,8 @@ impl Joined {
             while let Some(output) = self.mcu.poll(now, &mut self.slot) {
                 match output {
                     Output::Line(_) => {}
-                    Output::Plan(_) if self.takes_plans => self.mcu.accept(),
-                    Output::Plan(_) => self.mcu.refuse(623),
+                    Output::Plan if self.takes_plans => self.mcu.accept(),
+                    Output::Plan => self.mcu.refuse(623),
                     Output::Verify => {
                         let good = self.slot.memory == world.package;
                         self.mcu.verified(good, &mut self.slot);
@@ -197,24 +197,20 @@ fn module(session: u16) -> LinkBridge<FRAME> {
     )
 }
 
-fn mcu(session: u16, version: &str, boot: Boot) -> Link<FRAME> {
-    let hello = Hello {
-        block: 256,
-        window: 8,
-        page: 1024,
-        slot: 65_536,
-        component: "STM32".try_into().unwrap(),
-        version: version.try_into().unwrap(),
-        boot,
-        ..Hello::default()
-    };
-    let baud = 115_200;
+fn mcu(session: u16, version: &'static str, boot: Boot) -> Link<FRAME> {
     Link::new(
         0,
-        Line {
-            hello,
-            baud,
+        sota_link::mcu::Config {
+            block: 256,
+            window: 8,
+            page: 1024,
+            slot: 65_536,
+            component: "STM32",
+            version,
+            boot,
+            baud: 115_200,
             session,
+            ..Default::default()
         },
     )
 }
@@ -234,7 +230,7 @@ fn an_upgrade_over_the_link() {
     assert!(!joined.has(State::Success));
     joined.boot = Boot::Confirmed;
     let now = joined.world.now;
-    joined.mcu.set_running(now, "2_0", Boot::Confirmed);
+    joined.mcu.set_running("2_0", Boot::Confirmed);
     joined.until("success", |j| j.has(State::Success));
     assert_eq!(joined.slot.memory, joined.world.package);
     assert_eq!(joined.slot.writes, LENGTH, "every byte once");
@@ -256,7 +252,7 @@ fn a_reset_of_either_side_costs_no_byte_that_is_in_flash() {
             assert_eq!(joined.slot.writes, LENGTH, "side {whose} at {at}");
             joined.boot = Boot::Confirmed;
             let now = joined.world.now;
-            joined.mcu.set_running(now, "2_0", Boot::Confirmed);
+            joined.mcu.set_running("2_0", Boot::Confirmed);
             joined.until("success", |j| j.has(State::Success));
         }
     }
@@ -276,7 +272,7 @@ fn a_module_that_forgot_that_the_mcu_installs_tells_it_again() {
     assert_eq!(joined.slot.writes, LENGTH);
     joined.boot = Boot::Confirmed;
     let now = joined.world.now;
-    joined.mcu.set_running(now, "2_0", Boot::Confirmed);
+    joined.mcu.set_running("2_0", Boot::Confirmed);
     joined.until("success", |j| j.has(State::Success));
 }
 

@@ -3,10 +3,10 @@
 #![no_main]
 
 use size_mcu::{LAYOUT, Nor, give, now, take, word};
-use sota_link::field::Hello;
 use sota_link::frame::frame_len;
-use sota_mcu::{Agent, Config, Output, Prepared};
-use static_cell::StaticCell;
+use sota_link::mcu;
+use sota_mcu::{Agent, Config, Output};
+use static_cell::ConstStaticCell;
 
 const BLOCK: usize = if cfg!(feature = "block-1024") {
     1024
@@ -20,32 +20,29 @@ const BLOCK: usize = if cfg!(feature = "block-1024") {
     256
 };
 
-static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
+static AGENT: ConstStaticCell<Agent<{ frame_len(BLOCK) }>> = ConstStaticCell::new(Agent::off());
 
 #[unsafe(no_mangle)] // the linker script's entry
 extern "C" fn reset() -> ! {
     let mut flash = Nor;
     let config = Config {
-        hello: Hello {
+        link: mcu::Config {
+            component: "STM32",
+            version: "1_0_0",
+            hardware: "rev-b",
             block: BLOCK as u16,
             window: 8,
-            component: "STM32".try_into().unwrap_or_default(),
-            version: "1_0_0".try_into().unwrap_or_default(),
-            hardware: "rev-b".try_into().unwrap_or_default(),
-            ..Hello::default()
+            baud: 115_200,
+            ..Default::default()
         },
-        baud: 115_200,
-        session: 0,
         confirm_within_ms: 60_000,
         asks_first: false,
         mcuboot: cfg!(feature = "mcuboot"),
     };
-    let Ok(prepared) = Prepared::new(config, LAYOUT, &mut flash) else {
-        loop {
-            give(&[1]);
-        }
-    };
-    let agent = AGENT.init_with(|| Agent::start(now(), prepared));
+    let agent = AGENT.take();
+    while agent.start(now(), &config, &LAYOUT, &mut flash).is_err() {
+        give(&[1]);
+    }
     loop {
         let mut bytes = [0; 16];
         take(&mut bytes);
@@ -59,7 +56,7 @@ extern "C" fn reset() -> ! {
             }
         }
         if word() == 0 {
-            let _ = agent.confirm(now(), &mut flash);
+            let _ = agent.confirm(&mut flash);
         }
         if word() == 0 {
             agent.revert(&mut flash, 409);

@@ -1,17 +1,106 @@
-//! The phases of the MCU's end, and what comes into flash.
+//! The phases of the MCU's end.
 
-use super::{End, Output, Slot, WriteError};
-use crate::field::{Hello, Package, Plan};
-use crate::message::{ANSWER, Ack, McuPhase, ModulePhase, State};
-use crate::receive::{Blocks, Pull, Taken};
-use crate::session::McuSession as Session;
-use crate::timing::Millis;
-use sota_errors::{LinkError, McuError};
+use super::clock::Clock;
+use super::{Config, End, Frame, Output, Since};
+use crate::field::{Boot, Image};
+use crate::frame::Writer;
+use crate::message::{ANSWER, McuPhase, ModulePhase};
+use crate::receive::Blocks;
+use crate::session::{Line, WINDOW_MOST, block_of, rounded};
+use crate::timing::{Millis, Timing};
+use sota_errors::LinkError;
 
-/// Without the feature an MCU takes what is pushed.
-pub(super) const PULLS: bool = cfg!(feature = "pull");
+const MALFORMED: LinkError = LinkError::LinkMalformed;
 
 impl End {
+    /// Before the start: all of it zero, so that a static of it lies in no flash.
+    pub(super) const ZERO: End = End {
+        up: false,
+        anew: false,
+        went_down: false,
+        answer_due: false,
+        asks: false,
+        #[cfg(feature = "pull")]
+        is_puller: false,
+        own_window: 0,
+        window: 0,
+        transfer: 0,
+        phase: McuPhase::Idle,
+        seen: ModulePhase::None,
+        untold: false,
+        due: false,
+        hold: false,
+        was_wrong: false,
+        has: ModulePhase::None,
+        plan: false,
+        verify: false,
+        install: false,
+        ended: false,
+        blocks: Blocks::NONE,
+        session: 0,
+        peer: 0,
+        own_block: 0,
+        block: 0,
+        number: 0,
+        reason: 0,
+        error: 0,
+        fault: 0,
+        peer_error: 0,
+        boot: Boot::Confirmed,
+        timing: Timing::ZERO,
+        hello_gap: 0,
+        clock: Clock::ZERO,
+        range: (0, 0),
+        page: 0,
+        slot: 0,
+        baud: 0,
+        own_rate: 0,
+        texts: [None; 4],
+        image: Image::NONE,
+        #[cfg(feature = "target")]
+        target: heapless::Vec::new(),
+        #[cfg(feature = "rate")]
+        rate: crate::rate::Rate::new(0),
+        #[cfg(feature = "rate")]
+        answer: 0,
+        #[cfg(feature = "pull")]
+        pull: crate::receive::Pull::NONE,
+        #[cfg(feature = "pull")]
+        asked: (0, 0),
+    };
+
+    /// Starts what is [`ZERO`](Self::ZERO).
+    pub(super) fn start(&mut self, now: Millis, config: &Config, frame: usize) {
+        self.own_block = rounded(config.block.min(block_of(frame)).max(64));
+        self.own_window = config.window.clamp(1, WINDOW_MOST);
+        self.session = config.session.max(1);
+        self.boot = config.boot;
+        self.page = config.page;
+        self.slot = config.slot;
+        self.baud = config.baud;
+        self.own_rate = config.rate;
+        self.texts = [
+            Some(config.component),
+            Some(config.version),
+            Some(config.hardware),
+            Some(config.bootloader),
+        ];
+        #[cfg(feature = "pull")]
+        {
+            self.is_puller = config.pulls;
+        }
+        #[cfg(feature = "rate")]
+        {
+            self.rate = crate::rate::Rate::new(config.baud);
+        }
+        (self.block, self.window) = (self.own_block, self.own_window);
+        self.new_timing();
+        self.clock.now = now;
+        self.clock.never(Since::Error);
+        self.clock.never(Since::Fault);
+    }
+
+    #[inline(never)]
     pub(super) fn is_idle(&self) -> bool {
         let busy = matches!(
             self.phase,
@@ -20,95 +109,156 @@ impl End {
         !busy && !matches!(self.seen, ModulePhase::Package | ModulePhase::Install)
     }
 
-    /// The link is up anew: the module offers again what there is.
-    pub(super) fn anew(&mut self) {
-        self.idle();
-        self.transfer = 0;
-        self.seen = ModulePhase::None;
-        self.due = false;
+    /// What the caller has to do.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        let take = core::mem::take::<bool>;
+        if take(&mut self.anew) {
+            // The module offers again what there is.
+            self.asks = false;
+            self.idle(0, ModulePhase::None);
+            self.due = false;
+            return Some(Output::Line(Line::Up));
+        }
+        if let Some(line) = self.next_line() {
+            #[cfg(feature = "pull")]
+            if let Line::Baud(_) = line {
+                self.pull = crate::receive::Pull::new(self.timing);
+            }
+            return Some(Output::Line(line));
+        }
+        if take(&mut self.verify) {
+            return Some(Output::Verify);
+        }
+        if take(&mut self.install) {
+            return Some(Output::Install);
+        }
+        if take(&mut self.ended) {
+            return Some(Output::Ended(self.seen, self.reason));
+        }
+        None
     }
 
+    /// Nothing is known of any transfer but its number and the module's phase.
     #[inline(never)]
-    pub(super) fn idle(&mut self) {
+    pub(super) fn idle(&mut self, transfer: u8, seen: ModulePhase) {
         self.set_phase(McuPhase::Idle);
+        self.transfer = transfer;
+        self.seen = seen;
         self.number = 0;
-        self.has_plan = false;
-        self.has_package = false;
+        self.has = ModulePhase::None;
+        self.blocks = Blocks::NONE;
         self.verify = false;
         self.install = false;
-        self.told = true;
+        self.untold = false;
     }
 
     #[inline(never)]
     pub(super) fn set_phase(&mut self, phase: McuPhase) {
         self.phase = phase;
-        self.told = false;
+        self.untold = true;
         self.due = true;
     }
 
+    /// Refused or Failed.
     #[inline(never)]
-    pub(super) fn refused(&mut self, number: u16) {
+    pub(super) fn stop(&mut self, phase: McuPhase, number: u16) {
         self.number = number;
-        self.set_phase(McuPhase::Refused);
+        self.set_phase(phase);
     }
 
-    #[inline(never)]
-    pub(super) fn failed(&mut self, number: u16) {
-        self.number = number;
-        self.set_phase(McuPhase::Failed);
-    }
-
-    pub(super) fn pulls(&self, session: &Session) -> bool {
-        PULLS && session.own.pulls && self.phase == McuPhase::Receiving && !self.hold
-    }
-
-    pub(super) fn ack(&self, session: &Session) -> Ack {
-        let receives = self.phase == McuPhase::Receiving;
-        let waits = self.hold || (PULLS && session.own.pulls);
-        Ack {
-            transfer: self.transfer,
-            phase: self.phase,
-            seen: self.seen as u8 | if self.told { 0 } else { ANSWER },
-            number: self.number,
-            window: if waits { 0 } else { session.window },
-            bitmap: if receives { self.blocks.bitmap() } else { 0 },
-            offset: if self.has_package {
-                self.blocks.base()
-            } else {
-                0
-            },
+    /// The frame of the transfer that is due.
+    pub(super) fn next_own(&mut self) -> Option<Frame> {
+        let beat = self.timing.beat(self.is_idle());
+        let beats = self.clock.is_over(Since::Sent, beat);
+        let repeats = self.untold & self.clock.is_over(Since::Told, self.timing.repeat());
+        if self.due | repeats | beats {
+            self.due = false;
+            self.clock.mark(Since::Told);
+            return Some(Frame::Ack);
         }
+        #[cfg(feature = "pull")]
+        if self.pulls()
+            && let Some(asked) = self.pull.next(self.clock.now, &self.blocks, self.range)
+        {
+            self.asked = asked;
+            return Some(Frame::Request);
+        }
+        None
     }
 
-    pub(super) fn on_state(&mut self, state: State) {
-        self.due |= state.seen & ANSWER != 0;
-        if state.transfer == self.transfer {
-            self.told = state.seen & !ANSWER == self.phase as u8;
-            self.range = (state.start, state.end);
+    /// Without the feature an MCU takes what is pushed.
+    pub(super) fn is_puller(&self) -> bool {
+        #[cfg(feature = "pull")]
+        return self.is_puller;
+        #[cfg(not(feature = "pull"))]
+        false
+    }
+
+    #[cfg(feature = "pull")]
+    pub(super) fn pulls(&self) -> bool {
+        self.is_puller && self.phase == McuPhase::Receiving && !self.hold
+    }
+
+    pub(super) fn write_ack(&self, w: &mut Writer<'_>) {
+        let waits = self.hold || self.is_puller();
+        let bitmap = match self.phase {
+            McuPhase::Receiving => self.blocks.bitmap(),
+            _ => 0,
+        };
+        w.u8(self.transfer).u8(self.phase as u8);
+        w.u8(self.seen as u8 | if self.untold { ANSWER } else { 0 });
+        w.u16(self.number).u8(if waits { 0 } else { self.window });
+        w.u8(bitmap).u32(self.blocks.base());
+    }
+
+    pub(super) fn on_state(&mut self, payload: &[u8]) -> Result<(), LinkError> {
+        let [
+            transfer,
+            phase,
+            seen,
+            n0,
+            n1,
+            s0,
+            s1,
+            s2,
+            s3,
+            e0,
+            e1,
+            e2,
+            e3,
+        ] = *payload
+        else {
+            return Err(MALFORMED);
+        };
+        let phase = ModulePhase::new(phase).ok_or(MALFORMED)?;
+        let end = u32::from_le_bytes([e0, e1, e2, e3]);
+        self.due |= seen & ANSWER != 0;
+        if transfer == self.transfer {
+            self.untold = seen & !ANSWER != self.phase as u8;
+            self.range = (u32::from_le_bytes([s0, s1, s2, s3]), end);
             if self.phase == McuPhase::Receiving {
-                let before = self.blocks.base();
-                self.blocks.commit(before, state.end);
-                self.due |= self.blocks.base() != before;
+                self.due |= self.blocks.commit(0, end);
             }
         }
-        self.on_phase(state.transfer, state.phase, state.number);
+        self.on_phase(transfer, phase, u16::from_le_bytes([n0, n1]));
+        Ok(())
     }
 
     pub(super) fn on_phase(&mut self, transfer: u8, phase: ModulePhase, number: u16) {
         if phase.is_over() {
+            if self.phase != McuPhase::Idle {
+                self.idle(transfer, phase);
+                (self.ended, self.reason) = (true, number);
+            }
             self.transfer = transfer;
             self.seen = phase;
-            if self.phase != McuPhase::Idle {
-                self.idle();
-                self.ended = Some((phase, number));
-            }
             return;
         }
-        let has = match phase {
-            ModulePhase::Plan => self.has_plan,
-            _ => self.has_package,
+        let needs = match phase {
+            ModulePhase::Plan => ModulePhase::Plan,
+            _ => ModulePhase::Package,
         };
-        if transfer != self.transfer || !has {
+        if transfer != self.transfer || self.has != needs {
             return;
         }
         let again = self.seen == phase;
@@ -116,157 +266,12 @@ impl End {
         if phase == ModulePhase::Install {
             match self.phase {
                 McuPhase::Ready | McuPhase::Installing => self.install |= !again,
-                McuPhase::Receiving => self.failed(LinkError::LinkNotReady.number()),
+                McuPhase::Receiving => {
+                    self.stop(McuPhase::Failed, LinkError::LinkNotReady.number());
+                }
                 // What is verified now is installed then.
                 _ => {}
             }
-        }
-    }
-
-    /// Whose image it is, and whether it fits.
-    pub(super) fn check(component: &str, space: u32, own: &Hello) -> Result<(), u16> {
-        if !component.is_empty() && component != own.component.as_str() {
-            return Err(LinkError::OtherComponent.number());
-        }
-        match own.slot != 0 && space > own.slot {
-            true => Err(McuError::SlotTooSmall.number()),
-            false => Ok(()),
-        }
-    }
-
-    pub(super) fn on_plan(
-        &mut self,
-        transfer: u8,
-        phase: u8,
-        plan: Plan,
-        session: &Session,
-    ) -> Option<Output> {
-        let phase = ModulePhase::new(phase).filter(|phase| *phase == ModulePhase::Plan)?;
-        self.due = true;
-        if transfer == self.transfer && (self.has_plan || self.has_package) {
-            return None;
-        }
-        self.idle();
-        self.transfer = transfer;
-        self.has_plan = true;
-        self.seen = phase;
-        match Self::check(&plan.component, plan.use_space, &session.own) {
-            Ok(()) => {
-                self.set_phase(McuPhase::Considering);
-                Some(Output::Plan(plan))
-            }
-            Err(number) => {
-                self.refused(number);
-                None
-            }
-        }
-    }
-
-    #[inline(never)]
-    pub(super) fn on_package<S: Slot>(
-        &mut self,
-        transfer: u8,
-        phase: u8,
-        package: &Package,
-        session: &Session,
-        slot: &mut S,
-    ) {
-        let Some(phase) = ModulePhase::new(phase)
-            .filter(|phase| matches!(phase, ModulePhase::Package | ModulePhase::Install))
-        else {
-            return;
-        };
-        self.due = true;
-        if transfer != self.transfer || !self.has_package {
-            self.idle();
-            self.transfer = transfer;
-            self.has_package = true;
-            self.failures = 0;
-            self.seen = ModulePhase::None;
-            self.range = (0, 0);
-            let wanted = Self::wants(package, &session.own);
-            self.image.clone_from(&package.image);
-            match wanted.and_then(|()| slot.begin(&self.image)) {
-                Ok(offset) => self.receive(offset, session),
-                Err(number) => self.refused(number),
-            }
-        }
-        self.on_phase(transfer, phase, 0);
-    }
-
-    /// Whether this package may be received.
-    fn wants(package: &Package, own: &Hello) -> Result<(), u16> {
-        let image = &package.image;
-        Self::check(&package.component, image.length, own)?;
-        if !package.hardware.is_empty() && package.hardware != own.hardware {
-            return Err(LinkError::OtherHardware.number());
-        }
-        if image.digest().is_none() {
-            return Err(LinkError::PackageWithoutDigest.number());
-        }
-        if !image.target.is_empty() && image.target == own.version {
-            return Err(LinkError::SameVersion.number());
-        }
-        Ok(())
-    }
-
-    /// Receives from here on.
-    pub(super) fn receive(&mut self, offset: u32, session: &Session) {
-        self.blocks = Blocks::new(session.block, session.window, self.image.length);
-        self.blocks.set_base(offset);
-        if PULLS {
-            self.pull = Pull::new(session.timing);
-        }
-        self.set_phase(McuPhase::Receiving);
-        self.complete();
-    }
-
-    /// Goes on when everything is written.
-    pub(super) fn complete(&mut self) {
-        if self.blocks.is_complete() {
-            self.set_phase(McuPhase::Verifying);
-            self.verify = true;
-        }
-    }
-
-    #[inline(never)]
-    pub(super) fn on_data<S: Slot>(
-        &mut self,
-        now: Millis,
-        transfer: u8,
-        offset: u32,
-        bytes: &[u8],
-        session: &mut Session,
-        slot: &mut S,
-    ) {
-        if transfer != self.transfer || self.phase != McuPhase::Receiving {
-            self.due = true;
-            return;
-        }
-        if PULLS && session.own.pulls {
-            self.pull.on_block(now, offset, bytes.len());
-        } else {
-            self.due = true;
-        }
-        match self.blocks.take(offset, bytes.len()) {
-            Err(error) => return session.fault(error),
-            Ok(Taken::Known | Taken::Beyond) => return,
-            Ok(Taken::New) => {}
-        }
-        match slot.write(offset, bytes) {
-            Ok(()) => {
-                self.blocks.written(offset);
-                let durable = slot.commit(self.blocks.contiguous());
-                self.blocks.commit(durable, self.range.1);
-                // A piece that is durable is released.
-                self.due |= self.blocks.base() >= self.range.1;
-                self.complete();
-            }
-            Err(WriteError::Redo(from)) => {
-                self.blocks.redo(from);
-                self.due = true;
-            }
-            Err(WriteError::Failed) => self.failed(McuError::McuFlash.number()),
         }
     }
 }

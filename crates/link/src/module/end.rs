@@ -3,7 +3,7 @@
 use super::{End, Input, Output, Todo};
 use crate::field::{Boot, Hello};
 use crate::message::{ANSWER, Ack, McuPhase, Message, ModulePhase, State};
-use crate::session::{Line, ModuleSession as Session};
+use crate::session::{Line, Session};
 use crate::timing::{ACTION, Millis};
 use crate::window::Window;
 use sota_errors::LinkError;
@@ -135,7 +135,8 @@ impl End {
     pub(super) fn status_is_due(&self, now: Millis, session: &Session) -> bool {
         self.due
             || now >= session.beat_at(self.is_idle())
-            || (!self.is_seen() && now >= self.told_at.saturating_add(session.timing.repeat()))
+            || (!self.is_seen()
+                && now >= self.told_at.saturating_add(session.timing.repeat().into()))
     }
 
     pub(super) fn status(&self) -> Message<'static> {

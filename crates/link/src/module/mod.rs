@@ -19,7 +19,7 @@ mod end;
 use crate::field::{Hello, Package, Plan};
 use crate::frame::{CONTROL_LEN, Rx, Tx};
 use crate::message::{Ack, McuPhase, Message, ModulePhase};
-use crate::session::{Config, Line, ModuleSession as Session};
+use crate::session::{Config, Line, Session};
 use crate::timing::{ACTION, Millis, earliest};
 use crate::window::Window;
 
@@ -239,7 +239,8 @@ impl<const FRAME: usize> Link<FRAME> {
         earliest(&[
             session.deadline(idle, sent),
             open.then(|| session.beat_at(idle)),
-            (open && !end.is_seen()).then(|| end.told_at.saturating_add(session.timing.repeat())),
+            (open && !end.is_seen())
+                .then(|| end.told_at.saturating_add(session.timing.repeat().into())),
             (open && end.pushes())
                 .then(|| end.window.deadline())
                 .flatten(),

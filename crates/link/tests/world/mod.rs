@@ -105,7 +105,7 @@ pub struct World {
     pub component: Component,
     pub flash: Flash,
     /// What the MCU's bootloader would say.
-    pub running: (String, Boot),
+    pub running: (&'static str, Boot),
     /// When it says that its image is good.
     confirm_us: Option<u64>,
     verify_us: Option<u64>,
@@ -149,22 +149,22 @@ impl World {
         let image = bytes(setup.seed, setup.length);
         let package = Package {
             component: "STM32".try_into().unwrap(),
+            target: TARGET.try_into().unwrap(),
             image: Image {
-                target: TARGET.try_into().unwrap(),
                 length: setup.length as u32,
                 crc32: Some(sum(&image)),
                 ..Image::default()
             },
             ..Package::default()
         };
-        let running = ("1_0_0".to_string(), Boot::Confirmed);
+        let running = ("1_0_0", Boot::Confirmed);
         let mut world = World {
             now_us: 1_000_000,
             rng: Rng(setup.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             lanes: [Lane::new(), Lane::new()],
             ports: [Port::new(setup.baud), Port::new(setup.baud)],
             module: module::Link::new(0, Config::default()),
-            mcu: mcu::Link::new(0, Config::default()),
+            mcu: mcu::Link::new(0, mcu::Config::default()),
             component: Component::new(image, package, setup.piece, setup.fetch_us),
             flash: Flash::new(0x80000, setup.page, setup.page_us),
             running,
@@ -191,22 +191,22 @@ impl World {
         self.now_us / 1_000
     }
 
-    fn config(&mut self, end: usize, hello: Hello) -> Config {
+    fn session(&mut self) -> u16 {
         self.sessions += 1;
-        Config {
-            hello: Hello {
-                block: self.setup.block[end],
-                window: self.setup.window[end],
-                rate: self.setup.rate[end],
-                ..hello
-            },
-            baud: self.setup.baud,
-            session: self.sessions.wrapping_mul(0x6255),
-        }
+        self.sessions.wrapping_mul(0x6255)
     }
 
     pub fn reset_module(&mut self, off_us: u64) {
-        let config = self.config(0, Hello::default());
+        let config = Config {
+            hello: Hello {
+                block: self.setup.block[0],
+                window: self.setup.window[0],
+                rate: self.setup.rate[0],
+                ..Hello::default()
+            },
+            baud: self.setup.baud,
+            session: self.session(),
+        };
         self.module = module::Link::new(self.now(), config);
         self.ports[0] = Port::new(self.setup.baud);
         self.ports[0].off_until = self.now_us + off_us;
@@ -214,17 +214,21 @@ impl World {
 
     pub fn reset_mcu(&mut self, off_us: u64) {
         self.flash.reset();
-        let hello = Hello {
+        let config = mcu::Config {
+            block: self.setup.block[1],
+            window: self.setup.window[1],
+            rate: self.setup.rate[1],
             page: self.setup.page as u32,
             slot: self.setup.slot,
-            component: "STM32".try_into().unwrap(),
-            version: self.running.0.as_str().try_into().unwrap(),
+            component: "STM32",
+            version: self.running.0,
             boot: self.running.1,
-            hardware: "rev-b".try_into().unwrap(),
+            hardware: "rev-b",
             pulls: self.setup.pulls,
-            ..Hello::default()
+            baud: self.setup.baud,
+            session: self.session(),
+            ..mcu::Config::default()
         };
-        let config = self.config(1, hello);
         self.mcu = mcu::Link::new(self.now(), config);
         self.ports[1] = Port::new(self.setup.baud);
         self.ports[1].off_until = self.now_us + off_us;
@@ -388,8 +392,7 @@ impl World {
         {
             self.confirm_us = None;
             self.running.1 = Boot::Confirmed;
-            let version = self.running.0.clone();
-            self.mcu.set_running(self.now(), &version, Boot::Confirmed);
+            self.mcu.set_running(self.running.0, Boot::Confirmed);
         }
         loop {
             let rx = &mut self.ports[1].rx;
@@ -398,7 +401,7 @@ impl World {
             while let Some(output) = self.mcu.poll(self.now(), &mut self.flash) {
                 match output {
                     mcu::Output::Line(line) => self.on_line(1, line),
-                    mcu::Output::Plan(_) => match self.plan_refused {
+                    mcu::Output::Plan => match self.plan_refused {
                         Some(number) => self.mcu.refuse(number),
                         None => self.mcu.accept(),
                     },
@@ -407,7 +410,7 @@ impl World {
                         let length = self.setup.length;
                         assert_eq!(self.flash.memory[..length], self.component.bytes);
                         self.installs += 1;
-                        self.running = (TARGET.into(), Boot::Trial);
+                        self.running = (TARGET, Boot::Trial);
                         return self.reset_mcu(50_000);
                     }
                     mcu::Output::Ended(phase, number) => self.ended = Some((phase, number)),
@@ -468,8 +471,7 @@ impl World {
         self.faults_heard.iter().any(|(at, line)| {
             *at == end
                 && match line {
-                    Line::Fault(error) => error.number() == number,
-                    Line::PeerError(is) => *is == number,
+                    Line::Fault(is) | Line::PeerError(is) => *is == number,
                     _ => false,
                 }
         })

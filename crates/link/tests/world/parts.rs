@@ -215,7 +215,7 @@ impl Component {
     pub fn plan(&self) -> Plan {
         Plan {
             component: self.package.component.clone(),
-            target: self.package.image.target.clone(),
+            target: self.package.target.clone(),
             use_space: self.package.image.length,
             ..Plan::default()
         }

@@ -96,10 +96,10 @@ fn steps(state: State) -> u32 {
 /// The image that was verified is looked at once more: what was harmed since then is not started.
 fn requested<F: NorFlash>(flash: &mut F, layout: &Layout, state: State) -> Result<State, McuError> {
     let record = Record::open(flash, layout).1;
-    let verified = record.epoch == state.epoch && record.verified;
+    let verified = record.epoch() == state.epoch && record.is_verified();
     let good = verified
-        && record.length <= layout.capacity()
-        && record.crc32 == swap::crc32(flash, layout.other, record.length)?;
+        && record.length() <= layout.capacity()
+        && record.crc32() == swap::crc32(flash, layout.other, record.length())?;
     if !good {
         return Ok(State {
             phase: Phase::Reverted,
@@ -107,7 +107,7 @@ fn requested<F: NorFlash>(flash: &mut F, layout: &Layout, state: State) -> Resul
             ..state
         });
     }
-    let used = swap::used(flash, layout)?.max(record.length);
+    let used = swap::used(flash, layout)?.max(record.length());
     Ok(State {
         phase: Phase::Swapping,
         epoch: state.epoch.wrapping_add(1),

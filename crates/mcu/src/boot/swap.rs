@@ -12,11 +12,10 @@
 //! the last one is the free one. A step's source is whole until the next step, and the record that a step is done is
 //! written before that: whatever moment power fails at, the step that was begun is done again from its source.
 
-use crate::flash::{copy, erase, is_blank, scan};
+use crate::flash::{FlashFailed, copy, erase, is_blank, scan};
 use crate::layout::Layout;
 use crate::records;
 use embedded_storage::nor_flash::NorFlash;
-use sota_errors::McuError;
 
 /// Does one step.
 pub(super) fn step<F: NorFlash>(
@@ -25,7 +24,7 @@ pub(super) fn step<F: NorFlash>(
     forward: bool,
     pages: u16,
     step: u16,
-) -> Result<(), McuError> {
+) -> Result<(), FlashFailed> {
     let pair = step / 2;
     let page = u32::from(match forward {
         true => pages - 1 - pair,
@@ -46,24 +45,24 @@ pub(super) fn step<F: NorFlash>(
 }
 
 /// CRC-32 of so many bytes.
-pub(super) fn crc32<F: NorFlash>(flash: &mut F, at: u32, length: u32) -> Result<u32, McuError> {
+pub(super) fn crc32<F: NorFlash>(flash: &mut F, at: u32, length: u32) -> Result<u32, FlashFailed> {
     let mut crc = 0;
     scan(flash, at, at + length, |_, _, bytes| {
         crc = records::crc32(crc, bytes);
-        Ok(true)
+        Ok(())
     })?;
     Ok(crc)
 }
 
 /// Bytes of the active slot up to the last that is not erased, as far as an image may reach.
-pub(super) fn used<F: NorFlash>(flash: &mut F, layout: &Layout) -> Result<u32, McuError> {
+pub(super) fn used<F: NorFlash>(flash: &mut F, layout: &Layout) -> Result<u32, FlashFailed> {
     let mut used = 0;
     let end = layout.active + layout.capacity();
     scan(flash, layout.active, end, |_, at, bytes| {
         if !is_blank(bytes) {
             used = at - layout.active + bytes.len() as u32;
         }
-        Ok(true)
+        Ok(())
     })?;
     Ok(used)
 }

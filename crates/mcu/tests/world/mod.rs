@@ -104,8 +104,8 @@ impl Setup {
         let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
         Package {
             component: "STM32".try_into().unwrap(),
+            target: TARGET.try_into().unwrap(),
             image: Image {
-                target: TARGET.try_into().unwrap(),
                 length: self.new.len() as u32,
                 sha256: sha256.then(|| sha2::Sha256::digest(&self.new).into()),
                 md5: md5.then(|| md5::Md5::digest(&self.new).into()),
@@ -215,19 +215,17 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
             self.reverts.push(state.reason);
         }
         let version = if self.runs_new { TARGET } else { "1_0_0" };
-        let hello = Hello {
-            block: BLOCK as u16,
-            window: self.setup.window,
-            component: "STM32".try_into().unwrap(),
-            version: version.try_into().unwrap(),
-            hardware: "rev-b".try_into().unwrap(),
-            pulls: self.setup.pulls,
-            ..Hello::default()
-        };
         let config = sota_mcu::Config {
-            hello,
-            baud: 115_200,
-            session: 0,
+            link: sota_link::mcu::Config {
+                block: BLOCK as u16,
+                window: self.setup.window,
+                component: "STM32",
+                version,
+                hardware: "rev-b",
+                pulls: self.setup.pulls,
+                baud: 115_200,
+                ..Default::default()
+            },
             confirm_within_ms: CONFIRM_WITHIN,
             asks_first: self.setup.asks_first,
             mcuboot: self.setup.mcuboot,
@@ -326,15 +324,16 @@ impl<const PAGE: usize, const WORD: usize> World<PAGE, WORD> {
         let late = sota_mcu::McuError::TrialNotConfirmed.number();
         let confirms = self.setup.confirms || self.reverts.contains(&late);
         if confirms && agent.boot() == Boot::Trial && agent.is_up() {
-            let _ = agent.confirm(self.now, &mut self.flash);
+            let _ = agent.confirm(&mut self.flash);
         }
         while let Some(output) = agent.poll(self.now, &mut self.flash) {
             match output {
                 Output::Reset => return true,
                 Output::Ended(phase, number) => self.ended.push((phase, number)),
                 Output::Line(line) => self.lines.push(line),
-                Output::Plan(plan) => {
-                    self.asked.push(plan.target.as_str().into());
+                Output::Plan => {
+                    let target = agent.plan().unwrap().target();
+                    self.asked.push(str::from_utf8(target).unwrap().into());
                     agent.accept();
                 }
                 Output::Verified => {

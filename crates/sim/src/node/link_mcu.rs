@@ -13,8 +13,9 @@ use bytes::Bytes;
 use embedded_storage::nor_flash::ReadNorFlash;
 use sota_errors::McuError;
 use sota_host::mcu::McuEvent;
-use sota_link::field::{Boot, Hello};
+use sota_link::field::Boot;
 use sota_link::frame::{Rx, frame_len};
+use sota_link::mcu::PlanFields;
 use sota_link::message::{McuPhase, ModulePhase};
 use sota_mcu::layout::RESERVED;
 use sota_mcu::{Agent, Layout, Output, boot};
@@ -141,20 +142,18 @@ impl LinkMcu {
         let layout = config.layout();
         boot::run(flash, &layout, &boot::Rules::default()).ok()?;
         let (version, _) = config.active(flash)?;
-        let hello = Hello {
-            block: BLOCK,
-            window: WINDOW,
-            component: COMPONENT.try_into().unwrap_or_default(),
-            version: version.try_into().unwrap_or_default(),
-            hardware: "sim".try_into().unwrap_or_default(),
-            bootloader: "sota-mcu".try_into().unwrap_or_default(),
-            rate: config.greatest_baud,
-            ..Hello::default()
-        };
         let made = sota_mcu::Config {
-            hello,
-            baud: config.baud,
-            session: 0,
+            link: sota_link::mcu::Config {
+                block: BLOCK,
+                window: WINDOW,
+                component: COMPONENT,
+                version,
+                hardware: "sim",
+                bootloader: "sota-mcu",
+                baud: config.baud,
+                rate: config.greatest_baud,
+                ..Default::default()
+            },
             confirm_within_ms: CONFIRM_WITHIN_MS,
             asks_first: true,
             mcuboot: false,
@@ -209,7 +208,7 @@ impl LinkMcu {
     pub fn poll(&mut self, ms: u64, flash: &mut McuFlash) {
         if self.may_ask() && ms >= self.request_at {
             self.request_at = ms + REQUEST_MS;
-            self.agent.ask_for_plan(ms);
+            self.agent.ask_for_plan();
         }
         loop {
             self.outputs(ms, flash);
@@ -241,16 +240,17 @@ impl LinkMcu {
                     // It reaches the module: that is what its application is there for.
                     if self.confirms
                         && self.agent.boot() == Boot::Trial
-                        && let Err(error) = self.agent.confirm(ms, flash)
+                        && let Err(error) = self.agent.confirm(flash)
                     {
                         self.events.push(McuEvent::Error(error));
                     }
                 }
                 Output::Line(sota_link::Line::Baud(baud)) => self.baud = Some(baud),
                 Output::Line(_) => {}
-                Output::Plan(plan) => {
-                    self.events
-                        .push(McuEvent::Plan(plan.target.as_str().into()));
+                Output::Plan => {
+                    let target = self.agent.plan().map_or(&b""[..], PlanFields::target);
+                    let target = String::from_utf8_lossy(target).into_owned();
+                    self.events.push(McuEvent::Plan(target));
                     self.agent.accept();
                 }
                 Output::Verified => self.agent.install(),

@@ -4,10 +4,11 @@
 
 use cortex_m_rt::entry;
 use mcu_qemu::{LAYOUT, Nor, Uart, now, reset, start_clock};
-use sota_link::field::{Boot, Hello};
+use sota_link::field::Boot;
 use sota_link::frame::frame_len;
-use sota_mcu::{Agent, Config, Output, Prepared, io};
-use static_cell::StaticCell;
+use sota_link::mcu;
+use sota_mcu::{Agent, Config, Output, io};
+use static_cell::ConstStaticCell;
 
 const BLOCK: usize = 256;
 const VERSION: &str = if cfg!(feature = "sick") {
@@ -31,30 +32,30 @@ static BALLAST: [u8; FILLER] = {
     bytes
 };
 
-static AGENT: StaticCell<Agent<{ frame_len(BLOCK) }>> = StaticCell::new();
+static AGENT: ConstStaticCell<Agent<{ frame_len(BLOCK) }>> = ConstStaticCell::new(Agent::off());
 
 /// A function of its own: what it needs of the stack is free afterwards.
 #[inline(never)]
 fn start(flash: &mut Nor) -> &'static mut Agent<{ frame_len(BLOCK) }> {
-    let text = "text of a fitting length";
     let config = Config {
-        hello: Hello {
+        link: mcu::Config {
             block: BLOCK as u16,
             window: 8,
-            component: "STM32".try_into().expect(text),
-            version: VERSION.try_into().expect(text),
-            hardware: "mps2-an385".try_into().expect(text),
-            bootloader: "sota-1".try_into().expect(text),
-            ..Hello::default()
+            component: "STM32",
+            version: VERSION,
+            hardware: "mps2-an385",
+            bootloader: "sota-1",
+            baud: 115_200,
+            ..Default::default()
         },
-        baud: 115_200,
         confirm_within_ms: 2_000,
         ..Config::default()
     };
-    let Ok(prepared) = Prepared::new(config, LAYOUT, flash) else {
-        reset()
-    };
-    AGENT.init_with(|| Agent::start(now(), prepared))
+    let agent = AGENT.take();
+    if agent.start(now(), &config, &LAYOUT, flash).is_err() {
+        reset();
+    }
+    agent
 }
 
 #[entry]
@@ -69,7 +70,7 @@ fn main() -> ! {
     let agent = start(&mut flash);
     loop {
         let good = agent.is_up() && !cfg!(feature = "sick");
-        if good && agent.boot() == Boot::Trial && agent.confirm(now(), &mut flash).is_err() {
+        if good && agent.boot() == Boot::Trial && agent.confirm(&mut flash).is_err() {
             reset();
         }
         let Ok(()) = io::pump(agent, &mut uart, &mut flash, now(), |_, _, _, output| {

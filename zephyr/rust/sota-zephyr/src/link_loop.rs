@@ -4,9 +4,9 @@ use crate::boxes::TO_BRIDGE;
 use crate::sys::{self, Who};
 use crate::{calls, config};
 use sota::bridge::link::LinkBridge;
-use sota_link::Line;
 use sota_link::field::Hello;
 use sota_link::frame::frame_len;
+use sota_link::{Line, LinkError};
 
 /// Greatest block in bytes.
 const BLOCK: usize = config::number(env!("SOTA_LINK_BLOCK"));
@@ -80,7 +80,10 @@ fn step(
             Line::Baud(baud) => *speed = Some(baud),
             // its fault says so
             Line::Down => {}
-            Line::Fault(error) => sys::link_fault(error.number(), error.name()),
+            Line::Fault(number) => {
+                let name = LinkError::from_number(number).map_or("", LinkError::name);
+                sys::link_fault(number, name);
+            }
             Line::PeerError(number) => sys::link_fault(number, "said by the MCU"),
         }
         moved = true;
