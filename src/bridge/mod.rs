@@ -27,6 +27,7 @@ mod commands;
 pub mod link;
 #[cfg(feature = "stm32")]
 pub mod rom;
+pub mod route;
 mod settings;
 mod tx;
 mod urc;
