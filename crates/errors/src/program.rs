@@ -30,5 +30,6 @@ crate::catalogue! {
         PlanFileUnusable = 2025, "the plan's file cannot be read as JSON", "give one object with the fields of POST /api/v1/plans; - reads standard input";
         DevicesFailed = 2026, "the plan is over and not every device runs its target", "sota plan devices ID --state UpgradeFailed, then sota device log";
         PlanNotOver = 2027, "the plan is not over after the time that was given", "wait again with a greater --timeout, or look at sota plan devices ID";
+        McuOption = 2030, "a --mcu cannot be used", "give component=…,protocol=stm32,uart=… and more keys between commas, each component once and at most four; sota module --help has them all";
     }
 }
