@@ -54,6 +54,33 @@ struct sota_kconfig {
 	bool advanced_firmware_update;
 };
 
+/* struct Stm32 of src/sides.rs: a node sota,stm32. */
+struct sota_stm32 {
+	const char *component;
+	const char *version;
+	const char *chip;
+	uint32_t baud;
+	uint32_t give_up_s;
+	uint8_t tries;
+	bool mass_erase;
+	bool go;
+	bool pieces;
+};
+
+/* struct Fault of src/sides.rs. */
+struct sota_stm32_fault {
+	const char *name;
+	uint32_t length;
+	uint32_t detail;
+	uint16_t number;
+	uint8_t command;
+	bool failed;
+};
+
+/* Of SideError (docs/errors.md). */
+#define SOTA_ERROR_SIDE_UART 680
+#define SOTA_ERROR_SIDE_PINS 681
+
 /* struct Area of src/sys.rs: bytes the component may use, 0 when the partition cannot be used. */
 struct sota_area {
 	uint32_t size;

@@ -12,6 +12,7 @@
 //! | 400..=599 | [`McuError`] | the MCU's agent |
 //! | 600..=629 | [`LinkError`] | the UART between module and MCU, both ends |
 //! | 630..=649 | [`RomError`] | the module, at an MCU's ROM loader |
+//! | 680..=699 | [`SideError`] | the module, at the UART and the lines of an MCU that it drives itself |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
 //!
@@ -23,6 +24,7 @@ mod link;
 mod mcu;
 mod program;
 mod rom;
+mod side;
 
 pub use center::CenterError;
 pub use device::Reason;
@@ -30,6 +32,7 @@ pub use link::LinkError;
 pub use mcu::McuError;
 pub use program::ProgramError;
 pub use rom::RomError;
+pub use side::SideError;
 
 /// One line of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,5 @@ crate::catalogue! {
         RomConfig = 640, "the page table or the word size of the MCU cannot be used", "pages are whole blocks of 256 bytes, the word is 4, 8, 16 or 32 bytes; docs/stm32.md has the rules";
         RomSource = 641, "the image could not be read from the module", "see the module's own reason; the upgrade ended or its flash fails";
         RomGaveUp = 642, "nothing could be done with the MCU for the time configured, so the upgrade was given up", "see the errors before this one";
-        RomUart = 643, "the UART to the MCU is not ready, has no interrupts or cannot have even parity", "name a UART whose driver can have 8 bits with even parity (8E1), with CONFIG_UART_USE_RUNTIME_CONFIGURE, and enable its node";
-        RomPins = 644, "the MCU's reset or boot line is not ready", "enable the GPIO controller that reset-gpios and boot-gpios name, and its driver";
     }
 }

@@ -1,6 +1,8 @@
 //! The catalogue's own rules, and `docs/errors.md` written from it.
 
-use sota_errors::{CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError};
+use sota_errors::{
+    CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError, SideError,
+};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -37,6 +39,12 @@ fn parts() -> Vec<Part> {
             from: "`sota module --protocol stm32`, the module's log",
             numbers: 630..=649,
             entries: RomError::ALL.iter().map(|e| e.entry()).collect(),
+        },
+        Part {
+            title: "The UART and the lines of an MCU that the module drives itself",
+            from: "the log of the module on Zephyr",
+            numbers: 680..=699,
+            entries: SideError::ALL.iter().map(|e| e.entry()).collect(),
         },
         Part {
             title: "The Center",

@@ -52,7 +52,9 @@ unsafe extern "C" {
     fn sota_shim_net_resolve(peer: u8, host: *const u8, len: u32, port: u16) -> bool;
     fn sota_shim_net_send(peer: u8, from: *const u8, len: u32);
     fn sota_shim_net_recv(peer: *mut u8, to: *mut u8, len: u32) -> i32;
+    #[cfg(not(sota_no_main))]
     fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
+    #[cfg(not(sota_no_main))]
     fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
     #[cfg(sota_mcu_link)]
     safe fn sota_shim_uart_speed() -> u32;
@@ -238,12 +240,14 @@ pub(crate) fn net_recv(to: &mut [u8]) -> Option<(Peer, usize)> {
     Some((peer, n))
 }
 
+#[cfg(not(sota_no_main))]
 pub(crate) fn uart_read(to: &mut [u8]) -> usize {
     // SAFETY: writes at most `len` bytes to a slice of that length.
     let n = unsafe { sota_shim_uart_read(to.as_mut_ptr(), to.len() as u32) } as usize;
     n.min(to.len())
 }
 
+#[cfg(not(sota_no_main))]
 pub(crate) fn uart_write(from: &[u8]) -> usize {
     // SAFETY: reads at most `len` bytes of a slice of that length.
     let n = unsafe { sota_shim_uart_write(from.as_ptr(), from.len() as u32) } as usize;
