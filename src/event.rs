@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(payload(&plan), r#""STM32","","2_0_0",30,-113,27954"#);
         let mut package = Package {
             component: component.clone(),
-            #[cfg(any(feature = "link", feature = "stm32"))]
+            #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
             target: "2_0_0".try_into().unwrap(),
             length: 27954,
             md5: Some(0x95cb_deb4_faed_a432_2ad9_b65e_b731_ed2b_u128.to_be_bytes()),

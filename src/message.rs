@@ -205,12 +205,12 @@ pub enum Command {
     Rewind(u32),
     /// 10701 (and in state 8 also 10703) again: `AT+QIOTOTARD=?`.
     Announce,
-    /// The same for a bridge that was reset with the module, of the binary link or of a ROM loader: in state 9 too, 10701 and 10704. An MCU with AT
+    /// The same for a bridge that was reset with the module, of the binary link, of a ROM loader or of an SMP server: in state 9 too, 10701 and 10704. An MCU with AT
     /// commands would begin anew.
-    #[cfg(any(feature = "link", feature = "stm32"))]
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
     AnnounceAll,
     /// The MCU will not install what it was told to: it has no such image any more, or could not begin. State 9 ends in 12.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "smp"))]
     NotInstalled,
     /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
     /// once the image is being written.
@@ -264,7 +264,7 @@ pub struct Package {
     /// Component identifier.
     pub component: ComponentName,
     /// Version afterwards; not on the QuecThing wire.
-    #[cfg(any(feature = "link", feature = "stm32"))]
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
     pub target: Version,
     /// Bytes.
     pub length: u32,

@@ -29,6 +29,8 @@ pub mod link;
 pub mod rom;
 pub mod route;
 mod settings;
+#[cfg(feature = "smp")]
+pub mod smp;
 mod tx;
 mod urc;
 

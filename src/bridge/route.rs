@@ -156,7 +156,7 @@ impl Routes {
                 }
                 true
             }
-            #[cfg(any(feature = "link", feature = "stm32"))]
+            #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
             Command::AnnounceAll => {
                 if !self.concerned(engine).has(from) {
                     return Reply::Ok;

@@ -330,7 +330,7 @@ fn events_have_the_documented_text() {
         (
             Event::DownloadStart(Some(Package {
                 component: name(),
-                #[cfg(any(feature = "link", feature = "stm32"))]
+                #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
                 target: Default::default(),
                 length: 27954,
                 md5: Some([0xab; 16]),
@@ -378,7 +378,7 @@ fn the_longest_events_fit_the_room_kept_for_them() {
     };
     let package = Package {
         component: long.component.clone(),
-        #[cfg(any(feature = "link", feature = "stm32"))]
+        #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
         target: Default::default(),
         length: u32::MAX,
         md5: Some([1; 16]),

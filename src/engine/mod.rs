@@ -252,14 +252,14 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce();
                 Ok(())
             }
-            #[cfg(any(feature = "link", feature = "stm32"))]
+            #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
             Command::AnnounceAll => {
                 self.announce_plan();
                 self.announce();
                 self.announce_update();
                 Ok(())
             }
-            #[cfg(feature = "link")]
+            #[cfg(any(feature = "link", feature = "smp"))]
             Command::NotInstalled => self.not_installed(flash),
             Command::Cancel => self.host_cancels(flash),
         };
@@ -332,7 +332,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 }
                 return Some(Event::DownloadStart(Some(Package {
                     component: offer.component.clone(),
-                    #[cfg(any(feature = "link", feature = "stm32"))]
+                    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
                     target: offer.target.clone(),
                     length: info.length,
                     md5: info.md5,

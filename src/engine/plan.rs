@@ -456,7 +456,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// 10701 and 10704 again while the host has to install or does.
-    #[cfg(any(feature = "link", feature = "stm32"))]
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
     pub(super) fn announce_update(&mut self) {
         if let Some(active) = self.flow.active
             && self.state() == State::Updating
@@ -467,7 +467,7 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// The host says that it will not install: what it runs, it runs on.
-    #[cfg(feature = "link")]
+    #[cfg(any(feature = "link", feature = "smp"))]
     pub(super) fn not_installed<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
         if self.state() != State::Updating {
             return Err(Reason::AtNotAllowedNow);

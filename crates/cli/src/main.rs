@@ -19,6 +19,8 @@ mod rom_mcu;
 mod rom_module;
 mod side;
 mod sim;
+mod smp_mcu;
+mod smp_module;
 mod stop;
 
 use clap::{Parser, Subcommand};

@@ -19,13 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Options of `sota mcu`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The serial port to the module; with --protocol stm32 also `pty` for a new pseudo-terminal whose path is printed.
+    /// The serial port to the module; with --protocol stm32 or smp also `pty` for a new pseudo-terminal whose path is printed.
     #[arg(long)]
     pub(crate) uart: PathBuf,
     /// Bits per second of a real serial port.
     #[arg(long, default_value_t = 115_200)]
     pub(crate) baud: u32,
-    /// What is spoken with the module: by AT commands the simulated MCU pulls; over the link it is the library for MCUs; with stm32 it is a chip with its ROM loader.
+    /// What is spoken with the module: by AT commands the simulated MCU pulls; over the link it is the library for MCUs; with stm32 it is a chip with its ROM loader, with smp one with Zephyr's MCUmgr and MCUboot.
     #[arg(long, value_enum, default_value = "at")]
     protocol: Protocol,
     /// Greatest bits per second that the binary link may change to while a package comes; 0: no change.
@@ -42,12 +42,14 @@ pub(crate) struct Args {
     pub(crate) version: String,
     /// Bytes of one of its two slots.
     #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(4096..=1 << 28))]
-    slot: u32,
+    pub(crate) slot: u32,
     /// End, with status 0, when the module said success for a new image.
     #[arg(long)]
     exit_when_updated: bool,
     #[command(flatten)]
     pub(crate) rom: crate::rom_mcu::Options,
+    #[command(flatten)]
+    pub(crate) smp: crate::smp_mcu::Options,
 }
 
 /// An MCU of either kind.
@@ -116,8 +118,10 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
     names::component(&args.component)?;
     names::version(&args.version)?;
     names::folder(&args.state)?;
-    if args.protocol == Protocol::Stm32 {
-        return crate::rom_mcu::run(&args, out, until_eof);
+    match args.protocol {
+        Protocol::Stm32 => return crate::rom_mcu::run(&args, out, until_eof),
+        Protocol::Smp => return crate::smp_mcu::run(&args, out, until_eof),
+        Protocol::At | Protocol::Link => {}
     }
     let serial = Serial::open(Source::Path(args.uart.clone()), args.baud).map_err(|e| {
         Failure::new(

@@ -97,6 +97,8 @@ pub(crate) struct Args {
     advanced_firmware_update: bool,
     #[command(flatten)]
     rom: crate::rom_module::Options,
+    #[command(flatten)]
+    smp: crate::smp_module::Options,
     #[arg(long, value_name = "KEY=VALUE,…", help = side::HELP)]
     mcu: Vec<String>,
 }
@@ -245,8 +247,11 @@ fn back_ends(args: &Args, config: &mut Config) -> Result<String, Failure> {
     config.main = match args.protocol {
         Protocol::At => Main::At(serial),
         Protocol::Link => Main::Link(serial, args.link_baud),
-        Protocol::Stm32 => {
-            let protocol = args.rom.rom(args.baud)?;
+        Protocol::Stm32 | Protocol::Smp => {
+            let protocol = match args.protocol {
+                Protocol::Smp => args.smp.smp(&args.rom, args.baud)?,
+                _ => args.rom.rom(args.baud)?,
+            };
             side::add(&mut config.sides, SideConfig { serial, protocol })?;
             Main::None
         }
@@ -335,6 +340,7 @@ fn show(out: Out, uart: &str, heard: Heard) {
         ),
         Heard::Line(line) => show_line(out, uart, line),
         Heard::Rom(uart, line) => crate::rom_module::show(out, &uart, line),
+        Heard::Smp(uart, line) => crate::smp_module::show(out, &uart, line),
         Heard::SettingsNotStored(error) => {
             let e = ProgramError::StateFolder;
             out.line(

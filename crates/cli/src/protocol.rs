@@ -12,6 +12,8 @@ pub(crate) enum Protocol {
     Link,
     /// The STM32's ROM loader (`docs/stm32.md`): the MCU has nothing of ours on it.
     Stm32,
+    /// MCUmgr's SMP (`docs/smp.md`): the MCU has Zephyr and MCUboot and nothing of ours on it.
+    Smp,
 }
 
 impl Protocol {
@@ -21,6 +23,7 @@ impl Protocol {
             Protocol::At => "at",
             Protocol::Link => "link",
             Protocol::Stm32 => "stm32",
+            Protocol::Smp => "smp",
         }
     }
 }

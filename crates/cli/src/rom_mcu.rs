@@ -27,12 +27,12 @@ pub(crate) struct Options {
     /// With stm32: numbers of the flash pages that are write-protected.
     #[arg(long, value_delimiter = ',', value_name = "PAGES")]
     protect: Vec<u16>,
-    /// With stm32: bytes of a million that are lost on the UART, each way.
+    /// With stm32 and smp: bytes of a million that are lost on the UART, each way.
     #[arg(long, default_value_t = 0, value_name = "PER MILLION", value_parser = clap::value_parser!(u32).range(..=100_000))]
-    lose: u32,
-    /// With stm32: seed of what is lost.
+    pub(crate) lose: u32,
+    /// With stm32 and smp: seed of what is lost.
     #[arg(long, default_value_t = 1)]
-    lose_seed: u64,
+    pub(crate) lose_seed: u64,
 }
 
 /// The chip's flash inside its state folder.

@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 /// Options that only this back end has.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// With stm32: component identifier of the MCU.
+    /// With stm32 and smp: component identifier of the MCU.
     #[arg(long, default_value = "STM32")]
     pub(crate) mcu_component: String,
-    /// With stm32: the version the MCU is delivered with; counts until the first upgrade.
-    #[arg(long, default_value = "V1_0")]
-    pub(crate) mcu_version: String,
+    /// With stm32 and smp: the version the MCU is delivered with; counts until the first upgrade (default: with stm32 V1_0,
+    /// with smp the one of the image that runs).
+    #[arg(long)]
+    pub(crate) mcu_version: Option<String>,
     /// With stm32: which chip; its pages are in crates/stm32/src/chips.rs.
     #[arg(long, default_value = "f103", value_parser = ["f103", "f405", "g071"])]
     pub(crate) chip: String,
@@ -36,7 +37,7 @@ pub(crate) struct Options {
     /// package was verified.
     #[arg(long)]
     pub(crate) allow_pieces: bool,
-    /// With stm32: seconds without anything done after which the upgrade is given up.
+    /// With stm32 and smp: seconds without anything done after which the upgrade is given up.
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) give_up: u32,
 }
@@ -54,7 +55,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             mcu_component: "STM32".into(),
-            mcu_version: "V1_0".into(),
+            mcu_version: None,
             chip: "f103".into(),
             lines: "lines".into(),
             erase: EraseArg::Pages,
@@ -68,7 +69,8 @@ impl Default for Options {
 impl Options {
     pub(crate) fn rom(&self, baud: u32) -> Result<SideProtocol, Failure> {
         names::component(&self.mcu_component)?;
-        names::version(&self.mcu_version)?;
+        let version = self.mcu_version.as_deref().unwrap_or("V1_0");
+        names::version(version)?;
         let unusable = |name: &str| Failure::new(ProgramError::NameUnusable, name);
         let chip = chips::by_name(&self.chip).ok_or_else(|| unusable(&self.chip))?;
         let loader = sota_stm32::Config {
@@ -87,11 +89,10 @@ impl Options {
             times: Times::DEFAULT,
         };
         let component = self.mcu_component.as_str().try_into();
-        let version = self.mcu_version.as_str().try_into();
         Ok(SideProtocol::Rom(Box::new(Rom {
             bridge: Config {
                 component: component.map_err(|_| unusable(&self.mcu_component))?,
-                version: version.map_err(|_| unusable(&self.mcu_version))?,
+                version: version.try_into().map_err(|_| unusable(version))?,
                 pieces: self.allow_pieces,
                 give_up_ms: self.give_up.saturating_mul(1000),
                 loader,

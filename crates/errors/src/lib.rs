@@ -11,7 +11,8 @@
 //! | 1..=399 | [`Reason`] | the module: engine, cloud, bridge, flash; `+SOTAERR`, the Plan object, the Center's logs |
 //! | 400..=599 | [`McuError`] | the MCU's agent |
 //! | 600..=629 | [`LinkError`] | the UART between module and MCU, both ends |
-//! | 630..=649 | [`RomError`] | the module, at an MCU's ROM loader |
+//! | 630..=642 | [`RomError`] | the module, at an MCU's ROM loader |
+//! | 643..=679 | [`SmpError`] | the module, at an MCU's SMP server |
 //! | 680..=699 | [`SideError`] | the module, at the UART and the lines of an MCU that it drives itself |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
@@ -25,6 +26,7 @@ mod mcu;
 mod program;
 mod rom;
 mod side;
+mod smp;
 
 pub use center::CenterError;
 pub use device::Reason;
@@ -33,6 +35,7 @@ pub use mcu::McuError;
 pub use program::ProgramError;
 pub use rom::RomError;
 pub use side::SideError;
+pub use smp::SmpError;
 
 /// One line of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

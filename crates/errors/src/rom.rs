@@ -1,4 +1,4 @@
-//! Errors of MCUs that are upgraded through their ROM loader: 630..=649.
+//! Errors of MCUs that are upgraded through their ROM loader: 630..=642.
 
 crate::catalogue! {
     /// What the module can meet when it drives an STM32's ROM loader (`docs/stm32.md`).

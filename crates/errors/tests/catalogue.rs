@@ -1,7 +1,7 @@
 //! The catalogue's own rules, and `docs/errors.md` written from it.
 
 use sota_errors::{
-    CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError, SideError,
+    CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError, SideError, SmpError,
 };
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -37,8 +37,14 @@ fn parts() -> Vec<Part> {
         Part {
             title: "The MCU's ROM loader",
             from: "`sota module --protocol stm32`, the module's log",
-            numbers: 630..=649,
+            numbers: 630..=642,
             entries: RomError::ALL.iter().map(|e| e.entry()).collect(),
+        },
+        Part {
+            title: "The MCU's SMP server",
+            from: "`sota module --protocol smp`, the module's log",
+            numbers: 643..=679,
+            entries: SmpError::ALL.iter().map(|e| e.entry()).collect(),
         },
         Part {
             title: "The UART and the lines of an MCU that the module drives itself",

@@ -12,6 +12,7 @@
 //! | [`module`] | the module: three threads around the component's machines |
 //! | [`mcu`], [`mcu_port`] | the MCU: two slots, pulls by AT; the loop around it |
 //! | [`link_mcu`] | the MCU with the library for MCUs, over the binary link |
+//! | [`sim_smp`], [`smp_mcu`] | an MCU with MCUmgr and MCUboot and nothing of ours on it; the loop around it |
 //! | [`sim_rom`], [`rom_mcu`] | an STM32 with its ROM loader and nothing of ours on it; the loop around it |
 
 pub mod clock;
@@ -25,5 +26,7 @@ pub mod pty;
 pub mod rom_mcu;
 pub mod serial;
 pub mod sim_rom;
+pub mod sim_smp;
+pub mod smp_mcu;
 pub mod wake;
 pub mod wire;

@@ -9,6 +9,8 @@ mod rom;
 mod route;
 mod rules;
 mod set;
+#[cfg(feature = "smp")]
+mod smp;
 mod upgrade;
 mod versions;
 mod world;

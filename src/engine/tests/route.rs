@@ -104,7 +104,7 @@ fn all_refused(w: &mut World, from: usize) {
         Command::Rewind(0),
         Command::Cancel,
         read,
-        #[cfg(feature = "link")]
+        #[cfg(any(feature = "link", feature = "smp"))]
         Command::NotInstalled,
     ] {
         assert_eq!(w.ask_from(from, command.clone(), &mut [0]), NOT_NOW);
@@ -113,7 +113,7 @@ fn all_refused(w: &mut World, from: usize) {
     // to announce is no error, and does nothing for what is not one's own
     let count = w.heard.len();
     assert_eq!(w.ask_from(from, Command::Announce, &mut []), Reply::Ok);
-    #[cfg(any(feature = "link", feature = "stm32"))]
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
     assert_eq!(w.ask_from(from, Command::AnnounceAll, &mut []), Reply::Ok);
     w.settle();
     assert_eq!(w.heard.len(), count);
@@ -203,7 +203,7 @@ fn one_refusal_or_failure_ends_it_for_both() {
 }
 
 /// In state 8 and 9 of the one whose turn it is; the module is reset.
-#[cfg(any(feature = "link", feature = "stm32"))]
+#[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
 #[test]
 fn after_a_reset_each_asks_for_its_own() {
     let mut w = offered([1, 0]);

@@ -25,12 +25,14 @@ use crate::names;
 use crate::out::Out;
 use crate::protocol::Protocol;
 use crate::rest::Rest;
+use crate::smp_mcu::image_version;
 use crate::stop::on_stop;
 use follow::Follow;
 use network::Network;
 use process::{Message, Parts};
 use report::Report;
 use sota_errors::ProgramError;
+use sota_host::sim_smp::build;
 use sota_host::wire::Wire;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -47,7 +49,7 @@ pub(crate) struct Args {
     /// the PyPI package intelhex.
     #[arg(long)]
     package: Option<PathBuf>,
-    /// Bytes of the made package.
+    /// Bytes of the made package; with smp it is the body of an MCUboot image.
     #[arg(long, default_value_t = 96 * 1024, conflicts_with = "package", value_parser = clap::value_parser!(u32).range(1..))]
     size: u32,
     /// Component identifier of the MCU.
@@ -157,7 +159,11 @@ fn upgrade(args: &Args, out: Out, folder: &Path, package: Vec<u8>) -> Result<Rep
 
 fn package(args: &Args) -> Result<Vec<u8>, Failure> {
     let Some(path) = &args.package else {
-        return Ok(made_package(args.size));
+        let made = made_package(args.size);
+        return Ok(match args.protocol {
+            Protocol::Smp => build(image_version(&args.to), &made),
+            _ => made,
+        });
     };
     let shown = path.display();
     let unreadable = |e| Failure::new(ProgramError::PackageUnreadable, format!("{shown}: {e}"));

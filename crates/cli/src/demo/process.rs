@@ -153,6 +153,14 @@ impl Parts {
             ]));
             mcu_more = strings(&["--chip", CHIP, "--lines", &lines]);
         }
+        if args.protocol == Protocol::Smp {
+            module_args.extend(strings(&[
+                "--mcu-component",
+                &args.component,
+                "--mcu-version",
+                &args.from,
+            ]));
+        }
         let token_file = folder.join("token");
         Ok(Parts {
             center_args: strings(&[

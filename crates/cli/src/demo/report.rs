@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::out::Out;
 use crate::protocol::Protocol;
 use crate::rom_mcu::flash_path as flash_path_of_rom;
+use crate::smp_mcu::kept_image;
 use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -89,6 +90,14 @@ impl Report {
                     Failure::new(ProgramError::FlashFile, format!("{}: {e}", path.display()))
                 })?;
                 image.truncate(facts.package.len());
+                let version = match image == facts.package {
+                    true => &facts.args.to,
+                    false => &facts.args.from,
+                };
+                (version.clone(), image)
+            }
+            Protocol::Smp => {
+                let image = kept_image(&state, facts.slot)?;
                 let version = match image == facts.package {
                     true => &facts.args.to,
                     false => &facts.args.from,

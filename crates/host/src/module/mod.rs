@@ -29,7 +29,7 @@ use cloud_loop::CloudLoop;
 use engine_loop::EngineLoop;
 use link_loop::LinkLoop;
 use reconfigure::Reconfigure;
-use side_loop::rom_loop;
+use side_loop::{rom_loop, smp_loop};
 use sota::bridge::route::{MAIN, Routes, Targets};
 use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
@@ -140,6 +140,8 @@ pub enum Heard {
     Line(sota_link::Line),
     /// The ROM loader at this UART met something, or started the new image.
     Rom(PathBuf, sota::bridge::rom::Line),
+    /// The SMP server at this UART met something, or the new image runs.
+    Smp(PathBuf, sota::bridge::smp::Line),
     /// The flash of the settings failed.
     SettingsNotStored(String),
 }
@@ -357,6 +359,7 @@ impl Module {
             let place = place.map_err(|reason| io::Error::other(reason.to_string()))?;
             let serial = match side.protocol {
                 SideProtocol::Rom(_) => side.serial.even_parity()?,
+                SideProtocol::Smp(_) => side.serial,
             };
             sides.push((place, serial, side.protocol));
         }
@@ -397,6 +400,9 @@ impl Module {
                 match protocol {
                     SideProtocol::Rom(rom) => {
                         back_ends.add(place, rom_loop(now, *rom, serial, calls));
+                    }
+                    SideProtocol::Smp(smp) => {
+                        back_ends.add(place, smp_loop(now, *smp, serial, calls));
                     }
                 }
             }

@@ -6,6 +6,7 @@ use crate::rom_mcu::LinesHolder;
 use crate::serial::Serial;
 use sota::bridge::rom::{Config, Line, RomBridge};
 use sota::bridge::route::Side;
+use sota::bridge::smp::{self, SmpBridge};
 use sota::message::{Command, ComponentName, Event};
 use sota::platform::Clock;
 use std::os::fd::BorrowedFd;
@@ -25,6 +26,8 @@ pub struct SideConfig {
 pub enum SideProtocol {
     /// The ROM loader of an STM32.
     Rom(Box<Rom>),
+    /// The SMP server of an MCU with MCUboot.
+    Smp(Box<smp::Config>),
 }
 
 impl SideProtocol {
@@ -32,6 +35,7 @@ impl SideProtocol {
     pub fn component(&self) -> &ComponentName {
         match self {
             SideProtocol::Rom(rom) => &rom.bridge.component,
+            SideProtocol::Smp(smp) => &smp.component,
         }
     }
 }
@@ -83,6 +87,24 @@ pub(super) fn rom_loop(
             }
             line => Done::Told(Heard::Rom(uart.to_owned(), line)),
         },
+        serial,
+        calls,
+        out: Vec::new(),
+    }
+}
+
+/// The same for an SMP server.
+pub(super) fn smp_loop(
+    now: u64,
+    config: smp::Config,
+    serial: Serial,
+    calls: Calls,
+) -> SideLoop<SmpBridge, impl FnMut(&Path, smp::Line) -> Done> {
+    let component = config.component.as_str();
+    let known = calls.versions().iter().any(|(name, _)| name == component);
+    SideLoop {
+        bridge: SmpBridge::new(now, config, known),
+        act: |uart: &Path, line| Done::Told(Heard::Smp(uart.to_owned(), line)),
         serial,
         calls,
         out: Vec::new(),

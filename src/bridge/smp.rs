@@ -1,0 +1,712 @@
+//! An MCU with MCUboot and MCUmgr and nothing of ours on it, by SMP over the UART (`docs/smp.md`).
+//!
+//! [`SmpBridge`] stands where [`Bridge`](super::Bridge) does: [`Event`]s come in, the engine is asked, and the other end of the UART
+//! is Zephyr's SMP server, which knows of images and slots and of no plan. A plan is confirmed as soon as the
+//! strategy holds, and the version is the target once the slots say that the new image runs and stays.
+//!
+//! | phase | does | then |
+//! |---|---|---|
+//! | Idle | waits for an event | Confirm at 10700, Look at 10703, Settle at 10704 |
+//! | Version | reads the slots: which version runs, where the module knows none | Idle |
+//! | Confirm | action 1, every 5 s until it is taken | Idle |
+//! | Look | reads the slots: what the server has, and whether a slot is free | Upload, Install, Rewind, Reset |
+//! | Upload | what the server does not have of the piece | Release, or Verify after the last |
+//! | Release | action 2 | Idle |
+//! | Verify | reads the slots: one has the hash of the package's TLVs | Install; Look again when none has |
+//! | Install | action 3 | Settle |
+//! | Settle | reads the slots | what [`next`] says |
+//! | Test | the new image starts once, at the next reset | Reset |
+//! | Reset, Boot | a reset, and a wait | Settle, or Look |
+//! | Keep | the new image, which runs, stays | Settle |
+//! | Report | the version | Idle |
+//!
+//! Nothing of an upgrade is kept here, and nothing is believed that the slots do not say: after a reset of either side the engine tells
+//! its piece, the server how much it has, and the slots what runs. An image that was started and does not run is tried `trials`
+//! times, because a cut of the MCU's power before it is confirmed looks the same.
+
+mod slots;
+
+use super::route::Side;
+use crate::message::{Command, ComponentName, Event, Millis, Package, Piece, Reply, Version};
+use slots::{Next, is_busy, next};
+use sota_smp::image::Scan;
+use sota_smp::message::Hash;
+use sota_smp::{Client, Done, Fault, Job, Output, SmpError, Source};
+
+/// How often a plan that the strategy does not take yet, or anything else that the engine refused, is tried again.
+const AGAIN_MS: u64 = 5_000;
+/// How often the engine hears that the MCU's side is alive.
+const ALIVE_MS: u64 = 15_000;
+/// How often the image is uploaded anew or the piece goes back, and how often the MCU is reset or told something, before that is given up.
+const CHECKS: u8 = 3;
+const REWINDS: u8 = 50;
+const MOVES: u8 = 30;
+
+/// What a product configures.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The MCU's component identifier.
+    pub component: ComponentName,
+    /// The version it is delivered with; counts where the module knows no other. `None`: the one of the image that runs, as the
+    /// server tells it (`1.2.3`, `1.2.3.4`).
+    pub version: Option<Version>,
+    /// After this time without anything done the upgrade is given up.
+    pub give_up_ms: u32,
+    /// From a reset until the MCU is asked again.
+    pub boot_ms: u32,
+    /// How often the new image is started before the upgrade counts as reverted.
+    pub trials: u8,
+    /// The client's.
+    pub client: sota_smp::Config,
+}
+
+impl Config {
+    /// A component with what fits most MCUs; the version is the server's.
+    pub const fn new(component: ComponentName) -> Config {
+        Config {
+            component,
+            version: None,
+            give_up_ms: 600_000,
+            boot_ms: 2_000,
+            trials: 3,
+            client: sota_smp::Config::DEFAULT,
+        }
+    }
+}
+
+/// What the caller logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Several tries failed; it goes on.
+    Trouble(Fault),
+    /// The upgrade was given up for this.
+    Failed(Fault),
+    /// The new image runs and is confirmed.
+    Started,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Version,
+    Confirm,
+    Look,
+    Upload,
+    Release,
+    Verify,
+    Install,
+    Settle,
+    Test,
+    Reset,
+    Boot(Millis),
+    Keep,
+    Report,
+    Rewind(u32),
+    Cancel(Fault),
+}
+
+/// The SMP server's side of a module, for one component.
+pub struct SmpBridge {
+    config: Config,
+    client: Client,
+    phase: Phase,
+    /// Of this MCU's component.
+    package: Option<Package>,
+    piece: Option<(u32, u32)>,
+    /// State 9: action 3 was taken, or the server's Install.
+    updating: bool,
+    scan: Scan,
+    /// The server has no more than this; the piece may begin later.
+    lost: Option<u32>,
+    checks: u8,
+    rewinds: u8,
+    moves: u8,
+    trials: u8,
+    /// When to ask the engine again, or for the version.
+    again_at: Millis,
+    /// When the engine was last asked for a byte.
+    alive_at: Millis,
+    /// When something was last done, and what the client counted then.
+    done_at: Millis,
+    steps: u32,
+    begun: bool,
+    /// The module knows a version of the component.
+    known: bool,
+}
+
+impl Side for SmpBridge {
+    type Line = Line;
+
+    fn on_bytes(&mut self, now: Millis, bytes: &[u8]) {
+        SmpBridge::on_bytes(self, now, bytes);
+    }
+
+    fn next_bytes(&mut self, out: &mut [u8]) -> usize {
+        SmpBridge::next_bytes(self, out)
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        SmpBridge::deadline(self)
+    }
+
+    fn on_event(&mut self, now: Millis, event: &Event) {
+        SmpBridge::on_event(self, now, event);
+    }
+
+    fn poll<F>(&mut self, now: Millis, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        SmpBridge::poll(self, now, engine)
+    }
+}
+
+/// The engine as the image's source, for as long as a poll lasts.
+struct Engine<'a, F> {
+    ask: &'a mut F,
+    read: bool,
+}
+
+impl<F: FnMut(Command, &mut [u8]) -> Reply> Source for Engine<'_, F> {
+    fn read(&mut self, offset: u32, out: &mut [u8]) -> bool {
+        let Ok(len) = u32::try_from(out.len()) else {
+            return false;
+        };
+        self.read = true;
+        let command = Command::Read { start: offset, len };
+        (self.ask)(command, out) == Reply::Read(out.len())
+    }
+}
+
+impl SmpBridge {
+    /// `known`: the module's engine has a version of the component already.
+    pub fn new(now: Millis, config: Config, known: bool) -> Self {
+        SmpBridge {
+            client: Client::new(config.client),
+            config,
+            phase: Phase::Idle,
+            package: None,
+            piece: None,
+            updating: false,
+            scan: Scan::new(0),
+            lost: None,
+            checks: 0,
+            rewinds: 0,
+            moves: 0,
+            trials: 0,
+            again_at: 0,
+            alive_at: now,
+            done_at: now,
+            steps: 0,
+            begun: false,
+            known,
+        }
+    }
+
+    /// Takes received bytes.
+    pub fn on_bytes(&mut self, now: Millis, bytes: &[u8]) {
+        self.client.on_bytes(now, bytes);
+    }
+
+    /// Moves bytes for the UART (8N1) into `out` and says how many.
+    pub fn next_bytes(&mut self, out: &mut [u8]) -> usize {
+        self.client.next_tx(out)
+    }
+
+    /// When to poll at the latest.
+    pub fn deadline(&self) -> Option<Millis> {
+        if !self.begun {
+            return Some(0);
+        }
+        match self.phase {
+            Phase::Idle if self.known => None,
+            Phase::Version => self.client.deadline(),
+            phase if phase.is_work() => {
+                let alive = self.alive_at + ALIVE_MS;
+                Some(self.client.deadline().map_or(alive, |at| at.min(alive)))
+            }
+            Phase::Boot(at) => Some(at),
+            _ => Some(self.again_at),
+        }
+    }
+
+    /// Takes an event of the engine. Those of other components and of the network are not for the MCU.
+    pub fn on_event(&mut self, now: Millis, event: &Event) {
+        match event {
+            Event::Plan(offer) if offer.component == self.config.component => {
+                self.idle();
+                self.enter(Phase::Confirm);
+            }
+            Event::Plan(_) => {}
+            Event::DownloadStart(Some(package)) if package.component == self.config.component => {
+                self.announced(now, package);
+            }
+            Event::Downloaded(Some(piece)) if self.package.is_some() => self.downloaded(now, piece),
+            Event::Updating if self.package.is_some() => {
+                self.updating = true;
+                match self.phase {
+                    // the module was reset: it was uploaded before it came to this
+                    Phase::Idle | Phase::Version => self.settle(now),
+                    Phase::Install => self.settle(now),
+                    _ => {}
+                }
+            }
+            // the plan was answered for all of its components
+            Event::UpdateFlag if self.phase == Phase::Confirm => self.phase = Phase::Idle,
+            // the module's own firmware, or another MCU's
+            Event::DownloadStart(_) | Event::UpdateOk | Event::UpdateFail(_) => {
+                self.idle();
+                self.package = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn announced(&mut self, now: Millis, package: &Package) {
+        if self.package.as_ref() == Some(package) {
+            return;
+        }
+        self.idle();
+        self.package = Some(package.clone());
+        self.client.image(package.length, package.sha256);
+        self.scan = Scan::new(package.length);
+        (self.checks, self.rewinds, self.moves, self.trials) = (0, 0, 0, 0);
+        (self.done_at, self.alive_at) = (now, now);
+    }
+
+    fn downloaded(&mut self, now: Millis, piece: &Piece) {
+        let new = (piece.start, piece.piece_length);
+        if piece.component != self.config.component || matches!(self.phase, Phase::Cancel(_)) {
+            return;
+        }
+        let waits = matches!(
+            self.phase,
+            Phase::Idle | Phase::Version | Phase::Release | Phase::Rewind(_)
+        );
+        if !waits && self.piece == Some(new) {
+            return; // told again
+        }
+        self.piece = Some(new);
+        (self.done_at, self.alive_at) = (now, now);
+        self.look();
+    }
+
+    fn length(&self) -> u32 {
+        self.package.as_ref().map_or(0, |package| package.length)
+    }
+
+    fn has_last_piece(&self) -> bool {
+        let end = |(start, length): (u32, u32)| start.saturating_add(length);
+        self.piece.is_some_and(|piece| end(piece) >= self.length())
+    }
+
+    fn work(&mut self, phase: Phase, job: Job) {
+        self.phase = phase;
+        self.client.begin(job);
+    }
+
+    fn look(&mut self) {
+        self.work(Phase::Look, Job::State);
+    }
+
+    fn settle(&mut self, now: Millis) {
+        (self.done_at, self.alive_at) = (now, now);
+        self.updating = true;
+        self.work(Phase::Settle, Job::State);
+    }
+
+    /// A phase in which the engine is asked, at once and then again and again.
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.again_at = 0;
+    }
+
+    fn idle(&mut self) {
+        self.client.abandon();
+        self.enter(Phase::Idle);
+        (self.piece, self.lost, self.updating) = (None, None, false);
+    }
+
+    /// The upgrade is given up; told by the next poll.
+    fn give_up(&mut self, error: SmpError) {
+        self.fail(Fault::new(error));
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        self.client.abandon();
+        self.enter(Phase::Cancel(fault));
+    }
+
+    /// Works on what came and on what time does; `engine` answers at once. `Some`: something for the caller; call again.
+    pub fn poll<F>(&mut self, now: Millis, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        if !self.begun {
+            self.begun = true;
+            if let (false, Some(version)) = (self.known, self.config.version.clone()) {
+                self.known = true;
+                self.tell_version(engine, version);
+            }
+            // what was under way before a reset is told again
+            engine(Command::AnnounceAll, &mut []);
+        }
+        loop {
+            match self.phase {
+                Phase::Idle if self.known || now < self.again_at => return None,
+                Phase::Idle => self.work(Phase::Version, Job::State),
+                Phase::Boot(at) if now < at => return None,
+                Phase::Boot(_) if self.updating => self.work(Phase::Settle, Job::State),
+                Phase::Boot(_) => self.look(),
+                phase if phase.is_work() => {
+                    self.alive(now, engine);
+                    let mut source = Engine {
+                        ask: engine,
+                        read: false,
+                    };
+                    let output = self.client.poll(now, &mut source);
+                    if source.read {
+                        self.alive_at = now;
+                    }
+                    if self.steps != self.client.steps() {
+                        self.steps = self.client.steps();
+                        self.done_at = now;
+                    }
+                    match output {
+                        None if self.is_over(now) => self.give_up(SmpError::SmpGaveUp),
+                        None => return None,
+                        Some(output) => {
+                            if let Some(line) = self.output(now, output, engine) {
+                                return Some(line);
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    if now < self.again_at {
+                        return None;
+                    }
+                    self.again_at = now + AGAIN_MS;
+                    if let Some(line) = self.ask(now, engine) {
+                        return Some(line);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_over(&self, now: Millis) -> bool {
+        self.phase != Phase::Version
+            && now >= self.done_at.saturating_add(self.config.give_up_ms.into())
+    }
+
+    /// What the client says.
+    fn output<F>(&mut self, now: Millis, output: Output, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        match output {
+            Output::Trouble(fault) => return Some(Line::Trouble(fault)),
+            Output::Failed(fault) if self.phase == Phase::Version => {
+                self.enter(Phase::Idle);
+                self.again_at = now + 12 * AGAIN_MS;
+                return Some(Line::Trouble(fault));
+            }
+            Output::Failed(fault) => self.fail(fault),
+            Output::Done(Done::Rewind(offset)) => {
+                self.rewinds += 1;
+                self.lost = Some(offset);
+                match self.rewinds > REWINDS {
+                    true => self.give_up(SmpError::SmpDiffers),
+                    // it may have all of it: the answer to the last part was lost
+                    false => self.look(),
+                }
+            }
+            Output::Done(Done::Done) => {
+                let read = matches!(
+                    self.phase,
+                    Phase::Version | Phase::Look | Phase::Verify | Phase::Settle
+                );
+                if read && !self.known {
+                    self.known = self.tell_running(engine);
+                }
+                self.job_done(now, engine);
+            }
+        }
+        None
+    }
+
+    fn job_done<F>(&mut self, now: Millis, engine: &mut F)
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        match self.phase {
+            Phase::Version => {
+                self.enter(Phase::Idle);
+                self.again_at = now + 12 * AGAIN_MS;
+            }
+            Phase::Look => self.looked(now, engine),
+            Phase::Upload if self.has_last_piece() => self.work(Phase::Verify, Job::State),
+            Phase::Upload => self.enter(Phase::Release),
+            Phase::Verify => self.verified(now),
+            Phase::Settle => self.settled(now, engine),
+            Phase::Test => self.work(Phase::Reset, Job::Reset),
+            Phase::Reset => self.phase = Phase::Boot(now + u64::from(self.config.boot_ms)),
+            Phase::Keep => self.work(Phase::Settle, Job::State),
+            _ => {}
+        }
+    }
+
+    /// The slots were read before the piece.
+    fn looked<F>(&mut self, now: Millis, engine: &mut F)
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        if let Err(error) = self.find_hash(engine) {
+            return self.give_up(error);
+        }
+        if let Some(hash) = self.scan.hash()
+            && next(self.client.slots(), hash) != Next::Missing
+        {
+            return self.has_all(now);
+        }
+        if is_busy(self.client.slots()) {
+            // MCUboot settles it: what waits is started, what is on trial goes
+            return self.another_move(Phase::Reset, Job::Reset);
+        }
+        let Some((start, length)) = self.piece else {
+            return self.idle();
+        };
+        match self.lost.take() {
+            Some(offset) if offset < start => self.rewind(offset),
+            _ => {
+                let end = start.saturating_add(length);
+                self.work(Phase::Upload, Job::Upload { start, end });
+            }
+        }
+    }
+
+    /// A slot has the package's image.
+    fn has_all(&mut self, now: Millis) {
+        match (self.updating, self.has_last_piece()) {
+            (true, _) => self.settle(now),
+            (false, true) => self.enter(Phase::Install),
+            (false, false) => self.enter(Phase::Release),
+        }
+    }
+
+    /// The slots were read after the last piece.
+    fn verified(&mut self, now: Millis) {
+        let Some(hash) = self.scan.hash() else {
+            // its header is gone with the module's reset, and the TLVs are in a piece before
+            self.rewinds += 1;
+            return match self.rewinds > REWINDS || self.updating {
+                true => self.give_up(SmpError::SmpSource),
+                false => self.rewind(0),
+            };
+        };
+        if next(self.client.slots(), hash) != Next::Missing {
+            return self.has_all(now);
+        }
+        self.checks += 1;
+        if self.checks >= CHECKS {
+            return self.give_up(SmpError::SmpDiffers);
+        }
+        self.upload_anew();
+        self.lost = Some(0);
+        self.look();
+    }
+
+    /// The server has nothing of it that counts.
+    fn upload_anew(&mut self) {
+        if let Some(package) = &self.package {
+            self.client.image(package.length, package.sha256);
+        }
+    }
+
+    fn rewind(&mut self, offset: u32) {
+        if offset == 0 {
+            self.scan = Scan::new(self.length());
+        }
+        self.enter(Phase::Rewind(offset));
+    }
+
+    /// The slots were read in state 9.
+    fn settled<F>(&mut self, now: Millis, engine: &mut F)
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        if self.piece.is_none() {
+            self.piece = Some((0, self.length()));
+        }
+        if self.scan.hash().is_none() {
+            // without it only what waits or is on trial can be told apart
+            let _ = self.find_hash(engine);
+        }
+        let slots = self.client.slots();
+        let then = match self.scan.hash() {
+            Some(hash) => next(slots, hash),
+            None => slots::next_without_hash(slots),
+        };
+        match then {
+            Next::Runs => self.enter(Phase::Report),
+            Next::Keep(hash) => self.another_move(Phase::Keep, Job::Confirm(hash)),
+            Next::Reset => self.another_move(Phase::Reset, Job::Reset),
+            Next::Test(_) if self.trials >= self.config.trials.max(1) => {
+                self.give_up(SmpError::SmpReverted);
+            }
+            Next::Test(hash) => {
+                self.trials += 1;
+                self.work(Phase::Test, Job::Test(hash));
+            }
+            Next::Missing if self.trials > 0 => self.give_up(SmpError::SmpRejected),
+            Next::Missing if self.scan.hash().is_none() => self.give_up(SmpError::SmpSource),
+            Next::Missing => {
+                // what the module holds may be all of it
+                self.checks += 1;
+                if self.checks >= CHECKS {
+                    return self.give_up(SmpError::SmpDiffers);
+                }
+                self.piece = Some((0, self.length()));
+                self.upload_anew();
+                self.done_at = now;
+                self.look();
+            }
+        }
+    }
+
+    /// Something that is done again and again where an MCU does not do what it says.
+    fn another_move(&mut self, phase: Phase, job: Job) {
+        self.moves += 1;
+        match self.moves > MOVES {
+            true => self.give_up(SmpError::SmpNotReset),
+            false => self.work(phase, job),
+        }
+    }
+
+    /// Looks for the hash in the bytes of the piece.
+    fn find_hash<F>(&mut self, engine: &mut F) -> Result<(), SmpError>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        let Some((start, length)) = self.piece else {
+            return Ok(());
+        };
+        let end = start.saturating_add(length);
+        while let Some((at, want)) = self.scan.wants() {
+            if at >= end {
+                return Ok(()); // in a later piece
+            }
+            let want = (want as u32).min(end - at);
+            let mut bytes = [0; 64];
+            let place = bytes.get_mut(..want as usize).unwrap_or_default();
+            let command = Command::Read {
+                start: at,
+                len: want,
+            };
+            let is_read = at >= start && engine(command, place) == Reply::Read(place.len());
+            match (is_read, self.scan.is_tail()) {
+                (true, tail) => match self.scan.put(place) {
+                    // what the last piece has is no list of TLVs: it was one before
+                    Err(_) if tail => return Ok(()),
+                    done => done?,
+                },
+                (false, true) => self.scan.skip(),
+                (false, false) if self.has_last_piece() => {
+                    self.scan = Scan::tail(self.length(), start);
+                }
+                (false, false) => return Ok(()), // its header is gone
+            }
+        }
+        Ok(())
+    }
+
+    /// What the engine is asked in this phase.
+    fn ask<F>(&mut self, now: Millis, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        let phase = self.phase;
+        let command = match phase {
+            Phase::Confirm => Command::Action(1),
+            Phase::Release => Command::Action(2),
+            Phase::Install => Command::Action(3),
+            Phase::Rewind(offset) => Command::Rewind(offset),
+            Phase::Cancel(_) if self.updating => Command::NotInstalled,
+            Phase::Cancel(_) => Command::Cancel,
+            Phase::Report => {
+                let target = self.package.as_ref().map(|package| package.target.clone());
+                match target.filter(|target| !target.is_empty()) {
+                    Some(target) => self.tell_version(engine, target),
+                    // a foreign server's plan names none: the image does
+                    None => _ = self.tell_running(engine),
+                }
+                self.known = true;
+                self.idle();
+                return Some(Line::Started);
+            }
+            _ => return None,
+        };
+        let taken = engine(command, &mut []) == Reply::Ok;
+        match phase {
+            // it cannot be taken back any more, or it is over: its end comes as an event
+            Phase::Cancel(fault) => {
+                self.enter(Phase::Idle);
+                return Some(Line::Failed(fault));
+            }
+            Phase::Install if taken => self.settle(now),
+            // too late to fetch anything again
+            Phase::Rewind(_) if !taken && self.updating => self.give_up(SmpError::SmpSource),
+            _ if taken => self.enter(Phase::Idle),
+            _ => {}
+        }
+        None
+    }
+
+    /// The version of the image that runs; whether there is one.
+    fn tell_running<F>(&self, engine: &mut F) -> bool
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        let active = self.client.slots().iter().find(|slot| slot.active);
+        let version = active.and_then(|slot| Version::try_from(slot.version.as_str()).ok());
+        let Some(version) = version.filter(|version| !version.is_empty()) else {
+            return false;
+        };
+        self.tell_version(engine, version);
+        true
+    }
+
+    fn tell_version<F>(&self, engine: &mut F, version: Version)
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        let component = self.config.component.clone();
+        engine(Command::SetMcuVersion(component, version), &mut []);
+    }
+
+    /// Lets the engine know that the piece is still being worked on.
+    fn alive<F>(&mut self, now: Millis, engine: &mut F)
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        if now < self.alive_at + ALIVE_MS {
+            return;
+        }
+        self.alive_at = now;
+        if let Some((start, _)) = self.piece {
+            engine(Command::Read { start, len: 1 }, &mut [0]);
+        }
+    }
+}
+
+impl Phase {
+    /// The client works in it.
+    fn is_work(self) -> bool {
+        use Phase::{Keep, Look, Reset, Settle, Test, Upload, Verify, Version};
+        matches!(
+            self,
+            Version | Look | Upload | Verify | Settle | Test | Reset | Keep
+        )
+    }
+}
