@@ -14,9 +14,11 @@
 //! | [`engine`] | `engine` | a script of messages, commands, time, restarts and power cuts |
 //! | [`journal`] | `journal` | the journal partition |
 //! | [`mcu`] | `mcu` | an MCU's flash, for its bootloader and agent |
+//! | [`smp`] | `smp` | answers, images, or a script for an MCU with MCUmgr and the module's side of it |
+//! | [`rom`] | `stm32` | a script for an STM32's ROM loader and the module's side of it |
 //! | [`center`] | `center_device` | a script for the Center's endpoint |
 //!
-//! [`checked`] holds what must be true of the engine in four of them, [`module`] joins it with the cloud machine, [`flash`]
+//! [`component`] is the engine as a bridge sees it; [`checked`] holds what must be true of the engine in four of them, [`module`] joins it with the cloud machine, [`flash`]
 //! is the flash under it; [`relay`] and [`runs`] are what is recorded.
 //!
 //! A script is decoded by hand ([`input`]), not derived: so a recorded run can be written in the same bytes.
@@ -26,6 +28,7 @@ pub mod center;
 pub mod checked;
 pub mod client;
 pub mod coap;
+pub mod component;
 pub mod engine;
 pub mod flash;
 pub mod input;
@@ -36,5 +39,7 @@ pub mod mcu;
 pub mod module;
 pub mod records;
 pub mod relay;
+pub mod rom;
 pub mod runs;
+pub mod smp;
 pub mod transfer;

@@ -271,3 +271,26 @@ fn an_mcu_with_nothing_of_ours_on_it() {
         (&"V2_0".into(), &1.into())
     );
 }
+
+#[test]
+fn an_mcu_with_mcumgr_and_mcuboot() {
+    let smp = ["--protocol", "smp", "--size", "30001"];
+    let done = demo(&[&smp[..], &["--kill-module", "1"]].concat());
+    assert_eq!(
+        (&done["to"], &done["module_kills"]),
+        (&"V2_0".into(), &1.into())
+    );
+    assert_eq!(done["bytes"], 30_001 + 72, "header and TLVs");
+    // the same in pieces
+    let pieces = ["--staging", "20480", "--kill-module", "1", "--loss", "5"];
+    let done = demo(&[&smp[..], &pieces].concat());
+    assert_eq!(
+        (&done["to"], &done["module_kills"]),
+        (&"V2_0".into(), &1.into())
+    );
+    // what is no image of MCUboot ends the upgrade
+    let (file, _) = package(5_000);
+    let path = file.path().to_str().unwrap();
+    let args = ["demo", "--json", "--protocol", "smp", "--package", path];
+    failure(&args, "UpgradeFailed");
+}

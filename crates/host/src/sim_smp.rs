@@ -20,6 +20,7 @@ mod server;
 mod tests;
 
 pub use flash::Mode;
+pub use frame::lines;
 pub use image::{HANGS, Info, UNSIGNED, build, info};
 
 use crate::sim_rom::Noise;

@@ -106,6 +106,11 @@ fn main() {
             corpora.put("journal", &format!("{name}-{at:03}"), image);
         }
     }
+    for bits in [0, 0x13, 0x04] {
+        let name = format!("upgrade-{bits:02x}");
+        corpora.put("smp", &name, &sota_fuzz::smp::record(bits));
+        corpora.put("stm32", &name, &sota_fuzz::rom::record(bits));
+    }
     for (name, session) in runs::at_sessions() {
         corpora.put("at", name, &session);
     }

@@ -58,7 +58,7 @@ impl Receiver {
 }
 
 /// The lines of a packet.
-pub(super) fn lines(packet: &[u8]) -> Vec<Vec<u8>> {
+pub fn lines(packet: &[u8]) -> Vec<Vec<u8>> {
     let length = packet.len() as u16 + 2;
     let mut frame = length.to_be_bytes().to_vec();
     frame.extend_from_slice(packet);
