@@ -54,7 +54,7 @@ struct sota_kconfig {
 	bool advanced_firmware_update;
 };
 
-/* struct Stm32 of src/sides.rs: a node sota,stm32. */
+/* struct Node of src/stm32.rs: a node sota,stm32. */
 struct sota_stm32 {
 	const char *component;
 	const char *version;
@@ -67,13 +67,27 @@ struct sota_stm32 {
 	bool pieces;
 };
 
-/* struct Fault of src/sides.rs. */
-struct sota_stm32_fault {
+/* struct Node of src/smp.rs: a node sota,smp. */
+struct sota_smp {
+	const char *component;
+	const char *version;
+	uint32_t baud;
+	uint32_t give_up_s;
+	uint32_t boot_ms;
+	uint8_t tries;
+	uint8_t image;
+	uint8_t window;
+	uint8_t trials;
+	bool upgrade_only;
+};
+
+/* struct CFault of src/sys.rs. */
+struct sota_side_fault {
 	const char *name;
 	uint32_t length;
+	uint32_t command;
 	uint32_t detail;
 	uint16_t number;
-	uint8_t command;
 	bool failed;
 };
 

@@ -57,10 +57,7 @@ static const struct wiring wirings[] = {SOTA_FOREACH_STM32(WIRING)};
 		     "sota,stm32: component has 1 to 32 bytes");                                                        \
 	BUILD_ASSERT(sizeof(DT_PROP(node, version)) > 1 && sizeof(DT_PROP(node, version)) <= 65,                        \
 		     "sota,stm32: version has 1 to 64 bytes");                                                          \
-	BUILD_ASSERT(DT_NODE_HAS_STATUS_OKAY(DT_PHANDLE(node, uart)), "sota,stm32: its uart is not enabled");           \
-	BUILD_ASSERT(!IS_ENABLED(CONFIG_SOTA_UART) ||                                                                   \
-			     !DT_SAME_NODE(DT_PHANDLE(node, uart), DT_CHOSEN(sota_mcu_uart)),                           \
-		     "sota,stm32: its uart is that of sota,mcu-uart");
+	SOTA_SIDE_UART_FITS(node, "sota,stm32")
 SOTA_FOREACH_STM32(FITS)
 
 const struct sota_stm32 *sota_shim_stm32(uint8_t place)
@@ -135,26 +132,4 @@ void sota_shim_stm32_lines(uint8_t place, bool boot0, bool reset)
 			error, other);
 	}
 	sota_uart_side_drop(place);
-}
-
-void sota_shim_stm32_fault(uint8_t place, const struct sota_stm32_fault *fault)
-{
-	LOG_WRN("%s: error %u %.*s (docs/errors.md), command 0x%02x, detail 0x%x%s", stm32s[place].component,
-		fault->number, (int)fault->length, fault->name, fault->command, fault->detail,
-		fault->failed ? "; the upgrade ends" : "");
-}
-
-void sota_shim_stm32_started(uint8_t place)
-{
-	LOG_INF("%s: the image was verified in its flash and started", stm32s[place].component);
-}
-
-uint32_t sota_shim_side_read(uint8_t place, uint8_t *to, uint32_t len)
-{
-	return sota_uart_side_get(place, to, len);
-}
-
-uint32_t sota_shim_side_write(uint8_t place, const uint8_t *from, uint32_t len)
-{
-	return len == 0 ? 0 : sota_uart_side_put(place, from, len);
 }

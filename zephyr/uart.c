@@ -26,8 +26,11 @@ static uint8_t __noinit tx_main[CONFIG_SOTA_UART_TX_BYTES];
 #endif
 
 #if SOTA_SIDES > 0
-/* A ROM loader's longest answer, and the longest command: 257 bytes. No flow control: nothing may be lost. */
-#define SIDE_BYTES 272
+/*
+ * No flow control: nothing may be lost. A ROM loader's longest answer and command have 257 bytes; an SMP server may send
+ * some answers of a hundred bytes at once.
+ */
+#define SIDE_BYTES (SOTA_SMPS > 0 ? 512 : 272)
 static uint8_t __noinit rx_side[SOTA_SIDES][SIDE_BYTES];
 static uint8_t __noinit tx_side[SOTA_SIDES][SIDE_BYTES];
 #endif

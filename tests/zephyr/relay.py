@@ -187,18 +187,24 @@ class Module:
 
 
 class Chip:
-    """An STM32 with nothing on it but its ROM loader: `sota mcu --protocol stm32`. Its flash outlives it."""
+    """An MCU with nothing of ours on it, at the second UART: an STM32 with its ROM loader (`sota mcu --protocol stm32`), or one
+    with MCUmgr and MCUboot (smp). Its flash outlives it."""
 
-    def __init__(self, sota, folder):
+    def __init__(self, sota, folder, protocol):
         self.wire = Wire()
+        self.protocol = protocol
         # Short: a Unix socket's path has 107 bytes.
         self.lines = os.path.join(tempfile.mkdtemp(), "lines")
         self.state = pathlib.Path(folder, "chip")
         self.state.mkdir()
-        self.command = [sota, "--json", "mcu", "--protocol", "stm32", "--uart", self.wire.name, "--lines", self.lines,
+        self.command = [sota, "--json", "mcu", "--protocol", protocol, "--uart", self.wire.name,
                         "--state", str(self.state), "--component", SENSOR, "--version", "V1_0"]
+        if protocol == "stm32":
+            self.command += ["--lines", self.lines]
         self.process = None
         self.events = []
+        # With smp: which version runs.
+        self.version = None
 
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
@@ -206,7 +212,9 @@ class Chip:
 
         def read(out=self.process.stdout):
             for line in out:
-                self.events.append(json.loads(line).get("event"))
+                said = json.loads(line)
+                self.version = said.get("version")
+                self.events.append(said.get("event"))
 
         threading.Thread(target=read, daemon=True).start()
 
@@ -216,22 +224,22 @@ class Chip:
         self.process.wait()
 
     def flash(self):
-        return (self.state / "stm32-flash.bin").read_bytes()
+        return (self.state / f"{self.protocol}-flash.bin").read_bytes()
 
 
 class Relay:
     """A whole upgrade. `with` ends every process that it started."""
 
     def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None, mcu_confirms=True,
-                 chip=False):
+                 chip=None):
         self.sota, self.folder = sota, folder
         self.package = os.urandom(size)
         self.proxy = Proxy(lose)
         self.center = Center(sota, os.path.join(folder, "center"), "--coap-public", f"127.0.0.1:{self.proxy.port}")
         self.proxy.center = ("127.0.0.1", self.center.coap_port)
         self.wire = Wire(mcu_confirms) if mcu else None
-        self.chip = Chip(sota, folder) if chip else None
-        if self.chip:
+        self.chip = Chip(sota, folder, chip) if chip else None
+        if chip == "stm32":
             arguments = (*arguments, f"--lines={self.chip.lines}")
         self.module = Module(program, folder, f"coap://127.0.0.1:{self.proxy.port}", self.wire, arguments)
         if self.chip:

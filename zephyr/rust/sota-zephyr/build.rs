@@ -13,10 +13,12 @@ const NAMES: [&str; 6] = [
 ];
 
 /// Only where there are such back ends.
-const SIDES: [&str; 1] = ["SOTA_STM32S"];
+const SIDES: [&str; 2] = ["SOTA_STM32S", "SOTA_SMPS"];
 
 fn main() {
-    println!("cargo:rustc-check-cfg=cfg(sota_no_bridge, sota_no_main, sota_mcu_link, sota_sides)");
+    println!(
+        "cargo:rustc-check-cfg=cfg(sota_no_bridge, sota_no_main, sota_mcu_link, sota_sides, sota_mcu_stm32, sota_mcu_smp)"
+    );
     for name in NAMES.iter().chain(&SIDES).chain(&["BUILD_DIR"]) {
         println!("cargo:rerun-if-env-changed={name}");
     }
@@ -41,6 +43,10 @@ fn main() {
             println!("cargo:rustc-cfg=sota_mcu_link");
         } else if name == "SOTA_SIDES" {
             println!("cargo:rustc-cfg=sota_sides");
+        } else if name == "SOTA_MCU_STM32" {
+            println!("cargo:rustc-cfg=sota_mcu_stm32");
+        } else if name == "SOTA_MCU_SMP" {
+            println!("cargo:rustc-cfg=sota_mcu_smp");
         }
     }
 }

@@ -16,7 +16,7 @@ SIZE = 30_001
 @pytest.fixture
 def world(relay):
     """To where the plan is active; the module and the chip run."""
-    world = relay(size=SIZE, mcu=False, chip=True)
+    world = relay(size=SIZE, mcu=False, chip="stm32")
     world.furnish(component=SENSOR)
     world.chip.start()
     world.module.start()
@@ -36,7 +36,7 @@ def judge(world):
 def test_whole_upgrade(world):
     judge(world)
     assert world.proxy.to_module < 1.1 * SIZE + 20_000
-    assert "SENSOR: the image was verified in its flash and started" in world.module.text()
+    assert "SENSOR: the new image was verified and runs" in world.module.text()
 
 
 def test_kill_9_of_the_module_at_four_moments(world):

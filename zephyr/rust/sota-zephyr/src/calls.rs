@@ -99,6 +99,14 @@ pub(crate) fn command_from(from: usize, command: &Command, out: &mut [u8]) -> Re
     reply
 }
 
+/// Whether the engine has a version of this component.
+#[cfg(sota_sides)]
+pub(crate) fn knows(component: &str) -> bool {
+    let mut known = false;
+    ask(&mut |engine| known = engine.engine.version(component).is_some());
+    known
+}
+
 /// As the main back end asks: where there is no other, whatever it asks is its own.
 #[cfg(not(sota_sides))]
 pub(crate) use command as main_command;

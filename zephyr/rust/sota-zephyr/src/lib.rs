@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `cloud_loop`, `engine_loop`, `bridge_loop` or `link_loop` | the three threads: loops around the machines, no rule of the upgrade |
-//! | `sides`, `stm32` | further back ends in the thread `bridge`, each with a UART of its own |
+//! | `sides`, `side_loop`, `stm32`, `smp` | further back ends in the thread `bridge`, each with a UART of its own |
 //! | `calls` | how any thread asks the engine: one question at a time, answered between two of its steps |
 //! | `boxes` | the mailboxes and who is woken |
 //! | `flash` | a flash partition as NOR flash of the component |
@@ -32,8 +32,12 @@ mod link_loop;
 mod logger;
 pub mod product;
 #[cfg(sota_sides)]
-mod sides;
+mod side_loop;
 #[cfg(sota_sides)]
+mod sides;
+#[cfg(sota_mcu_smp)]
+mod smp;
+#[cfg(sota_mcu_stm32)]
 mod stm32;
 mod sys;
 
@@ -42,7 +46,11 @@ compile_error!(
     "CONFIG_SOTA_MCU_LINK: the product's Cargo.toml has to ask for the feature `link` of sota-zephyr"
 );
 
-#[cfg(all(sota_sides, not(feature = "stm32")))]
+#[cfg(all(sota_mcu_smp, not(feature = "smp")))]
+compile_error!(
+    "CONFIG_SOTA_MCU_SMP: the product's Cargo.toml has to ask for the feature `smp` of sota-zephyr"
+);
+#[cfg(all(sota_mcu_stm32, not(feature = "stm32")))]
 compile_error!(
     "CONFIG_SOTA_MCU_STM32: the product's Cargo.toml has to ask for the feature `stm32` of sota-zephyr"
 );
