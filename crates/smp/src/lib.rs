@@ -22,6 +22,7 @@
 //! | `image` | the hash in an MCUboot image |
 //! | `config` | what a product configures |
 //! | `client` | jobs, time-outs, failures and tries |
+//! | `fault` | what the server's refusals mean |
 //! | `upload` | which part of the image goes next |
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ extern crate std;
 
 mod client;
 mod config;
+mod fault;
 pub mod image;
 pub mod message;
 #[cfg(test)]
@@ -36,8 +38,9 @@ mod tests;
 mod upload;
 pub mod wire;
 
-pub use client::{Client, Done, Fault, Job, Output, Source};
+pub use client::{Client, Done, Job, Output, Source};
 pub use config::{Config, Times};
+pub use fault::Fault;
 pub use sota_errors::SmpError;
 
 /// Milliseconds of the caller's clock; never goes back.

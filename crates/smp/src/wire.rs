@@ -82,7 +82,7 @@ impl Header {
 }
 
 /// A packet on its way out.
-pub struct Tx {
+pub(crate) struct Tx {
     frame: [u8; FRAME],
     len: u16,
     /// Bytes of the frame that were made into lines.
@@ -170,7 +170,7 @@ impl Tx {
 
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// [`Rx::packet`] is whole.
     Packet,
     /// Something was skipped.
@@ -188,7 +188,7 @@ enum Part {
 }
 
 /// Packets on their way in.
-pub struct Rx {
+pub(crate) struct Rx {
     part: Part,
     last: u8,
     line: [u8; CHARS],
