@@ -22,7 +22,7 @@ K_THREAD_STACK_DEFINE(engine_stack, CONFIG_SOTA_ENGINE_STACK_SIZE);
 K_THREAD_STACK_DEFINE(cloud_stack, CONFIG_SOTA_CLOUD_STACK_SIZE);
 static struct k_thread engine_thread;
 static struct k_thread cloud_thread;
-#ifdef CONFIG_SOTA_UART
+#ifdef CONFIG_SOTA_BRIDGE
 K_THREAD_STACK_DEFINE(bridge_stack, CONFIG_SOTA_BRIDGE_STACK_SIZE);
 static struct k_thread bridge_thread;
 #endif
@@ -109,7 +109,7 @@ static const struct {
 	 CONFIG_SOTA_ENGINE_PRIORITY},
 	{&cloud_thread, cloud_stack, K_THREAD_STACK_SIZEOF(cloud_stack), sota_rs_cloud, "cloud",
 	 CONFIG_SOTA_CLOUD_PRIORITY},
-#ifdef CONFIG_SOTA_UART
+#ifdef CONFIG_SOTA_BRIDGE
 	/* The last: it is left out where there is no UART. */
 	{&bridge_thread, bridge_stack, K_THREAD_STACK_SIZEOF(bridge_stack), sota_rs_bridge, "bridge",
 	 CONFIG_SOTA_BRIDGE_PRIORITY},
@@ -131,7 +131,9 @@ int sota_start(void)
 #ifdef CONFIG_SOTA_UART
 	if (sota_uart_start() != 0) {
 		LOG_ERR("no bridge: sota,mcu-uart is not ready or has no interrupts");
-		count--;
+		if (!IS_ENABLED(CONFIG_SOTA_SIDES)) {
+			count--;
+		}
 	}
 #endif
 	for (size_t i = 0; i < count; i++) {

@@ -54,6 +54,47 @@ struct sota_kconfig {
 	bool advanced_firmware_update;
 };
 
+/* struct Node of src/stm32.rs: a node sota,stm32. */
+struct sota_stm32 {
+	const char *component;
+	const char *version;
+	const char *chip;
+	uint32_t baud;
+	uint32_t give_up_s;
+	uint8_t tries;
+	bool mass_erase;
+	bool go;
+	bool pieces;
+};
+
+/* struct Node of src/smp.rs: a node sota,smp. */
+struct sota_smp {
+	const char *component;
+	const char *version;
+	uint32_t baud;
+	uint32_t give_up_s;
+	uint32_t boot_ms;
+	uint8_t tries;
+	uint8_t image;
+	uint8_t window;
+	uint8_t trials;
+	bool upgrade_only;
+};
+
+/* struct CFault of src/sys.rs. */
+struct sota_side_fault {
+	const char *name;
+	uint32_t length;
+	uint32_t command;
+	uint32_t detail;
+	uint16_t number;
+	bool failed;
+};
+
+/* Of SideError (docs/errors.md). */
+#define SOTA_ERROR_SIDE_UART 680
+#define SOTA_ERROR_SIDE_PINS 681
+
 /* struct Area of src/sys.rs: bytes the component may use, 0 when the partition cannot be used. */
 struct sota_area {
 	uint32_t size;

@@ -2,7 +2,9 @@
  * Copyright (c) the authors of the open SOTA system
  * SPDX-License-Identifier: Apache-2.0
  *
- * The UART to the MCU by the interrupt-driven API, between two ring buffers.
+ * The UARTs to the MCUs by the interrupt-driven API, each between two ring buffers. First the one that the devicetree
+ * names as sota,mcu-uart, if there is one, then those of the back ends at the sides (side.c). Arrays, and places that are
+ * constants where there is one UART only: then they cost nothing.
  */
 #include <string.h>
 #include <zephyr/drivers/uart.h>
@@ -11,59 +13,86 @@
 #include <zephyr/sys/ring_buffer.h>
 
 #include "shim.h"
+#include "uart.h"
 
 LOG_MODULE_DECLARE(sota, CONFIG_SOTA_LOG_LEVEL);
 
-RING_BUF_DECLARE(rx, CONFIG_SOTA_UART_RX_BYTES);
-RING_BUF_DECLARE(tx, CONFIG_SOTA_UART_TX_BYTES);
-static const struct device *const uart = DEVICE_DT_GET(DT_CHOSEN(sota_mcu_uart));
-/* The buffer was full: the line waits (with flow control), until some of it was read. */
-static bool paused;
-/* There is something to send, or it was not yet seen that there is nothing more. */
-static bool sending;
+#ifdef CONFIG_SOTA_UART
+#define OF_MAIN(x) x,
+static uint8_t __noinit rx_main[CONFIG_SOTA_UART_RX_BYTES];
+static uint8_t __noinit tx_main[CONFIG_SOTA_UART_TX_BYTES];
+#else
+#define OF_MAIN(x)
+#endif
 
-static void receive(void)
+#if SOTA_SIDES > 0
+/*
+ * No flow control: nothing may be lost. A ROM loader's longest answer and command have 257 bytes; an SMP server may send
+ * some answers of a hundred bytes at once.
+ */
+#define SIDE_BYTES (SOTA_SMPS > 0 ? 512 : 272)
+static uint8_t __noinit rx_side[SOTA_SIDES][SIDE_BYTES];
+static uint8_t __noinit tx_side[SOTA_SIDES][SIDE_BYTES];
+#endif
+
+#define SIDE_DEVICE(node, place) DEVICE_DT_GET(DT_PHANDLE(node, uart)),
+#define SIDE_RX(node, place)     RING_BUF_INIT(rx_side[place], SIDE_BYTES),
+#define SIDE_TX(node, place)     RING_BUF_INIT(tx_side[place], SIDE_BYTES),
+
+#define UARTS (SOTA_MAIN_UARTS + SOTA_SIDES)
+
+static const struct device *const devices[UARTS] = {
+	OF_MAIN(DEVICE_DT_GET(DT_CHOSEN(sota_mcu_uart))) SOTA_FOREACH_SIDE(SIDE_DEVICE)};
+static struct ring_buf rx[UARTS] = {OF_MAIN(RING_BUF_INIT(rx_main, sizeof(rx_main))) SOTA_FOREACH_SIDE(SIDE_RX)};
+static struct ring_buf tx[UARTS] = {OF_MAIN(RING_BUF_INIT(tx_main, sizeof(tx_main))) SOTA_FOREACH_SIDE(SIDE_TX)};
+/* The buffer was full: the line waits (with flow control), until some of it was read. */
+static bool paused[UARTS];
+/* There is something to send, or it was not yet seen that there is nothing more. */
+static bool sending[UARTS];
+
+static void receive(int u)
 {
 	uint8_t *to;
-	uint32_t room = ring_buf_put_claim(&rx, &to, CONFIG_SOTA_UART_RX_BYTES);
+	uint32_t room = ring_buf_put_claim(&rx[u], &to, UINT32_MAX);
 	int n = 0;
 
 	if (room > 0) {
-		n = uart_fifo_read(uart, to, room);
+		n = uart_fifo_read(devices[u], to, room);
 	} else {
-		paused = true;
-		uart_irq_rx_disable(uart);
+		paused[u] = true;
+		uart_irq_rx_disable(devices[u]);
 	}
-	(void)ring_buf_put_finish(&rx, MAX(n, 0));
+	(void)ring_buf_put_finish(&rx[u], MAX(n, 0));
 }
 
-static void transmit(void)
+static void transmit(int u)
 {
 	uint8_t *from;
-	uint32_t waiting = ring_buf_get_claim(&tx, &from, CONFIG_SOTA_UART_TX_BYTES);
-	int n = waiting > 0 ? uart_fifo_fill(uart, from, waiting) : 0;
+	uint32_t waiting = ring_buf_get_claim(&tx[u], &from, UINT32_MAX);
+	int n = waiting > 0 ? uart_fifo_fill(devices[u], from, waiting) : 0;
 
-	(void)ring_buf_get_finish(&tx, MAX(n, 0));
+	(void)ring_buf_get_finish(&tx[u], MAX(n, 0));
 	if (waiting == 0) {
-		sending = false;
-		uart_irq_tx_disable(uart);
+		sending[u] = false;
+		uart_irq_tx_disable(devices[u]);
 	}
 }
 
 static void on_interrupt(const struct device *device, void *user)
 {
+	int u = UARTS > 1 ? (int)(intptr_t)user : 0;
+
 	ARG_UNUSED(device);
-	ARG_UNUSED(user);
 	/* Some drivers call an interrupt pending, or a direction ready, that is switched off: only what is wanted counts. */
-	while (uart_irq_update(uart) > 0 && uart_irq_is_pending(uart) > 0) {
-		bool in = !paused && uart_irq_rx_ready(uart) > 0;
-		bool out = sending && uart_irq_tx_ready(uart) > 0;
+	while (uart_irq_update(devices[u]) > 0 && uart_irq_is_pending(devices[u]) > 0) {
+		bool in = !paused[u] && uart_irq_rx_ready(devices[u]) > 0;
+		bool out = sending[u] && uart_irq_tx_ready(devices[u]) > 0;
 
 		if (in) {
-			receive();
+			receive(u);
 		}
 		if (out) {
-			transmit();
+			transmit(u);
 		}
 		if (!in && !out) {
 			break;
@@ -72,13 +101,92 @@ static void on_interrupt(const struct device *device, void *user)
 	sota_shim_wake(SOTA_BRIDGE);
 }
 
-int sota_uart_start(void)
+static inline int open_uart(int u)
 {
-	if (!device_is_ready(uart) || uart_irq_callback_user_data_set(uart, on_interrupt, NULL) != 0) {
+	void *user = UARTS > 1 ? (void *)(intptr_t)u : NULL;
+
+	if (!device_is_ready(devices[u]) || uart_irq_callback_user_data_set(devices[u], on_interrupt, user) != 0) {
 		return -ENODEV;
 	}
-	uart_irq_rx_enable(uart);
+	uart_irq_rx_enable(devices[u]);
 	return 0;
+}
+
+static inline uint32_t get(int u, uint8_t *to, uint32_t len)
+{
+	int errors = uart_err_check(devices[u]);
+	unsigned int key;
+
+	if (errors > 0) {
+		LOG_WRN("UART: errors 0x%x (1 overrun, 2 parity, 4 framing)", errors);
+	}
+	key = irq_lock();
+	len = ring_buf_get(&rx[u], to, len);
+	if (paused[u] && len > 0) {
+		paused[u] = false;
+		uart_irq_rx_enable(devices[u]);
+	}
+	irq_unlock(key);
+	return len;
+}
+
+static inline uint32_t put(int u, const uint8_t *from, uint32_t len)
+{
+	unsigned int key = irq_lock();
+
+	len = ring_buf_put(&tx[u], from, len);
+	sending[u] = sending[u] || len > 0;
+	irq_unlock(key);
+	if (len > 0) {
+		uart_irq_tx_enable(devices[u]);
+	}
+	return len;
+}
+
+#if SOTA_SIDES > 0
+int sota_uart_side_open(int side)
+{
+	return open_uart(SOTA_MAIN_UARTS + side);
+}
+
+uint32_t sota_uart_side_get(int side, uint8_t *to, uint32_t len)
+{
+	return get(SOTA_MAIN_UARTS + side, to, len);
+}
+
+uint32_t sota_uart_side_put(int side, const uint8_t *from, uint32_t len)
+{
+	return put(SOTA_MAIN_UARTS + side, from, len);
+}
+
+/* What was not sent before a reset is not for the MCU after it. */
+void sota_uart_side_drop(int side)
+{
+	unsigned int key = irq_lock();
+
+	ring_buf_reset(&tx[SOTA_MAIN_UARTS + side]);
+	irq_unlock(key);
+}
+#endif
+
+#ifdef CONFIG_SOTA_UART
+#if SOTA_SIDES > 0
+/* Where it is not, the back ends at the sides go on, and this one hears and says nothing. */
+static bool main_is_open;
+#define MAIN_IS_OPEN main_is_open
+#else
+/* There is no thread otherwise. */
+#define MAIN_IS_OPEN true
+#endif
+
+int sota_uart_start(void)
+{
+	int error = open_uart(0);
+
+#if SOTA_SIDES > 0
+	main_is_open = error == 0;
+#endif
+	return error;
 }
 
 #ifdef CONFIG_SOTA_SHELL
@@ -129,7 +237,7 @@ static bool tap_write(const uint8_t *from, uint32_t *len)
 static bool tap_begin(const char *line)
 {
 	k_spinlock_key_t key = k_spin_lock(&tap_state);
-	bool free = at_line_end && ring_buf_is_empty(&rx);
+	bool free = at_line_end && ring_buf_is_empty(&rx[0]);
 
 	if (free) {
 		tap_on = true;
@@ -192,19 +300,7 @@ uint32_t sota_shim_uart_read(uint8_t *to, uint32_t len)
 		return len;
 	}
 #endif
-	int errors = uart_err_check(uart);
-	unsigned int key;
-
-	if (errors > 0) {
-		LOG_WRN("UART: errors 0x%x (1 overrun, 2 parity, 4 framing)", errors);
-	}
-	key = irq_lock();
-	len = ring_buf_get(&rx, to, len);
-	if (paused && len > 0) {
-		paused = false;
-		uart_irq_rx_enable(uart);
-	}
-	irq_unlock(key);
+	len = MAIN_IS_OPEN ? get(0, to, len) : 0;
 #ifdef CONFIG_SOTA_SHELL
 	if (len > 0) {
 		at_line_end = to[len - 1] == '\r' || to[len - 1] == '\n';
@@ -215,8 +311,6 @@ uint32_t sota_shim_uart_read(uint8_t *to, uint32_t len)
 
 uint32_t sota_shim_uart_write(const uint8_t *from, uint32_t len)
 {
-	unsigned int key;
-
 	if (len == 0) {
 		return 0;
 	}
@@ -225,14 +319,7 @@ uint32_t sota_shim_uart_write(const uint8_t *from, uint32_t len)
 		return len;
 	}
 #endif
-	key = irq_lock();
-	len = ring_buf_put(&tx, from, len);
-	sending = sending || len > 0;
-	irq_unlock(key);
-	if (len > 0) {
-		uart_irq_tx_enable(uart);
-	}
-	return len;
+	return MAIN_IS_OPEN ? put(0, from, len) : len;
 }
 
 #ifdef CONFIG_SOTA_MCU_LINK
@@ -251,7 +338,7 @@ uint32_t sota_shim_link_baud(void)
 
 bool sota_shim_uart_is_idle(void)
 {
-	return !sending;
+	return !sending[0];
 }
 
 void sota_shim_uart_set_speed(uint32_t baud)
@@ -262,10 +349,10 @@ void sota_shim_uart_set_speed(uint32_t baud)
 
 	/* The driver's last byte may still be in the shift register: two bytes' time. */
 	k_sleep(K_USEC(20 * USEC_PER_SEC / SPEED));
-	error = uart_config_get(uart, &config);
+	error = uart_config_get(devices[0], &config);
 	if (error == 0) {
 		config.baudrate = baud;
-		error = uart_configure(uart, &config);
+		error = uart_configure(devices[0], &config);
 	}
 	if (error != 0) {
 		LOG_WRN("the UART does not change to %u baud: %d", baud, error);
@@ -275,3 +362,4 @@ void sota_shim_uart_set_speed(uint32_t baud)
 #endif
 }
 #endif
+#endif /* CONFIG_SOTA_UART */

@@ -27,6 +27,7 @@ mod commands;
 pub mod link;
 #[cfg(feature = "stm32")]
 pub mod rom;
+pub mod route;
 mod settings;
 #[cfg(feature = "smp")]
 pub mod smp;

@@ -22,6 +22,7 @@
 
 mod check;
 
+use super::route::Side;
 use crate::message::{Command, ComponentName, Event, Millis, Package, Piece, Reply, Version};
 use check::Check;
 use core::fmt::Write as _;
@@ -109,6 +110,33 @@ pub struct RomBridge {
     known: bool,
 }
 
+impl Side for RomBridge {
+    type Line = Line;
+
+    fn on_bytes(&mut self, now: Millis, bytes: &[u8]) {
+        RomBridge::on_bytes(self, now, bytes);
+    }
+
+    fn next_bytes(&mut self, out: &mut [u8]) -> usize {
+        RomBridge::next_bytes(self, out)
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        RomBridge::deadline(self)
+    }
+
+    fn on_event(&mut self, now: Millis, event: &Event) {
+        RomBridge::on_event(self, now, event);
+    }
+
+    fn poll<F>(&mut self, now: Millis, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        RomBridge::poll(self, now, engine)
+    }
+}
+
 /// The engine as the image's source, for as long as a poll lasts.
 struct Engine<'a, F> {
     ask: &'a mut F,
@@ -194,6 +222,8 @@ impl RomBridge {
                     _ => {}
                 }
             }
+            // the plan was answered for all of its components
+            Event::UpdateFlag if self.phase == Phase::Confirm => self.phase = Phase::Idle,
             // the module's own firmware, or another MCU's
             Event::DownloadStart(_) | Event::UpdateOk | Event::UpdateFail(_) => {
                 self.idle();

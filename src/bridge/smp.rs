@@ -27,6 +27,7 @@
 mod decide;
 mod slots;
 
+use super::route::Side;
 use crate::message::{Command, ComponentName, Event, Millis, Package, Piece, Reply, Version};
 use sota_smp::image::Scan;
 use sota_smp::message::Hash;
@@ -133,6 +134,33 @@ pub struct SmpBridge {
     known: bool,
 }
 
+impl Side for SmpBridge {
+    type Line = Line;
+
+    fn on_bytes(&mut self, now: Millis, bytes: &[u8]) {
+        SmpBridge::on_bytes(self, now, bytes);
+    }
+
+    fn next_bytes(&mut self, out: &mut [u8]) -> usize {
+        SmpBridge::next_bytes(self, out)
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        SmpBridge::deadline(self)
+    }
+
+    fn on_event(&mut self, now: Millis, event: &Event) {
+        SmpBridge::on_event(self, now, event);
+    }
+
+    fn poll<F>(&mut self, now: Millis, engine: &mut F) -> Option<Line>
+    where
+        F: FnMut(Command, &mut [u8]) -> Reply,
+    {
+        SmpBridge::poll(self, now, engine)
+    }
+}
+
 /// The engine as the image's source, for as long as a poll lasts.
 struct Engine<'a, F> {
     ask: &'a mut F,
@@ -223,6 +251,8 @@ impl SmpBridge {
                     _ => {}
                 }
             }
+            // the plan was answered for all of its components
+            Event::UpdateFlag if self.phase == Phase::Confirm => self.phase = Phase::Idle,
             // the module's own firmware, or another MCU's
             Event::DownloadStart(_) | Event::UpdateOk | Event::UpdateFail(_) => {
                 self.idle();

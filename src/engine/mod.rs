@@ -12,6 +12,7 @@
 //! | `plan` | offers, the host's answer, download information, versions announced |
 //! | `transfer` | pieces: blocks, digests, rescue of a torn page, reads, rewind |
 //! | `queue` | what waits for cloud and for the host |
+//! | `whose` | whom an event or a command concerns, where there are several back ends |
 //! | `versions`, `strategy`, `digest`, `staging`, `journal`, `record` | what their names say |
 
 mod config;
@@ -27,11 +28,13 @@ mod strategy;
 mod tests;
 mod transfer;
 mod versions;
+mod whose;
 
 use heapless::{String, Vec};
 
 pub use self::config::Config;
 pub use self::versions::LIST_LEN;
+pub(crate) use self::whose::Whose;
 use self::{
     digest::Digests,
     journal::{Found, Journal, Key},

@@ -2,6 +2,7 @@
 them. Standard library only.
 
   Center <-UDP-> proxy <-UDP-> module (native_sim) <-pty-> wire <-pty-> MCU
+                                                   <-pty-> wire <-pty-> STM32 with its ROM loader
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tty
@@ -24,6 +26,8 @@ sys.path.insert(0, str(ROOT / "tests/peers"))
 from center_peer import Center, free_port  # noqa: E402
 
 PRODUCT, DEVICE, COMPONENT = "demo", "device-1", "STM32"
+# The STM32 at the second UART (tests/zephyr/stm32/app.overlay).
+SENSOR = "SENSOR"
 
 
 class Proxy:
@@ -151,7 +155,7 @@ class Module:
     def __init__(self, program, folder, server, wire=None, arguments=()):
         self.command = [program, f"--flash={folder}/flash.bin", f"--sota-server={server}",
                         f"--sota-device-key={DEVICE}", *arguments]
-        self.wire = wire
+        self.wires = {"uart_1": wire} if wire else {}
         self.console = pathlib.Path(folder, "module.log")
         self.console.write_text("")
         self.process = None
@@ -162,14 +166,15 @@ class Module:
             began = self.console.stat().st_size
             self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT)
         self.starts += 1
-        if self.wire is None:
-            return
+        for uart, wire in self.wires.items():
+            wire.attach(self.pseudo_terminal(uart, began))
+
+    def pseudo_terminal(self, uart, began):
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            found = re.search(r"uart_1 connected to pseudotty: (\S+)", self.console.read_text(errors="replace")[began:])
-            if found:
-                self.wire.attach(found[1])
-                return
+            text = self.console.read_text(errors="replace")[began:]
+            if found := re.search(uart + r" connected to pseudotty: (\S+)", text):
+                return found[1]
             time.sleep(0.02)
         raise SystemExit(f"FAILED: the module does not start; see {self.console}")
 
@@ -181,17 +186,64 @@ class Module:
         return self.console.read_text(errors="replace")
 
 
+class Chip:
+    """An MCU with nothing of ours on it, at the second UART: an STM32 with its ROM loader (`sota mcu --protocol stm32`), or one
+    with MCUmgr and MCUboot (smp). Its flash outlives it."""
+
+    def __init__(self, sota, folder, protocol):
+        self.wire = Wire()
+        self.protocol = protocol
+        # Short: a Unix socket's path has 107 bytes.
+        self.lines = os.path.join(tempfile.mkdtemp(), "lines")
+        self.state = pathlib.Path(folder, "chip")
+        self.state.mkdir()
+        self.command = [sota, "--json", "mcu", "--protocol", protocol, "--uart", self.wire.name,
+                        "--state", str(self.state), "--component", SENSOR, "--version", "V1_0"]
+        if protocol == "stm32":
+            self.command += ["--lines", self.lines]
+        self.process = None
+        self.events = []
+        # With smp: which version runs.
+        self.version = None
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
+        assert "ready" in json.loads(self.process.stdout.readline())
+
+        def read(out=self.process.stdout):
+            for line in out:
+                said = json.loads(line)
+                self.version = said.get("version")
+                self.events.append(said.get("event"))
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def kill(self):
+        """The power goes."""
+        self.process.kill()
+        self.process.wait()
+
+    def flash(self):
+        return (self.state / f"{self.protocol}-flash.bin").read_bytes()
+
+
 class Relay:
     """A whole upgrade. `with` ends every process that it started."""
 
-    def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None, mcu_confirms=True):
+    def __init__(self, sota, program, folder, size=256 * 1024, arguments=(), mcu=True, lose=None, mcu_confirms=True,
+                 chip=None):
         self.sota, self.folder = sota, folder
         self.package = os.urandom(size)
         self.proxy = Proxy(lose)
         self.center = Center(sota, os.path.join(folder, "center"), "--coap-public", f"127.0.0.1:{self.proxy.port}")
         self.proxy.center = ("127.0.0.1", self.center.coap_port)
         self.wire = Wire(mcu_confirms) if mcu else None
+        self.chip = Chip(sota, folder, chip) if chip else None
+        if chip == "stm32":
+            arguments = (*arguments, f"--lines={self.chip.lines}")
         self.module = Module(program, folder, f"coap://127.0.0.1:{self.proxy.port}", self.wire, arguments)
+        if self.chip:
+            self.module.wires["uart_2"] = self.chip.wire
         self.mcu = None
         self.mcu_lines = []
         self.plan = None
@@ -201,30 +253,32 @@ class Relay:
         return self
 
     def __exit__(self, *error):
-        for process in (self.module.process, self.mcu):
+        for process in (self.module.process, self.mcu, self.chip and self.chip.process):
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
-        if self.wire:
-            self.wire.close()
+        for wire in (self.wire, self.chip and self.chip.wire):
+            if wire:
+                wire.close()
         self.center.__exit__(*error)
 
-    def furnish(self, kind="MCU", component=COMPONENT, target="V2_0", module="MODULE"):
-        """Project, product, model, package and a plan that is not active yet."""
+    def furnish(self, kind="MCU", component=COMPONENT, target="V2_0", module="MODULE", more=()):
+        """Project, product, model, packages and a plan that is not active yet; `more`: further MCUs, each (name, package)."""
         rest = self.center.rest
         project = rest.post("/api/v1/projects", {"name": "zephyr"})["id"]
         product = rest.post("/api/v1/products", {
             "project": project, "name": "p", "product_key": PRODUCT, "product_secret": "s"})["id"]
         components = [{"identifier": module, "name": "module", "type": "Firmware"}]
         if kind == "MCU":
-            components.append({"identifier": component, "name": "MCU", "type": "MCU"})
+            components += [{"identifier": name, "name": name, "type": "MCU"} for name in (component, *(n for n, _ in more))]
         model = rest.post("/api/v1/models", {
             "project": project, "name": "m", "device_model": "M1", "components": components})["id"]
-        package = rest.upload(self.package, project=project, name="package", component_type=kind,
-                              target_version=target)["id"]
+        steps = [{"component": name, "package": rest.upload(
+            package, project=project, name=name, component_type=kind, target_version=target)["id"]}
+            for name, package in ((component, self.package), *more)]
         self.plan = rest.post("/api/v1/plans", {
             "project": project, "name": "plan", "product": product, "model": model,
-            "components": [{"component": component, "package": package}]})["id"]
+            "components": steps})["id"]
 
     def start_mcu(self, version="V1_0", protocol="at"):
         self.mcu = subprocess.Popen(

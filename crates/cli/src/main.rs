@@ -17,6 +17,7 @@ mod remote;
 mod rest;
 mod rom_mcu;
 mod rom_module;
+mod side;
 mod sim;
 mod smp_mcu;
 mod smp_module;

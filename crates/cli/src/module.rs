@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::out::Out;
 use crate::protocol::Protocol;
+use crate::side;
 use crate::stop::on_stop;
 use clap::ValueEnum;
 use serde_json::json;
@@ -14,9 +15,9 @@ use sota::message::{Event, View};
 use sota::platform::Readings;
 use sota_errors::{Entry, LinkError, McuError, ProgramError, Reason};
 use sota_host::module::{
-    Backend, Config, Heard, Module, ModuleFlash, PAGE, cloud_config, load_settings,
+    Config, Heard, Main, Module, ModuleFlash, PAGE, SideConfig, cloud_config, load_settings,
 };
-use sota_host::serial::{Change, Serial, Source};
+use sota_host::serial::Change;
 use sota_link::Line;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -98,6 +99,8 @@ pub(crate) struct Args {
     rom: crate::rom_module::Options,
     #[command(flatten)]
     smp: crate::smp_module::Options,
+    #[arg(long, value_name = "KEY=VALUE,…", help = side::HELP)]
+    mcu: Vec<String>,
 }
 
 /// Block sizes of RFC 7959 that a module is built with.
@@ -130,15 +133,9 @@ impl Block {
 
 /// Runs until it is stopped.
 pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> {
-    let config = config(&args)?;
+    let mut config = config(&args)?;
     let flash = open_flash(&args)?;
-    let source = match args.uart.as_str() {
-        "pty" => Source::Pty,
-        path => Source::Path(path.into()),
-    };
-    let serial = Serial::open(source, args.baud)
-        .map_err(|e| Failure::new(ProgramError::UartNotOpened, format!("{}: {e}", args.uart)))?;
-    let uart = serial.path().display().to_string();
+    let uart = back_ends(&args, &mut config)?;
     let (stop, stopped) = mpsc::channel();
     on_stop(until_eof, move || {
         let _ = stop.send(());
@@ -154,6 +151,14 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
             "server": config.settings.server.as_str(),
         }),
     );
+    for side in &config.sides {
+        let component = side.protocol.component().as_str();
+        let uart = side.serial.path().display().to_string();
+        out.line(
+            format_args!("component {component} at UART {uart}"),
+            json!({ "component": component, "side_uart": uart }),
+        );
+    }
     let port = uart.clone();
     let heard = move |heard| show(out, &port, heard);
     let start = match args.block {
@@ -163,7 +168,7 @@ pub(crate) fn run(args: Args, out: Out, until_eof: bool) -> Result<(), Failure> 
         Block::B512 => Module::start::<512>,
         Block::B1024 => Module::start::<1024>,
     };
-    let module = start(config, flash, serial, Box::new(heard))
+    let module = start(config, flash, Box::new(heard))
         .map_err(|e| Failure::new(ProgramError::SocketFailed, e))?;
     // The sender lives on the signals' thread, which never ends.
     let _ = stopped.recv();
@@ -229,13 +234,29 @@ fn config(args: &Args) -> Result<Config, Failure> {
         readings,
         cell: args.cell,
         state: args.state.clone(),
-        backend: match args.protocol {
-            Protocol::At => Backend::At,
-            Protocol::Link => Backend::Link(args.link_baud),
-            Protocol::Stm32 => args.rom.backend(args.baud)?,
-            Protocol::Smp => args.smp.backend(&args.rom, args.baud)?,
-        },
+        main: Main::None,
+        sides: Vec::new(),
     })
+}
+
+/// Opens every UART; the path of the module's own.
+fn back_ends(args: &Args, config: &mut Config) -> Result<String, Failure> {
+    config.sides = side::open(&args.mcu)?;
+    let serial = side::serial(&args.uart, args.baud)?;
+    let uart = serial.path().display().to_string();
+    config.main = match args.protocol {
+        Protocol::At => Main::At(serial),
+        Protocol::Link => Main::Link(serial, args.link_baud),
+        Protocol::Stm32 | Protocol::Smp => {
+            let protocol = match args.protocol {
+                Protocol::Smp => args.smp.smp(&args.rom, args.baud)?,
+                _ => args.rom.rom(args.baud)?,
+            };
+            side::add(&mut config.sides, SideConfig { serial, protocol })?;
+            Main::None
+        }
+    };
+    Ok(uart)
 }
 
 /// What the command line says: counts where AT commands have set nothing.
@@ -302,7 +323,8 @@ fn show(out: Out, uart: &str, heard: Heard) {
         Heard::Net(net) => out.object(json!({
             "sent": net.sent, "received": net.received, "retransmissions": net.retransmissions,
         })),
-        Heard::Uart(Change::Lost) => {
+        Heard::Uart(uart, Change::Lost) => {
+            let uart = uart.display().to_string();
             let reason = Reason::UartLost;
             out.line(
                 format_args!("warning {reason} ({uart}); {}", reason.remedy()),
@@ -312,13 +334,13 @@ fn show(out: Out, uart: &str, heard: Heard) {
                 }),
             );
         }
-        Heard::Uart(Change::Back) => out.line(
-            format_args!("the UART {uart} is back"),
+        Heard::Uart(uart, Change::Back) => out.line(
+            format_args!("the UART {} is back", uart.display()),
             json!({ "event": "uart back" }),
         ),
         Heard::Line(line) => show_line(out, uart, line),
-        Heard::Rom(line) => crate::rom_module::show(out, uart, line),
-        Heard::Smp(line) => crate::smp_module::show(out, uart, line),
+        Heard::Rom(uart, line) => crate::rom_module::show(out, &uart, line),
+        Heard::Smp(uart, line) => crate::smp_module::show(out, &uart, line),
         Heard::SettingsNotStored(error) => {
             let e = ProgramError::StateFolder;
             out.line(

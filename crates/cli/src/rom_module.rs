@@ -1,4 +1,4 @@
-//! `sota module --protocol stm32`: what the module is told of an MCU that tells nothing itself.
+//! `sota module` with protocol stm32: what the module is told of an MCU that tells nothing itself.
 
 use crate::failure::Failure;
 use crate::names;
@@ -7,12 +7,12 @@ use clap::ValueEnum;
 use serde_json::json;
 use sota::bridge::rom::{Config, Line};
 use sota_errors::ProgramError;
-use sota_host::module::{Backend, Rom};
+use sota_host::module::{Rom, SideProtocol};
 use sota_stm32::{Erase, Start, Times, chips};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options that only this back end has.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Options {
     /// With stm32 and smp: component identifier of the MCU.
     #[arg(long, default_value = "STM32")]
@@ -23,36 +23,51 @@ pub(crate) struct Options {
     pub(crate) mcu_version: Option<String>,
     /// With stm32: which chip; its pages are in crates/stm32/src/chips.rs.
     #[arg(long, default_value = "f103", value_parser = ["f103", "f405", "g071"])]
-    chip: String,
+    pub(crate) chip: String,
     /// With stm32: the socket of the MCU's reset and boot lines (docs/stm32.md).
     #[arg(long, default_value = "lines")]
-    lines: PathBuf,
+    pub(crate) lines: PathBuf,
     /// With stm32: how flash is erased.
     #[arg(long, value_enum, default_value = "pages")]
-    erase: EraseArg,
+    pub(crate) erase: EraseArg,
     /// With stm32: jump to the image in place of a reset.
     #[arg(long)]
-    go: bool,
+    pub(crate) go: bool,
     /// With stm32: take packages that come in pieces, though the MCU's only image is then overwritten before the whole
     /// package was verified.
     #[arg(long)]
-    allow_pieces: bool,
+    pub(crate) allow_pieces: bool,
     /// With stm32 and smp: seconds without anything done after which the upgrade is given up.
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) give_up: u32,
 }
 
 /// How flash is erased.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EraseArg {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EraseArg {
     /// Only the pages that the image needs.
     Pages,
     /// All of it at once.
     Mass,
 }
 
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            mcu_component: "STM32".into(),
+            mcu_version: None,
+            chip: "f103".into(),
+            lines: "lines".into(),
+            erase: EraseArg::Pages,
+            go: false,
+            allow_pieces: false,
+            give_up: 600,
+        }
+    }
+}
+
 impl Options {
-    pub(crate) fn backend(&self, baud: u32) -> Result<Backend, Failure> {
+    pub(crate) fn rom(&self, baud: u32) -> Result<SideProtocol, Failure> {
         names::component(&self.mcu_component)?;
         let version = self.mcu_version.as_deref().unwrap_or("V1_0");
         names::version(version)?;
@@ -74,7 +89,7 @@ impl Options {
             times: Times::DEFAULT,
         };
         let component = self.mcu_component.as_str().try_into();
-        Ok(Backend::Rom(Box::new(Rom {
+        Ok(SideProtocol::Rom(Box::new(Rom {
             bridge: Config {
                 component: component.map_err(|_| unusable(&self.mcu_component))?,
                 version: version.try_into().map_err(|_| unusable(version))?,
@@ -88,7 +103,8 @@ impl Options {
 }
 
 /// What the ROM loader's side says.
-pub(crate) fn show(out: Out, uart: &str, line: Line) {
+pub(crate) fn show(out: Out, uart: &Path, line: Line) {
+    let uart = uart.display().to_string();
     match line {
         Line::Lines { .. } => {}
         Line::Started => out.line(

@@ -7,32 +7,49 @@ use crate::rom_module;
 use serde_json::json;
 use sota::bridge::smp::{Config, Line};
 use sota_errors::ProgramError;
-use sota_host::module::Backend;
+use sota_host::module::SideProtocol;
 use sota_smp::message::Refusal;
+use std::path::Path;
 
 /// Options that only this back end has.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug)]
 #[group(id = "smp")]
 pub(crate) struct Options {
     /// With smp: the image's number in the MCU.
     #[arg(long, default_value_t = 0)]
-    smp_image: u8,
+    pub(crate) smp_image: u8,
     /// With smp: parts of the image on their way at once; the MCU's buffers but one bound it too.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=4))]
-    smp_window: u8,
+    pub(crate) smp_window: u8,
     /// With smp: the MCU takes no image that is not newer than the one it runs.
     #[arg(long)]
-    smp_upgrade_only: bool,
+    pub(crate) smp_upgrade_only: bool,
     /// With smp: milliseconds from a reset until the MCU is asked again.
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
-    smp_boot_ms: u32,
+    pub(crate) smp_boot_ms: u32,
     /// With smp: how often the new image is started before the upgrade counts as reverted.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
-    smp_trials: u8,
+    pub(crate) smp_trials: u8,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            smp_image: 0,
+            smp_window: 4,
+            smp_upgrade_only: false,
+            smp_boot_ms: 2_000,
+            smp_trials: 3,
+        }
+    }
 }
 
 impl Options {
-    pub(crate) fn backend(&self, mcu: &rom_module::Options, baud: u32) -> Result<Backend, Failure> {
+    pub(crate) fn smp(
+        &self,
+        mcu: &rom_module::Options,
+        baud: u32,
+    ) -> Result<SideProtocol, Failure> {
         names::component(&mcu.mcu_component)?;
         let unusable = |name: &str| Failure::new(ProgramError::NameUnusable, name);
         let component = mcu.mcu_component.as_str().try_into();
@@ -42,7 +59,7 @@ impl Options {
             names::version(text)?;
             version = Some(text.as_str().try_into().map_err(|_| unusable(text))?);
         }
-        Ok(Backend::Smp(Box::new(Config {
+        Ok(SideProtocol::Smp(Box::new(Config {
             version,
             give_up_ms: mcu.give_up.saturating_mul(1000),
             boot_ms: self.smp_boot_ms,
@@ -60,7 +77,8 @@ impl Options {
 }
 
 /// What the SMP server's side says.
-pub(crate) fn show(out: Out, uart: &str, line: Line) {
+pub(crate) fn show(out: Out, uart: &Path, line: Line) {
+    let uart = uart.display().to_string();
     match line {
         Line::Started => out.line(
             "the new image runs in the MCU and is confirmed",

@@ -1,5 +1,5 @@
 //! A plan of two components through the program itself: Center and module as processes, and a host that speaks AT
-//! commands for two MCUs over the pseudo-terminal.
+//! commands for two MCUs over the pseudo-terminal, or for one beside an STM32 with its ROM loader on a UART of its own.
 
 mod common;
 
@@ -135,8 +135,8 @@ impl Host {
     }
 }
 
-fn module(center: &Center, state: &Path) -> (Program, Host) {
-    let program = Program::start(&[
+fn module(center: &Center, state: &Path, more: &[&str]) -> (Program, Host) {
+    let args = [
         "module",
         "--server",
         &format!("coap://{}", center.coap),
@@ -150,22 +150,19 @@ fn module(center: &Center, state: &Path) -> (Program, Host) {
         "12288",
         "--state",
         state.to_str().unwrap(),
-    ]);
+    ];
+    let program = Program::start(&[&args[..], more].concat());
     let line = program.line("uart");
     let host = Host::new(&line);
     (program, host)
 }
 
-#[test]
-fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = dir.path().join("module");
-    let center = Center::start(&dir.path().join("center"));
-    let content = |seed: usize, length: usize| -> Vec<u8> {
-        (0..length).map(|i| (i * i / 7 + seed) as u8).collect()
-    };
-    // The sequence is not the order in which the host names its MCUs; the first one goes in two pieces.
-    let sequence = [("ESP32", content(1, 10_001)), ("STM32", content(2, 4_000))];
+fn content(seed: usize, length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i * i / 7 + seed) as u8).collect()
+}
+
+/// An active plan of both; its path.
+fn plan(center: &Center, sequence: &[(&str, Vec<u8>)]) -> String {
     let components: Vec<Value> = sequence
         .iter()
         .map(|(component, content)| {
@@ -182,6 +179,17 @@ fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
     );
     let plan = format!("/plans/{}", plan["id"]);
     center.post(&format!("{plan}/activate"), json!({}));
+    plan
+}
+
+#[test]
+fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("module");
+    let center = Center::start(&dir.path().join("center"));
+    // The sequence is not the order in which the host names its MCUs; the first one goes in two pieces.
+    let sequence = [("ESP32", content(1, 10_001)), ("STM32", content(2, 4_000))];
+    let plan = plan(&center, &sequence);
     let bars = |wanted: [&str; 2]| {
         center.until(&format!("{plan}/devices"), |devices| {
             let state = |i: usize| &devices[0]["steps"][i]["state"];
@@ -189,7 +197,7 @@ fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
         })
     };
 
-    let (mut program, mut host) = module(&center, &state);
+    let (mut program, mut host) = module(&center, &state, &[]);
     host.version("STM32", "1");
     host.version("ESP32", "1");
     host.ok("AT+QIOTOTAREQ=1");
@@ -209,7 +217,7 @@ fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
             if place == 0 && start > 0 {
                 bars(["DownloadSucceeded", "Confirmed"]);
                 drop(program);
-                (program, host) = module(&center, &state);
+                (program, host) = module(&center, &state, &[]);
                 host.present();
             }
             image.extend(host.read(start, length));
@@ -233,4 +241,73 @@ fn a_plan_of_two_components_is_asked_once_and_survives_a_kill_of_the_module() {
     assert_eq!(devices[0]["state"], "Upgraded");
     assert_eq!(devices[0]["offer"], 1, "one set from first to last");
     drop(program);
+}
+
+#[test]
+fn an_mcu_with_at_commands_and_an_stm32_on_a_uart_of_its_own_in_one_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let center = Center::start(&dir.path().join("center"));
+    let sequence = [("STM32", content(2, 6_000)), ("ESP32", content(1, 10_001))];
+    let plan = plan(&center, &sequence);
+    let state = path("mcu");
+    let lines = path("lines");
+    std::fs::create_dir(&state).unwrap();
+    let mcu = Program::start(&[
+        "mcu",
+        "--protocol",
+        "stm32",
+        "--uart",
+        "pty",
+        "--lines",
+        &lines,
+        "--state",
+        &state,
+        "--component",
+        "STM32",
+        "--version",
+        "1",
+    ]);
+    let uart = mcu.line("ready")["uart"].as_str().unwrap().to_owned();
+    let option = format!("component=STM32,protocol=stm32,uart={uart},lines={lines},version=1");
+    let state = dir.path().join("module");
+    let (module, mut host) = module(&center, &state, &["--mcu", &option]);
+
+    // what the other back end says of its component does not count
+    host.send("AT+QIOTMCUVER=\"STM32\",\"2\"");
+    assert_eq!(host.answer(), "ERROR");
+    host.send("AT+SOTAERR?");
+    assert_eq!(host.answer(), "+SOTAERR: 19,\"UnknownComponent\"");
+    assert_eq!(host.answer(), "OK");
+    host.version("ESP32", "1");
+    host.ok("AT+QIOTOTAREQ=1");
+    host.expect("10700,\"ESP32\",\"\",\"2\",30,-113,10001");
+    host.ok("AT+QIOTUPDATE=1");
+    host.expect("10707");
+    // nothing is heard of the STM32's part
+    let image = &sequence[1].1;
+    host.expect("10701,\"ESP32\",10001,");
+    mcu.until(|line| line["event"] == "application" && line["operations"] != 0);
+    let mut read = Vec::new();
+    while read.len() < image.len() {
+        let piece = host.expect("10703,\"ESP32\",10001,");
+        let (start, length) = piece.split_once(',').unwrap();
+        read.extend(host.read(start.parse().unwrap(), length.parse().unwrap()));
+        if read.len() < image.len() {
+            host.ok("AT+QIOTUPDATE=2");
+        }
+    }
+    assert!(read == *image);
+    host.ok("AT+QIOTUPDATE=3");
+    host.expect("10704");
+    host.version("ESP32", "2");
+    host.expect("10705");
+    let devices = center.until(&format!("{plan}/devices"), |devices| {
+        let steps = &devices[0]["steps"];
+        steps[0]["state"] == "UpgradeSucceeded" && steps[1]["state"] == "UpgradeSucceeded"
+    });
+    assert_eq!(devices[0]["state"], "Upgraded");
+    drop((module, mcu));
+    let flash = std::fs::read(path("mcu/stm32-flash.bin")).unwrap();
+    assert!(flash.starts_with(&sequence[0].1));
 }

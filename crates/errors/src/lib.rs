@@ -13,6 +13,7 @@
 //! | 600..=629 | [`LinkError`] | the UART between module and MCU, both ends |
 //! | 630..=642 | [`RomError`] | the module, at an MCU's ROM loader |
 //! | 643..=679 | [`SmpError`] | the module, at an MCU's SMP server |
+//! | 680..=699 | [`SideError`] | the module, at the UART and the lines of an MCU that it drives itself |
 //! | 1000..=1999 | [`CenterError`] | the Center: REST API, device endpoint, log |
 //! | 2000..=2999 | [`ProgramError`] | the program `sota` |
 //!
@@ -24,6 +25,7 @@ mod link;
 mod mcu;
 mod program;
 mod rom;
+mod side;
 mod smp;
 
 pub use center::CenterError;
@@ -32,6 +34,7 @@ pub use link::LinkError;
 pub use mcu::McuError;
 pub use program::ProgramError;
 pub use rom::RomError;
+pub use side::SideError;
 pub use smp::SmpError;
 
 /// One line of the catalogue.

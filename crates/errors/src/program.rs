@@ -32,5 +32,6 @@ crate::catalogue! {
         PlanNotOver = 2027, "the plan is not over after the time that was given", "wait again with a greater --timeout, or look at sota plan devices ID";
         QemuImages = 2028, "an image of the MCU in QEMU cannot be read", "build them with samples/mcu_qemu/build target/mcu_qemu, or name their folder with --mcu-images";
         QemuMissing = 2029, "QEMU did not start", "install qemu-system-arm (Debian, Ubuntu: apt install qemu-system-arm)";
+        McuOption = 2030, "a --mcu cannot be used", "give component=…,protocol=stm32,uart=… and more keys between commas, each component once and at most four; sota module --help has them all";
     }
 }

@@ -1,7 +1,7 @@
 //! The catalogue's own rules, and `docs/errors.md` written from it.
 
 use sota_errors::{
-    CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError, SmpError,
+    CenterError, Entry, LinkError, McuError, ProgramError, Reason, RomError, SideError, SmpError,
 };
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -45,6 +45,12 @@ fn parts() -> Vec<Part> {
             from: "`sota module --protocol smp`, the module's log",
             numbers: 643..=679,
             entries: SmpError::ALL.iter().map(|e| e.entry()).collect(),
+        },
+        Part {
+            title: "The UART and the lines of an MCU that the module drives itself",
+            from: "the log of the module on Zephyr",
+            numbers: 680..=699,
+            entries: SideError::ALL.iter().map(|e| e.entry()).collect(),
         },
         Part {
             title: "The Center",

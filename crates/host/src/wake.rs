@@ -44,19 +44,20 @@ impl sota::mailbox::Wake for Wake {
 }
 
 impl Sleeper {
-    /// Sleeps until woken, until one of `reads` can be read or `write` takes bytes, or for `ms`
+    /// Sleeps until woken, until one of `reads` can be read or one of `writes` takes bytes, or for `ms`
     /// milliseconds (`None`: no limit of its own). The caller tries all of them afterwards.
-    pub fn sleep(
+    pub fn sleep<'a>(
         &mut self,
-        reads: &[BorrowedFd<'_>],
-        write: Option<BorrowedFd<'_>>,
+        reads: &[BorrowedFd<'a>],
+        writes: impl IntoIterator<Item = BorrowedFd<'a>>,
         ms: Option<u64>,
     ) {
         let limit = ms.unwrap_or(LONGEST_SLEEP_MS).min(LONGEST_SLEEP_MS);
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
         let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(reads.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
-        fds.extend(write.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
+        let writes = writes.into_iter();
+        fds.extend(writes.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             // Out of memory is all that is left: do not spin.

@@ -6,6 +6,7 @@ mod journal;
 mod link;
 #[cfg(feature = "stm32")]
 mod rom;
+mod route;
 mod rules;
 mod set;
 #[cfg(feature = "smp")]

@@ -6,7 +6,7 @@ use super::world::{Mcu, World, info, offer, package};
 use crate::{engine::Config, message::*};
 
 /// STM32 and ESP32 run 1_0; the plan brings ESP32, then STM32 to 2_0. Nobody has heard of it yet.
-fn world(config: Config) -> World {
+pub(super) fn world(config: Config) -> World {
     let mut w: World = World::new(config, 4 * 1024, 5000);
     w.version("ESP32", "1_0");
     w.mcu = Mcu::Idle;
@@ -29,7 +29,7 @@ fn world(config: Config) -> World {
     w
 }
 
-fn tell(w: &mut World, place: usize) -> Result<(), Reason> {
+pub(super) fn tell(w: &mut World, place: usize) -> Result<(), Reason> {
     let offer = w.set[place].0.clone();
     w.offer = offer;
     w.offer()

@@ -7,6 +7,7 @@ use sha2::Sha256;
 
 use super::flash::Parts;
 use crate::{
+    bridge::route::{Routes, Targets},
     engine::{Config, Engine, digest::crc32},
     message::*,
     platform::Readings,
@@ -49,6 +50,9 @@ pub(super) struct World<const PAGE: usize = 1024, const WRITE: usize = 4> {
     pub(super) size2: bool,
     pub(super) etag: u8,
     pub(super) events: Vec<Event>,
+    /// Who serves what, and whom each event was for.
+    pub(super) routes: Routes,
+    pub(super) heard: Vec<(Targets, u16)>,
     pub(super) reports: Vec<(u8, State, Option<Reason>)>,
     pub(super) verdicts: Vec<Result<(), Reason>>,
     pub(super) views: Vec<View>,
@@ -124,6 +128,8 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
             size2: true,
             etag: 1,
             events: Vec::new(),
+            routes: Routes::new(true),
+            heard: Vec::new(),
             reports: Vec::new(),
             verdicts: Vec::new(),
             views: Vec::new(),
@@ -147,6 +153,14 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
         let (now, readings) = (self.now, self.readings);
         self.engine
             .command(now, readings, &mut self.flash, &command, &mut [])
+    }
+
+    /// As the back end at place `from` asks.
+    pub(super) fn ask_from(&mut self, from: usize, command: Command, out: &mut [u8]) -> Reply {
+        let (now, readings) = (self.now, self.readings);
+        let (engine, flash) = (&mut self.engine, &mut self.flash);
+        self.routes
+            .command(from, engine, now, readings, flash, &command, out)
     }
 
     pub(super) fn action(&mut self, action: u8) -> Reply {
@@ -252,8 +266,13 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
                 return false;
             }
         }
-        while let Some(event) = self.engine.next_event() {
+        loop {
+            let targets = self.routes.targets(&mut self.engine);
+            let Some(event) = self.engine.next_event() else {
+                break;
+            };
             busy = true;
+            self.heard.push((targets, event.code()));
             self.events.push(event.clone());
             if let Event::DownloadStart(Some(package)) = &event {
                 self.turn = package.component.clone();
@@ -417,6 +436,7 @@ impl<const PAGE: usize, const WRITE: usize> World<PAGE, WRITE> {
 
     pub(super) fn forget(&mut self) {
         self.events.clear();
+        self.heard.clear();
         self.reports.clear();
     }
 

@@ -1,14 +1,15 @@
-//! The bridge's thread: the UART.
+//! The AT command server on the module's own UART.
 
+use super::back_ends::BackEnd;
 use super::{Calls, Common, Heard, Reconfigure, settings_file};
 use crate::serial::Serial;
-use sota::bridge::{Bridge, ConnectMode, Output, Settings};
+use sota::bridge::{Bridge, Output, Settings};
 use sota::message::{Command, Event, Reason, Reply};
 use sota::platform::Clock;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-pub(super) struct BridgeLoop<const B: usize> {
-    common: Common<B>,
+pub(super) struct BridgeLoop {
     bridge: Bridge,
     serial: Serial,
     calls: Calls,
@@ -18,21 +19,17 @@ pub(super) struct BridgeLoop<const B: usize> {
     received: Vec<u8>,
     /// Taken from the machine, not yet by the UART.
     out: Vec<u8>,
-    /// An event the machine had no room for.
-    event: Option<Event>,
 }
 
-impl<const B: usize> BridgeLoop<B> {
+impl BridgeLoop {
     pub(super) fn new(
-        common: Common<B>,
         settings: Settings,
         reconfigure: Reconfigure,
         state: PathBuf,
         serial: Serial,
         calls: Calls,
-    ) -> BridgeLoop<B> {
+    ) -> BridgeLoop {
         BridgeLoop {
-            common,
             bridge: Bridge::new(settings),
             serial,
             calls,
@@ -40,71 +37,10 @@ impl<const B: usize> BridgeLoop<B> {
             state,
             received: Vec::new(),
             out: Vec::new(),
-            event: None,
         }
     }
 
-    pub(super) fn run(&mut self) {
-        if self.bridge.settings().connect == ConnectMode::Auto {
-            self.calls.command(Command::Connect(true));
-        }
-        while !self.common.ended() {
-            let now = self.common.clock.now();
-            if let Some(change) = self.serial.reopen(now) {
-                self.common.tell(Heard::Uart(change));
-            }
-            self.receive(now);
-            while self.step(now) {}
-            let now = self.common.clock.now();
-            let ms = self.serial.retry_at().map(|at| at.saturating_sub(now));
-            let fd = self.serial.fd();
-            // While the machine takes nothing, nothing is read: the line's own buffer fills.
-            let read = fd.filter(|_| self.received.is_empty());
-            let write = fd.filter(|_| !self.out.is_empty());
-            self.common.sleeper.sleep(read.as_slice(), write, ms);
-        }
-    }
-
-    fn receive(&mut self, now: u64) {
-        if !self.received.is_empty() {
-            return;
-        }
-        let mut bytes = [0; 1024];
-        match self.serial.read(now, &mut bytes) {
-            Ok(count) => self.received.extend_from_slice(&bytes[..count]),
-            Err(change) => self.common.tell(Heard::Uart(change)),
-        }
-    }
-
-    /// One round of the machine; whether anything moved.
-    fn step(&mut self, now: u64) -> bool {
-        let taken = self.bridge.on_bytes(&self.received);
-        self.received.drain(..taken);
-        let mut moved = taken > 0;
-        while let Some(output) = self.bridge.poll() {
-            self.answer(output);
-            moved = true;
-        }
-        while self.bridge.ready_for_event() {
-            let Some(event) = self.event.take().or_else(|| {
-                let event = self.common.boxes.events.try_recv()?;
-                self.common.boxes.engine.wake();
-                Some(event)
-            }) else {
-                break;
-            };
-            if !self.bridge.on_event(&event) {
-                self.event = Some(event);
-                break;
-            }
-            moved = true;
-        }
-        // Before the OK goes out: what was acknowledged outlives a kill.
-        self.keep_settings();
-        self.send(now) || moved
-    }
-
-    fn keep_settings(&mut self) {
+    fn keep_settings<const B: usize>(&mut self, common: &Common<B>) {
         if !self.bridge.settings_changed() {
             return;
         }
@@ -112,30 +48,24 @@ impl<const B: usize> BridgeLoop<B> {
         let defaults = &self.reconfigure.defaults;
         if let Err(error) = settings_file::store(&self.state, settings, defaults) {
             let heard = Heard::SettingsNotStored(error.to_string());
-            self.common.tell(heard);
+            common.tell(heard);
         }
     }
 
     /// Settings that differ from those the cloud machine runs with go to its thread.
-    fn use_settings(&mut self) -> Result<(), Reason> {
+    fn use_settings<const B: usize>(&mut self, common: &Common<B>) -> Result<(), Reason> {
         if let Some(config) = self.reconfigure.on_connect(self.bridge.settings())? {
             // A poisoned lock means a thread panicked between two moves of a whole value: it is still whole.
-            let mut slot = self
-                .common
-                .boxes
-                .config
-                .lock()
-                .unwrap_or_else(|e| e.into_inner());
-            *slot = Some(config);
-            drop(slot);
-            self.common.boxes.cloud.wake();
+            let slot = common.boxes.config.lock();
+            *slot.unwrap_or_else(|e| e.into_inner()) = Some(config);
+            common.boxes.cloud.wake();
         }
         Ok(())
     }
 
-    fn answer(&mut self, output: Output) {
+    fn answer<const B: usize>(&mut self, common: &Common<B>, output: Output) {
         if output == Output::Command(Command::Connect(true))
-            && let Err(reason) = self.use_settings()
+            && let Err(reason) = self.use_settings(common)
         {
             return self.bridge.reply(Reply::Refused(reason));
         }
@@ -150,11 +80,49 @@ impl<const B: usize> BridgeLoop<B> {
         };
         self.bridge.reply(reply);
     }
+}
 
-    /// Writes until the UART takes no more; whether anything went out.
-    fn send(&mut self, now: u64) -> bool {
+impl<const B: usize> BackEnd<B> for BridgeLoop {
+    fn step(&mut self, common: &Common<B>) -> bool {
+        let now = common.clock.now();
+        common.reopen(now, &mut self.serial);
+        if self.received.is_empty() {
+            let mut bytes = [0; 1024];
+            let count = common.read(now, &mut self.serial, &mut bytes);
+            self.received.extend_from_slice(&bytes[..count]);
+        }
+        let taken = self.bridge.on_bytes(&self.received);
+        self.received.drain(..taken);
+        let mut moved = taken > 0;
+        while let Some(output) = self.bridge.poll() {
+            self.answer(common, output);
+            moved = true;
+        }
+        // Before the OK goes out: what was acknowledged outlives a kill.
+        self.keep_settings(common);
         let next = |out: &mut [u8]| self.bridge.next_bytes(out);
-        let sent = self.serial.send(now, &mut self.out, next);
-        self.common.moved(sent)
+        common.send(now, &mut self.serial, &mut self.out, next) || moved
+    }
+
+    fn ready_for_event(&self) -> bool {
+        self.bridge.ready_for_event()
+    }
+
+    fn on_event(&mut self, _: &Common<B>, event: &Event) {
+        let taken = self.bridge.on_event(event);
+        debug_assert!(taken, "it was ready");
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        self.serial.retry_at()
+    }
+
+    fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        let fd = self.serial.fd();
+        // While the machine takes nothing, nothing is read: the line's own buffer fills.
+        [
+            fd.filter(|_| self.received.is_empty()),
+            fd.filter(|_| !self.out.is_empty()),
+        ]
     }
 }

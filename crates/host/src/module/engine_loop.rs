@@ -1,6 +1,7 @@
 //! The engine's thread.
 
 use super::{Call, Common, Heard, ModuleFlash, Room};
+use sota::bridge::route::{Routes, Targets};
 use sota::engine::{Config, Engine};
 use sota::message::{Command, Event, ToCloud};
 use sota::platform::{Clock, Readings};
@@ -19,7 +20,8 @@ pub(super) struct EngineLoop<const B: usize> {
     progress: (u32, u32),
     /// What the full mailbox gave back.
     to_cloud: Option<ToCloud>,
-    event: Option<Event>,
+    event: Option<(Targets, Event)>,
+    routes: Routes,
 }
 
 impl<const B: usize> EngineLoop<B> {
@@ -30,6 +32,7 @@ impl<const B: usize> EngineLoop<B> {
         mut flash: ModuleFlash,
         callers: Receiver<Call>,
         room: Room,
+        routes: Routes,
     ) -> EngineLoop<B> {
         let engine = Engine::start(config, common.clock.now(), &mut flash);
         EngineLoop {
@@ -42,6 +45,7 @@ impl<const B: usize> EngineLoop<B> {
             progress: (0, 0),
             to_cloud: None,
             event: None,
+            routes,
         }
     }
 
@@ -91,20 +95,21 @@ impl<const B: usize> EngineLoop<B> {
     fn calls(&mut self) {
         while let Ok(call) = self.callers.try_recv() {
             match call {
-                Call::Command(command, answer) => {
+                Call::Command(from, command, answer) => {
                     let mut bytes = vec![0; READ];
                     let wanted = match &command {
                         Command::Read { len, .. } => READ.min(*len as usize),
                         _ => 0,
                     };
                     let now = self.common.clock.now();
-                    let reply = self.engine.command(
-                        now,
-                        self.readings,
-                        &mut self.flash,
-                        &command,
-                        &mut bytes[..wanted],
-                    );
+                    let (engine, flash) = (&mut self.engine, &mut self.flash);
+                    let (readings, out) = (self.readings, &mut bytes[..wanted]);
+                    let reply = match from {
+                        None => engine.command(now, readings, flash, &command, out),
+                        Some(from) => self
+                            .routes
+                            .command(from, engine, now, readings, flash, &command, out),
+                    };
                     let _ = answer.send((reply, bytes));
                 }
                 Call::Versions(answer) => {
@@ -134,15 +139,22 @@ impl<const B: usize> EngineLoop<B> {
             }
         }
         loop {
-            let Some(event) = self.event.take().or_else(|| self.engine.next_event()) else {
+            let Some((targets, event)) = self.event.take().or_else(|| self.next_event()) else {
                 break;
             };
             let copy = event.clone();
-            if let Err(event) = self.common.boxes.events.try_send(event) {
+            if !targets.is_empty()
+                && let Err(event) = self.common.boxes.events.try_send((targets, event))
+            {
                 self.event = Some(event);
                 break;
             }
             self.common.tell(Heard::Event(Box::new(copy)));
         }
+    }
+
+    fn next_event(&mut self) -> Option<(Targets, Event)> {
+        let targets = self.routes.targets(&mut self.engine);
+        self.engine.next_event().map(|event| (targets, event))
     }
 }

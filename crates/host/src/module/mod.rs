@@ -4,36 +4,37 @@
 //! |---|---|---|
 //! | cloud | `cloud_loop` | a datagram, a message of the engine, its deadline |
 //! | engine | `engine_loop` | a message of cloud, a command, its deadline |
-//! | bridge | `bridge_loop`, `link_loop`, `rom_loop` or `smp_loop` | a byte of the UART, an event, an answer, the link's deadline |
+//! | bridge | `back_ends`: `bridge_loop` or `link_loop` on the module's UART, `side_loop`s on others | a byte of a UART, an event, an answer, a deadline |
 //! | dispatcher | here | an event for the program: its callback runs on no machine's thread |
 //!
 //! The loops carry messages and hold no rule of the upgrade. A full mailbox keeps the message with its
 //! sender, which tries again when the receiver has taken one.
 
+mod back_ends;
 mod bridge_loop;
 mod cloud_loop;
 mod engine_loop;
 mod link_loop;
 mod reconfigure;
-mod rom_loop;
 mod settings_file;
-mod smp_loop;
+mod side_loop;
 
 use crate::clock::HostClock;
 use crate::flash::{FileFlash, OpenError};
-use crate::serial::Serial;
+use crate::serial::{Change, Serial};
 use crate::wake::{self, Sleeper, Wake};
+use back_ends::BackEnds;
 use bridge_loop::BridgeLoop;
 use cloud_loop::CloudLoop;
 use engine_loop::EngineLoop;
 use link_loop::LinkLoop;
 use reconfigure::Reconfigure;
-use rom_loop::RomLoop;
-use smp_loop::SmpLoop;
+use side_loop::{rom_loop, smp_loop};
+use sota::bridge::route::{MAIN, Routes, Targets};
 use sota::bridge::{ConnectMode, Settings};
 use sota::mailbox::Mailbox;
 use sota::message::{Command, Event, Reason, Reply, ToCloud, ToEngine, View};
-use sota::platform::{Flash, Readings};
+use sota::platform::{Clock, Flash, Readings};
 use sota::{cloud, engine};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use reconfigure::cloud_config;
-pub use rom_loop::Rom;
 pub use settings_file::{load as load_settings, store as store_settings};
+pub use side_loop::{Rom, SideConfig, SideProtocol};
 
 /// Erase page of staging and journal in bytes.
 pub const PAGE: usize = 4096;
@@ -105,22 +106,21 @@ pub struct Config {
     pub cell: u32,
     /// Where settings changed by AT commands are kept.
     pub state: PathBuf,
-    /// How the MCU is spoken to.
-    pub backend: Backend,
+    /// What is spoken on the module's own UART.
+    pub main: Main,
+    /// Back ends of components with a UART of their own: at most [`SIDES`](sota::bridge::route::SIDES), each component once.
+    pub sides: Vec<SideConfig>,
 }
 
-/// What is spoken on the UART.
-#[derive(Clone, Debug, Default)]
-pub enum Backend {
+/// What is spoken on the module's own UART.
+#[derive(Debug)]
+pub enum Main {
+    /// There is none.
+    None,
     /// AT commands.
-    #[default]
-    At,
+    At(Serial),
     /// The binary link, which may switch to this baud rate; 0: to none.
-    Link(u32),
-    /// The ROM loader of an STM32.
-    Rom(Box<Rom>),
-    /// The SMP server of an MCU with MCUboot.
-    Smp(Box<sota::bridge::smp::Config>),
+    Link(Serial, u32),
 }
 
 /// What the program hears, on the dispatcher's thread.
@@ -134,14 +134,14 @@ pub enum Heard {
     Net(Net),
     /// Bytes of the package that are durable on the module, and its length.
     Progress(u32, u32),
-    /// The UART was lost, or is back.
-    Uart(crate::serial::Change),
+    /// A UART was lost, or is back.
+    Uart(PathBuf, crate::serial::Change),
     /// The binary link is up, down, or met something.
     Line(sota_link::Line),
-    /// The ROM loader's side met something, or started the new image.
-    Rom(sota::bridge::rom::Line),
-    /// The SMP server's side met something, or the new image runs.
-    Smp(sota::bridge::smp::Line),
+    /// The ROM loader at this UART met something, or started the new image.
+    Rom(PathBuf, sota::bridge::rom::Line),
+    /// The SMP server at this UART met something, or the new image runs.
+    Smp(PathBuf, sota::bridge::smp::Line),
     /// The flash of the settings failed.
     SettingsNotStored(String),
 }
@@ -159,8 +159,8 @@ pub struct Net {
 
 /// To the engine's thread from others than cloud.
 enum Call {
-    /// A command; the answer and the bytes read go back.
-    Command(Command, Sender<(Reply, Vec<u8>)>),
+    /// A command of the back end at this place, or of the program; the answer and the bytes read go back.
+    Command(Option<usize>, Command, Sender<(Reply, Vec<u8>)>),
     /// Names and versions of the MCU components.
     Versions(Sender<Vec<(String, String)>>),
 }
@@ -170,7 +170,8 @@ enum Call {
 struct Boxes<const B: usize> {
     to_engine: Mailbox<ToEngine<B>, 4>,
     to_cloud: Mailbox<ToCloud, 4>,
-    events: Mailbox<Event, 8>,
+    /// With whom each is for.
+    events: Mailbox<(Targets, Event), 8>,
     /// What the cloud's thread is to go on with; a newer one replaces it.
     config: Mutex<Option<cloud::Config>>,
     cloud: Wake,
@@ -199,14 +200,24 @@ impl<const B: usize> Boxes<B> {
 /// To the engine's thread from any other; it answers between two steps.
 #[derive(Clone)]
 struct Calls {
+    /// The place of the back end that asks; `None`: the program.
+    from: Option<usize>,
     to: Sender<Call>,
     engine: Wake,
 }
 
 impl Calls {
+    /// For the back end at this place.
+    fn of(&self, place: usize) -> Calls {
+        Calls {
+            from: Some(place),
+            ..self.clone()
+        }
+    }
+
     /// The answer and the bytes of a read; `None` when the engine's thread has ended.
     fn command(&self, command: Command) -> Option<(Reply, Vec<u8>)> {
-        self.ask(|to| Call::Command(command, to))
+        self.ask(|to| Call::Command(self.from, command, to))
     }
 
     /// The same with the bytes of a read in `out`.
@@ -266,10 +277,35 @@ impl<const B: usize> Common<B> {
         let _ = self.dispatch.send(heard);
     }
 
-    /// Whether anything went out; a lost UART is told.
-    fn moved(&self, sent: Result<bool, crate::serial::Change>) -> bool {
-        sent.unwrap_or_else(|change| {
-            self.tell(Heard::Uart(change));
+    fn uart(&self, serial: &Serial, change: Change) {
+        self.tell(Heard::Uart(serial.path().to_owned(), change));
+    }
+
+    /// Tries a lost port again when its pause is over.
+    fn reopen(&self, now: u64, serial: &mut Serial) {
+        if let Some(change) = serial.reopen(now) {
+            self.uart(serial, change);
+        }
+    }
+
+    /// Bytes that are there now; a lost UART is told.
+    fn read(&self, now: u64, serial: &mut Serial, bytes: &mut [u8]) -> usize {
+        serial.read(now, bytes).unwrap_or_else(|change| {
+            self.uart(serial, change);
+            0
+        })
+    }
+
+    /// Writes until the UART takes no more; whether anything went out. A lost UART is told.
+    fn send(
+        &self,
+        now: u64,
+        serial: &mut Serial,
+        left: &mut Vec<u8>,
+        next: impl FnMut(&mut [u8]) -> usize,
+    ) -> bool {
+        serial.send(now, left, next).unwrap_or_else(|change| {
+            self.uart(serial, change);
             false
         })
     }
@@ -288,11 +324,10 @@ impl Module {
     /// is called on the dispatcher's thread.
     ///
     /// # Errors
-    /// No sockets, descriptors or threads left.
+    /// No sockets, descriptors or threads left, a port that does not take even parity, or a component twice.
     pub fn start<const B: usize>(
         config: Config,
         flash: ModuleFlash,
-        serial: Serial,
         heard: impl FnMut(Heard) + Send + 'static,
     ) -> io::Result<Module> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -302,6 +337,7 @@ impl Module {
         let (bridge, bridge_sleeper) = wake::pair()?;
         let (to, from_callers) = mpsc::channel();
         let calls = Calls {
+            from: None,
             to,
             engine: engine.clone(),
         };
@@ -316,6 +352,17 @@ impl Module {
             boxes,
             dispatch: dispatch.clone(),
         };
+        let mut routes = Routes::new(!matches!(config.main, Main::None));
+        let mut sides = Vec::new();
+        for side in config.sides {
+            let place = routes.add(side.protocol.component().clone());
+            let place = place.map_err(|reason| io::Error::other(reason.to_string()))?;
+            let serial = match side.protocol {
+                SideProtocol::Rom(_) => side.serial.even_parity()?,
+                SideProtocol::Smp(_) => side.serial,
+            };
+            sides.push((place, serial, side.protocol));
+        }
         let mut engine_loop = EngineLoop::new(
             common(engine_sleeper),
             config.engine,
@@ -323,6 +370,7 @@ impl Module {
             flash,
             from_callers,
             room.clone(),
+            routes,
         );
         let reconfigure = Reconfigure::new(config.cloud.clone(), config.defaults);
         let mut cloud_loop = CloudLoop::new(
@@ -332,30 +380,33 @@ impl Module {
             config.cell,
             room,
         )?;
-        let common = common(bridge_sleeper);
-        let bridge: Box<dyn FnOnce() + Send> = match config.backend {
-            Backend::At => {
+        let connect = config.settings.connect == ConnectMode::Auto;
+        let mut back_ends = BackEnds::new(common(bridge_sleeper), calls.clone(), connect);
+        let main = calls.of(MAIN);
+        match config.main {
+            Main::None => {}
+            Main::At(serial) => {
                 let (settings, state) = (config.settings, config.state);
-                let calls = calls.clone();
-                let mut at = BridgeLoop::new(common, settings, reconfigure, state, serial, calls);
-                Box::new(move || at.run())
+                back_ends.main(BridgeLoop::new(settings, reconfigure, state, serial, main));
             }
-            Backend::Link(rate) => {
-                let connect = config.settings.connect == ConnectMode::Auto;
-                let mut link = LinkLoop::new(common, serial, calls.clone(), rate, connect)?;
-                Box::new(move || link.run())
+            Main::Link(serial, rate) => {
+                back_ends.main(LinkLoop::new(clock.now(), serial, main, rate)?);
             }
-            Backend::Rom(rom) => {
-                let connect = config.settings.connect == ConnectMode::Auto;
-                let serial = serial.even_parity()?;
-                let mut rom = RomLoop::new(common, serial, calls.clone(), *rom, connect);
-                Box::new(move || rom.run())
+        }
+        let asked = calls.clone();
+        let bridge = move || {
+            for (place, serial, protocol) in sides {
+                let (now, calls) = (clock.now(), asked.of(place));
+                match protocol {
+                    SideProtocol::Rom(rom) => {
+                        back_ends.add(place, rom_loop(now, *rom, serial, calls));
+                    }
+                    SideProtocol::Smp(smp) => {
+                        back_ends.add(place, smp_loop(now, *smp, serial, calls));
+                    }
+                }
             }
-            Backend::Smp(smp) => {
-                let connect = config.settings.connect == ConnectMode::Auto;
-                let mut smp = SmpLoop::new(common, serial, calls.clone(), *smp, connect);
-                Box::new(move || smp.run())
-            }
+            back_ends.run();
         };
         drop(dispatch);
         let threads = vec![

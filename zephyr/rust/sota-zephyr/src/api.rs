@@ -3,7 +3,7 @@
 //! An `i32` result is 0 or the number of a [`Reason`] (docs/errors.md).
 #![allow(unsafe_code)] // the C border
 
-#[cfg(not(sota_mcu_link))]
+#[cfg(not(any(sota_mcu_link, sota_sides)))]
 use crate::bridge_loop::BridgeLoop;
 use crate::calls::Status;
 use crate::engine_loop::EngineLoop;
@@ -13,7 +13,7 @@ use crate::logger;
 use crate::sys::{self, Who};
 use crate::{BLOCK, boxes, calls, cloud_loop, config, product};
 use core::ffi::c_char;
-#[cfg(not(sota_mcu_link))]
+#[cfg(not(any(sota_mcu_link, sota_sides)))]
 use sota::bridge::{Bridge, Settings};
 use sota::cloud::OVERHEAD;
 use sota::engine::Engine;
@@ -43,6 +43,8 @@ extern "C" fn sota_rs_engine() {
         engine: &mut Engine::new(config::engine(), sys::now()),
         flash,
         readings: Readings::default(),
+        #[cfg(sota_sides)]
+        routes: crate::sides::routes(),
     }
     .run()
 }
@@ -58,9 +60,11 @@ extern "C" fn sota_rs_cloud() {
 /// Entry of the thread `bridge`.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_bridge() {
-    #[cfg(sota_mcu_link)]
+    #[cfg(sota_sides)]
+    crate::sides::run();
+    #[cfg(all(sota_mcu_link, not(sota_sides)))]
     crate::link_loop::run();
-    #[cfg(not(sota_mcu_link))]
+    #[cfg(not(any(sota_mcu_link, sota_sides)))]
     {
         let mut bridge = Bridge::new(Settings::new());
         config::settings(bridge.settings_mut());

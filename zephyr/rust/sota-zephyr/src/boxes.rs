@@ -20,7 +20,11 @@ impl Wake for Who {
 pub(crate) static TO_ENGINE: Mailbox<ToEngine<BLOCK>, 1> = Mailbox::new();
 pub(crate) static TO_CLOUD: Mailbox<ToCloud, 1> = Mailbox::new();
 /// Events for the MCU.
+#[cfg(not(sota_sides))]
 pub(crate) static TO_BRIDGE: Mailbox<Event, 1> = Mailbox::new();
+/// Events for the MCUs, with whom each is for.
+#[cfg(sota_sides)]
+pub(crate) static TO_BRIDGE: Mailbox<(sota::bridge::route::Targets, Event), 1> = Mailbox::new();
 /// Events for the application's callback.
 pub(crate) static TO_APP: Mailbox<Event, 1> = Mailbox::new();
 /// What the cloud's thread runs with, or is to go on with while the flag is set.
@@ -105,7 +109,7 @@ pub(crate) fn settings_changed() {
 }
 
 /// Whether they were changed since the last question.
-#[cfg(not(sota_mcu_link))]
+#[cfg(not(any(sota_mcu_link, sota_no_main)))]
 pub(crate) fn take_settings_changed() -> bool {
     SETTINGS.swap(false, Ordering::SeqCst)
 }
@@ -141,7 +145,7 @@ pub(crate) fn set_last_error(reason: Option<Reason>) {
     LAST_ERROR.store(reason.map_or(0, Reason::number), Ordering::SeqCst);
 }
 
-#[cfg(not(sota_mcu_link))]
+#[cfg(not(any(sota_mcu_link, sota_no_main)))]
 pub(crate) fn last_error() -> Option<Reason> {
     Reason::from_number(LAST_ERROR.load(Ordering::SeqCst))
 }

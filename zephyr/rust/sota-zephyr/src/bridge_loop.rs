@@ -1,7 +1,11 @@
 //! The bridge's thread: the UART to the MCU.
 
-use crate::boxes::{self, TO_BRIDGE};
-use crate::sys::{self, Who};
+use crate::boxes;
+#[cfg(not(sota_sides))]
+use crate::boxes::TO_BRIDGE;
+use crate::sys;
+#[cfg(not(sota_sides))]
+use crate::sys::Who;
 use crate::{api, calls, config};
 use sota::bridge::{Bridge, Output};
 use sota::message::{Command, Reason, Reply};
@@ -33,6 +37,7 @@ impl<'a> BridgeLoop<'a> {
         }
     }
 
+    #[cfg(not(sota_sides))]
     pub(crate) fn run(&mut self) -> ! {
         loop {
             while self.step() {}
@@ -40,8 +45,8 @@ impl<'a> BridgeLoop<'a> {
         }
     }
 
-    /// One round of the machine; whether anything moved.
-    fn step(&mut self) -> bool {
+    /// One round of the machine; whether anything moved. Where there are other back ends, events come by `on_event`.
+    pub(crate) fn step(&mut self) -> bool {
         let error = boxes::last_error();
         if let Some(reason) = error.filter(|_| error != self.told) {
             self.bridge.note_error(reason);
@@ -61,7 +66,10 @@ impl<'a> BridgeLoop<'a> {
             self.answer(output);
             moved = true;
         }
-        moved |= self.events();
+        #[cfg(not(sota_sides))]
+        {
+            moved |= self.events();
+        }
         // Before the OK goes out: what was acknowledged outlives a power cut.
         if self.bridge.settings_changed() && !config::keep(self.bridge.settings()) {
             sys::warn("settings not kept");
@@ -69,6 +77,23 @@ impl<'a> BridgeLoop<'a> {
         self.send() || moved
     }
 
+    #[cfg(sota_sides)]
+    pub(crate) fn ready_for_event(&self) -> bool {
+        self.bridge.ready_for_event()
+    }
+
+    #[cfg(sota_sides)]
+    pub(crate) fn on_event(&mut self, event: &sota::message::Event) {
+        // it was ready
+        let _ = self.bridge.on_event(event);
+    }
+
+    #[cfg(sota_sides)]
+    pub(crate) fn deadline(&self) -> Option<sota::message::Millis> {
+        None
+    }
+
+    #[cfg(not(sota_sides))]
     fn events(&mut self) -> bool {
         let mut moved = false;
         while self.bridge.ready_for_event()
@@ -83,10 +108,10 @@ impl<'a> BridgeLoop<'a> {
     fn answer(&mut self, output: Output) {
         let reply = match output {
             Output::Command(Command::Read { start, .. }) => {
-                calls::read(start, self.bridge.read_buffer())
+                calls::main_read(start, self.bridge.read_buffer())
             }
             Output::Command(Command::Connect(on)) => api::connect(on),
-            Output::Command(command) => calls::command(&command, &mut []),
+            Output::Command(command) => calls::main_command(&command, &mut []),
             Output::Versions => {
                 calls::ask(&mut |engine| {
                     for (name, version) in engine.engine.versions() {

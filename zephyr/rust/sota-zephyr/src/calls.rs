@@ -90,6 +90,42 @@ pub(crate) fn command(command: &Command, out: &mut [u8]) -> Reply {
     reply
 }
 
+/// The same, as the back end at place `from` asks.
+#[cfg(sota_sides)]
+#[inline(never)]
+pub(crate) fn command_from(from: usize, command: &Command, out: &mut [u8]) -> Reply {
+    let mut reply = Reply::Refused(Reason::AtNotAllowedNow);
+    ask(&mut |engine| reply = engine.command_from(from, command, out));
+    reply
+}
+
+/// Whether the engine has a version of this component.
+#[cfg(sota_sides)]
+pub(crate) fn knows(component: &str) -> bool {
+    let mut known = false;
+    ask(&mut |engine| known = engine.engine.version(component).is_some());
+    known
+}
+
+/// As the main back end asks: where there is no other, whatever it asks is its own.
+#[cfg(not(sota_sides))]
+pub(crate) use command as main_command;
+#[cfg(not(any(sota_mcu_link, sota_sides)))]
+pub(crate) use read as main_read;
+
+/// As the main back end asks.
+#[cfg(all(sota_sides, not(sota_no_main)))]
+pub(crate) fn main_command(command: &Command, out: &mut [u8]) -> Reply {
+    command_from(sota::bridge::route::MAIN, command, out)
+}
+
+/// [`Command::Read`] of the main back end into `out`.
+#[cfg(all(sota_sides, not(any(sota_mcu_link, sota_no_main))))]
+pub(crate) fn main_read(start: u32, out: &mut [u8]) -> Reply {
+    let len = out.len() as u32;
+    main_command(&Command::Read { start, len }, out)
+}
+
 /// [`Command::Read`] into `out`; fewer bytes at the end of the piece.
 pub(crate) fn read(start: u32, out: &mut [u8]) -> Reply {
     let len = out.len() as u32;

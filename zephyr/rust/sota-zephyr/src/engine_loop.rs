@@ -16,6 +16,9 @@ pub(crate) struct EngineLoop<'a> {
     pub(crate) engine: &'a mut Engine<BLOCK>,
     pub(crate) flash: Partitions,
     pub(crate) readings: Readings,
+    /// Which back end serves which component.
+    #[cfg(sota_sides)]
+    pub(crate) routes: sota::bridge::route::Routes,
 }
 
 impl EngineLoop<'_> {
@@ -90,6 +93,15 @@ impl EngineLoop<'_> {
             .command(sys::now(), self.readings, &mut self.flash, command, out)
     }
 
+    /// The same, as the back end at place `from` asks.
+    #[cfg(sota_sides)]
+    pub(crate) fn command_from(&mut self, from: usize, command: &Command, out: &mut [u8]) -> Reply {
+        let (now, readings) = (sys::now(), self.readings);
+        let (engine, flash) = (&mut *self.engine, &mut self.flash);
+        self.routes
+            .command(from, engine, now, readings, flash, command, out)
+    }
+
     pub(crate) fn status(&self) -> Status {
         let (progress, length) = self.engine.progress();
         let (piece_start, piece_length) = self
@@ -121,6 +133,29 @@ impl EngineLoop<'_> {
         while TO_CLOUD.has_room() && TO_CLOUD.send_from(&mut self.engine.next_to_cloud()) {}
     }
 
+    #[cfg(sota_sides)]
+    #[inline(never)]
+    fn send_events(&mut self) {
+        loop {
+            let app = boxes::app_listens();
+            if !TO_BRIDGE.has_room() || (app && !TO_APP.has_room()) {
+                return;
+            }
+            if app {
+                TO_APP.send_from(&mut self.engine.first_event());
+            }
+            let targets = self.routes.targets(self.engine);
+            let Some(event) = self.engine.next_event() else {
+                return;
+            };
+            self.tell(&event);
+            if !targets.is_empty() {
+                TO_BRIDGE.send_from(&mut Some((targets, event)));
+            }
+        }
+    }
+
+    #[cfg(not(sota_sides))]
     #[inline(never)]
     fn send_events(&mut self) {
         loop {

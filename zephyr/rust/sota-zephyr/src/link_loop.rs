@@ -1,7 +1,10 @@
 //! The bridge's thread with the binary link in place of AT commands (`CONFIG_SOTA_MCU_LINK`).
 
+#[cfg(not(sota_sides))]
 use crate::boxes::TO_BRIDGE;
-use crate::sys::{self, Who};
+use crate::sys;
+#[cfg(not(sota_sides))]
+use crate::sys::Who;
 use crate::{calls, config};
 use sota::bridge::link::LinkBridge;
 use sota_link::field::Hello;
@@ -18,10 +21,9 @@ const FRAME: usize = frame_len(BLOCK);
 /// Bytes taken from the UART's buffer at once, and given to it.
 const CHUNK: usize = 64;
 
-/// Runs for ever.
-pub(crate) fn run() -> ! {
+fn own() -> sota_link::Config {
     let baud = sys::uart_speed();
-    let own = sota_link::Config {
+    sota_link::Config {
         hello: Hello {
             block: BLOCK as u16,
             window: 8,
@@ -30,13 +32,60 @@ pub(crate) fn run() -> ! {
         },
         baud,
         session: sys::random() as u16,
-    };
-    let mut bridge: LinkBridge<FRAME> = LinkBridge::new(sys::now(), own);
+    }
+}
+
+/// Runs for ever.
+#[cfg(not(sota_sides))]
+pub(crate) fn run() -> ! {
+    let mut bridge: LinkBridge<FRAME> = LinkBridge::new(sys::now(), own());
     let (mut received, mut out) = (Chunk::new(), Chunk::new());
     let mut speed = None;
     loop {
         while step(&mut bridge, &mut received, &mut out, &mut speed) {}
         sys::sleep(Who::Bridge, bridge.deadline());
+    }
+}
+
+/// The same as one of several back ends.
+#[cfg(sota_sides)]
+pub(crate) struct LinkLoop {
+    bridge: LinkBridge<FRAME>,
+    received: Chunk,
+    out: Chunk,
+    speed: Option<u32>,
+}
+
+#[cfg(sota_sides)]
+impl LinkLoop {
+    pub(crate) fn new() -> Self {
+        LinkLoop {
+            bridge: LinkBridge::new(sys::now(), own()),
+            received: Chunk::new(),
+            out: Chunk::new(),
+            speed: None,
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> bool {
+        step(
+            &mut self.bridge,
+            &mut self.received,
+            &mut self.out,
+            &mut self.speed,
+        )
+    }
+
+    pub(crate) fn ready_for_event(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn on_event(&mut self, event: &sota::message::Event) {
+        self.bridge.on_event(event);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<sota::message::Millis> {
+        self.bridge.deadline()
     }
 }
 
@@ -68,12 +117,13 @@ fn step(
     let taken = bridge.on_bytes(received.rest());
     received.1 += taken;
     let mut moved = taken > 0;
+    #[cfg(not(sota_sides))]
     while let Some(event) = TO_BRIDGE.try_recv() {
         sys::wake(Who::Engine);
         bridge.on_event(&event);
         moved = true;
     }
-    let mut engine = |command, bytes: &mut [u8]| calls::command(&command, bytes);
+    let mut engine = |command, bytes: &mut [u8]| calls::main_command(&command, bytes);
     while let Some(line) = bridge.poll(now, &mut engine) {
         match line {
             Line::Up => sys::log(3, "the MCU answers on the link"),

@@ -52,7 +52,9 @@ unsafe extern "C" {
     fn sota_shim_net_resolve(peer: u8, host: *const u8, len: u32, port: u16) -> bool;
     fn sota_shim_net_send(peer: u8, from: *const u8, len: u32);
     fn sota_shim_net_recv(peer: *mut u8, to: *mut u8, len: u32) -> i32;
+    #[cfg(not(sota_no_main))]
     fn sota_shim_uart_read(to: *mut u8, len: u32) -> u32;
+    #[cfg(not(sota_no_main))]
     fn sota_shim_uart_write(from: *const u8, len: u32) -> u32;
     #[cfg(sota_mcu_link)]
     safe fn sota_shim_uart_speed() -> u32;
@@ -69,6 +71,14 @@ unsafe extern "C" {
     fn sota_shim_log(level: u8, text: *const u8, len: u32);
     safe fn sota_shim_event(kind: u8, code: u16, reason: u16, bytes: u32);
     fn sota_shim_setting_save(key: u8, value: *const u8, len: u32) -> bool;
+    #[cfg(sota_sides)]
+    fn sota_shim_side_fault(side: u8, fault: *const CFault);
+    #[cfg(sota_sides)]
+    fn sota_shim_side_started(side: u8);
+    #[cfg(sota_sides)]
+    fn sota_shim_side_read(side: u8, to: *mut u8, len: u32) -> u32;
+    #[cfg(sota_sides)]
+    fn sota_shim_side_write(side: u8, from: *const u8, len: u32) -> u32;
     safe fn sota_shim_kconfig() -> &'static Kconfig;
 }
 
@@ -238,15 +248,75 @@ pub(crate) fn net_recv(to: &mut [u8]) -> Option<(Peer, usize)> {
     Some((peer, n))
 }
 
+#[cfg(not(sota_no_main))]
 pub(crate) fn uart_read(to: &mut [u8]) -> usize {
     // SAFETY: writes at most `len` bytes to a slice of that length.
     let n = unsafe { sota_shim_uart_read(to.as_mut_ptr(), to.len() as u32) } as usize;
     n.min(to.len())
 }
 
+#[cfg(not(sota_no_main))]
 pub(crate) fn uart_write(from: &[u8]) -> usize {
     // SAFETY: reads at most `len` bytes of a slice of that length.
     let n = unsafe { sota_shim_uart_write(from.as_ptr(), from.len() as u32) } as usize;
+    n.min(from.len())
+}
+
+/// What a back end at the side met, for the log.
+#[cfg(sota_sides)]
+pub(crate) struct Trouble {
+    pub(crate) number: u16,
+    pub(crate) name: &'static str,
+    pub(crate) command: u32,
+    pub(crate) detail: u32,
+    /// The upgrade was given up for it.
+    pub(crate) failed: bool,
+}
+
+/// `struct sota_side_fault` of `zephyr/shim.h`.
+#[cfg(sota_sides)]
+#[repr(C)]
+struct CFault {
+    name: *const u8,
+    length: u32,
+    command: u32,
+    detail: u32,
+    number: u16,
+    failed: bool,
+}
+
+/// Each `side` is one that was started.
+#[cfg(sota_sides)]
+pub(crate) fn side_fault(side: u8, trouble: &Trouble) {
+    let fault = CFault {
+        name: trouble.name.as_ptr(),
+        length: trouble.name.len() as u32,
+        command: trouble.command,
+        detail: trouble.detail,
+        number: trouble.number,
+        failed: trouble.failed,
+    };
+    // SAFETY: the shim has this side; the fault and its name outlive the call, which keeps no pointer.
+    unsafe { sota_shim_side_fault(side, &fault) }
+}
+
+#[cfg(sota_sides)]
+pub(crate) fn side_started(side: u8) {
+    // SAFETY: the shim has this side.
+    unsafe { sota_shim_side_started(side) }
+}
+
+#[cfg(sota_sides)]
+pub(crate) fn side_read(side: u8, to: &mut [u8]) -> usize {
+    // SAFETY: the shim has this side; writes at most `len` bytes to a slice of that length.
+    let n = unsafe { sota_shim_side_read(side, to.as_mut_ptr(), to.len() as u32) } as usize;
+    n.min(to.len())
+}
+
+#[cfg(sota_sides)]
+pub(crate) fn side_write(side: u8, from: &[u8]) -> usize {
+    // SAFETY: the shim has this side; reads at most `len` bytes of a slice of that length.
+    let n = unsafe { sota_shim_side_write(side, from.as_ptr(), from.len() as u32) } as usize;
     n.min(from.len())
 }
 
