@@ -159,7 +159,7 @@ impl Ends {
             id: input.u8(),
             length: 0,
         };
-        let body = &input.chunk()[..];
+        let body = input.chunk();
         let body = &body[..body.len().min(900)];
         let header = Header {
             length: body.len() as u16,

@@ -229,7 +229,6 @@ fn an_upgrade_over_the_link() {
     assert_eq!(reports(&joined), Some("1_0"), "on trial is no success");
     assert!(!joined.has(State::Success));
     joined.boot = Boot::Confirmed;
-    let now = joined.world.now;
     joined.mcu.set_running("2_0", Boot::Confirmed);
     joined.until("success", |j| j.has(State::Success));
     assert_eq!(joined.slot.memory, joined.world.package);
@@ -251,7 +250,6 @@ fn a_reset_of_either_side_costs_no_byte_that_is_in_flash() {
             joined.until("the trial", |j| j.boot == Boot::Trial);
             assert_eq!(joined.slot.writes, LENGTH, "side {whose} at {at}");
             joined.boot = Boot::Confirmed;
-            let now = joined.world.now;
             joined.mcu.set_running("2_0", Boot::Confirmed);
             joined.until("success", |j| j.has(State::Success));
         }
@@ -271,7 +269,6 @@ fn a_module_that_forgot_that_the_mcu_installs_tells_it_again() {
     joined.until("the trial again", |j| j.boot == Boot::Trial);
     assert_eq!(joined.slot.writes, LENGTH);
     joined.boot = Boot::Confirmed;
-    let now = joined.world.now;
     joined.mcu.set_running("2_0", Boot::Confirmed);
     joined.until("success", |j| j.has(State::Success));
 }

@@ -4,7 +4,7 @@
 //! reset is in the slot; the phases are the table of `docs/link.md`.
 //!
 //! It has to be small: frames are read where they lie, texts stay in the MCU's flash, and each frame is written by one
-//! place ([`End::send`]).
+//! place (`End::send`).
 
 mod clock;
 mod end;
