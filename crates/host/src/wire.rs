@@ -257,13 +257,14 @@ impl Copier {
 
     /// Takes what the ends sent, delivers what has arrived, sleeps until there is more to do.
     fn step(&mut self) {
+        // A sender changes its speed when its last byte has left: what is there after the speed was looked at, and was sent
+        // before it changed, still has the old one.
+        let speeds = (0..2).map(|end| self.ptys[end].baud().filter(|_| self.follows));
+        let speeds: Vec<_> = speeds.collect();
         for from in 0..2 {
             self.take(from);
         }
-        // After what was sent: a sender changes its speed when its last byte has left.
-        if self.follows {
-            self.follow();
-        }
+        self.follow(&speeds);
         for from in 0..2 {
             self.deliver(from);
         }
@@ -284,9 +285,10 @@ impl Copier {
         self.sleeper.sleep(&fds, None, ms);
     }
 
-    fn follow(&mut self) {
-        for end in 0..2 {
-            if let Some(baud) = self.ptys[end].baud() {
+    fn follow(&mut self, speeds: &[Option<u32>]) {
+        for (end, baud) in speeds.iter().enumerate() {
+            if let Some(baud) = *baud {
+                tracing::trace!(end, baud);
                 self.lanes[end].sends_at(baud);
                 self.lanes[1 - end].read_at(baud);
             }

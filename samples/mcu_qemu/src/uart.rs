@@ -4,6 +4,8 @@ use core::convert::Infallible;
 use core::ptr::{read_volatile, write_volatile};
 use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 
+/// Hz.
+const CLOCK: u32 = 25_000_000;
 const BASE: usize = 0x4000_4000;
 const DATA: usize = 0x0;
 const STATE: usize = 0x4;
@@ -20,10 +22,16 @@ impl Uart {
     /// Once only.
     pub unsafe fn new(baud: u32) -> Uart {
         let uart = Uart(());
-        uart.put(BAUDDIV, 25_000_000 / baud);
+        uart.put(BAUDDIV, CLOCK / baud);
         // Both directions on.
         uart.put(CTRL, 3);
         uart
+    }
+
+    /// Another rate, once the last byte has left.
+    pub fn set_baud(&mut self, baud: u32) {
+        while self.state() & TX_FULL != 0 {}
+        self.put(BAUDDIV, CLOCK / baud.max(1));
     }
 
     fn put(&self, register: usize, value: u32) {

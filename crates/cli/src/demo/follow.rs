@@ -196,6 +196,9 @@ impl Follow {
                 "the module was killed; started again ({count})"
             ));
         }
+        if let Some(baud) = number("baud") {
+            self.say(format_args!("module: {baud} baud"));
+        }
         if let Some(count) = number("retransmissions") {
             self.retransmissions.1 = count;
         }
@@ -265,8 +268,12 @@ impl Follow {
 
     fn warnings(&self, who: &str, line: &Value) {
         if let Some(number) = line["warning"].as_u64() {
-            let name = line["name"].as_str().unwrap_or_default();
-            self.say(format_args!("{who}: warning {number} {name}"));
+            let text = |key: &str| line[key].as_str().unwrap_or_default();
+            let (name, message) = (text("name"), text("message"));
+            let colon = if message.is_empty() { "" } else { ": " };
+            self.say(format_args!(
+                "{who}: warning {number} {name}{colon}{message}"
+            ));
         }
     }
 

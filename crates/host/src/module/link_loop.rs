@@ -78,12 +78,18 @@ impl<const B: usize> BackEnd<B> for LinkLoop {
             }
             moved = true;
         }
-        let next = |out: &mut [u8]| self.bridge.next_bytes(out);
+        // What follows a change of the speed is sent with the new one.
+        let next = |out: &mut [u8]| match self.baud {
+            Some(_) => 0,
+            None => self.bridge.next_bytes(out),
+        };
         let sent = common.send(now, &mut self.serial, &mut self.out, next);
         if self.out.is_empty()
             && let Some(baud) = self.baud.take()
         {
             self.serial.set_baud(baud);
+            common.tell(Heard::Line(Line::Baud(baud)));
+            return true;
         }
         sent || moved
     }

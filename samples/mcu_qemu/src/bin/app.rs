@@ -4,6 +4,7 @@
 
 use cortex_m_rt::entry;
 use mcu_qemu::{LAYOUT, Nor, Uart, now, reset, start_clock};
+use sota_link::Line;
 use sota_link::field::Boot;
 use sota_link::frame::frame_len;
 use sota_link::mcu;
@@ -11,6 +12,7 @@ use sota_mcu::{Agent, Config, Output, io};
 use static_cell::ConstStaticCell;
 
 const BLOCK: usize = 256;
+const BAUD: u32 = 115_200;
 const VERSION: &str = if cfg!(feature = "sick") {
     "3_0_0"
 } else if cfg!(feature = "v2") {
@@ -45,7 +47,8 @@ fn start(flash: &mut Nor) -> &'static mut Agent<{ frame_len(BLOCK) }> {
             version: VERSION,
             hardware: "mps2-an385",
             bootloader: "sota-1",
-            baud: 115_200,
+            baud: BAUD,
+            rate: 921_600,
             ..Default::default()
         },
         confirm_within_ms: 2_000,
@@ -66,17 +69,23 @@ fn main() -> ! {
     };
     start_clock(&mut core);
     // SAFETY: the only ones.
-    let (mut flash, mut uart) = unsafe { (Nor::new(), Uart::new(115_200)) };
+    let (mut flash, mut uart) = unsafe { (Nor::new(), Uart::new(BAUD)) };
     let agent = start(&mut flash);
     loop {
         let good = agent.is_up() && !cfg!(feature = "sick");
         if good && agent.boot() == Boot::Trial && agent.confirm(&mut flash).is_err() {
             reset();
         }
-        let Ok(()) = io::pump(agent, &mut uart, &mut flash, now(), |_, _, _, output| {
-            if output == Output::Reset {
-                reset();
-            }
-        });
+        let Ok(()) = io::pump(
+            agent,
+            &mut uart,
+            &mut flash,
+            now(),
+            |_, uart, _, output| match output {
+                Output::Reset => reset(),
+                Output::Line(Line::Baud(baud)) => uart.set_baud(baud),
+                _ => {}
+            },
+        );
     }
 }

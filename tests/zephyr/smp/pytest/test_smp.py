@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from fixtures import program, relay, sota  # noqa: E402, F401
 from relay import SENSOR  # noqa: E402
 
-SIZE = 30_000
+SIZE = 15_000
 
 
 def image(size):
@@ -76,7 +76,7 @@ def test_the_power_of_the_mcu_goes_and_comes_back(world):
 
 
 def test_beside_an_mcu_with_at_commands_in_one_plan(relay):
-    world = relay(size=20_000, chip="smp")
+    world = relay(size=10_000, chip="smp")
     other = image(SIZE)
     world.furnish(more=[(SENSOR, other)])
     begin(world)

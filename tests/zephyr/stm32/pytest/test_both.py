@@ -26,8 +26,8 @@ def ended_well(world):
 
 
 def test_both_in_one_plan(relay):
-    world = relay(size=64 * 1024, chip="stm32")
-    image = os.urandom(20_000)
+    world = relay(size=16 * 1024, chip="stm32")
+    image = os.urandom(10_000)
     world.furnish(more=[(SENSOR, image)])
     connect(world)
     ended_well(world)
@@ -37,12 +37,12 @@ def test_both_in_one_plan(relay):
 
 
 def test_the_chip_first_and_a_kill_in_each_half(relay):
-    world = relay(size=20_000, chip="stm32")
-    image = os.urandom(64 * 1024)
+    world = relay(size=10_000, chip="stm32")
+    image = os.urandom(16 * 1024)
     world.furnish(component=SENSOR, more=[(COMPONENT, image)])
     connect(world)
     for what, reached in (
-            ("half of the chip's flash", lambda: world.chip.wire.to_mcu > 15_000),
+            ("half of the chip's flash", lambda: world.chip.wire.to_mcu > 7_000),
             ("half of the MCU's image", lambda: world.wire.to_mcu > len(image) // 2)):
         world.wait(what, reached)
         world.module.kill()
@@ -53,7 +53,7 @@ def test_the_chip_first_and_a_kill_in_each_half(relay):
 
 
 def test_a_plan_of_the_chip_alone_is_nothing_to_the_mcu(relay):
-    world = relay(size=20_000, chip="stm32")
+    world = relay(size=10_000, chip="stm32")
     world.furnish(component=SENSOR)
     connect(world)
     ended_well(world)

@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from fixtures import program, relay, sota  # noqa: E402, F401
 from relay import SENSOR  # noqa: E402
 
-SIZE = 30_001
+SIZE = 12_289
 
 
 @pytest.fixture
