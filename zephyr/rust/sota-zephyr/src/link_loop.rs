@@ -146,17 +146,20 @@ fn send(bridge: &mut LinkBridge<FRAME>, out: &mut Chunk, speed: &mut Option<u32>
     let mut moved = false;
     loop {
         if out.rest().is_empty() {
+            if let Some(baud) = *speed {
+                // the interrupt that sees the last byte leave wakes this thread
+                if !sys::uart_is_idle() {
+                    return moved;
+                }
+                sys::uart_set_speed(baud);
+                *speed = None;
+            }
+            // What follows a change of the speed is sent with the new one.
             out.1 = 0;
             out.2 = bridge.next_bytes(&mut out.0);
-        }
-        if out.rest().is_empty() {
-            // the interrupt that sees the last byte leave wakes this thread
-            if sys::uart_is_idle()
-                && let Some(baud) = speed.take()
-            {
-                sys::uart_set_speed(baud);
+            if out.2 == 0 {
+                return moved;
             }
-            return moved;
         }
         match sys::uart_write(out.rest()) {
             0 => return moved,
