@@ -47,8 +47,8 @@ class Board(Module):
         if self.starts == 1:
             self.say('AT+QIOTCFG="server",0,"coap://%s:%d"' % (HOST, self.port))
             self.say("AT+QIOTREG=2")
-        if self.wire is not None:
-            self.wire.attach(self.uart)
+        for wire in self.wires.values():
+            wire.attach(self.uart)
 
     def wait(self, what, began, seconds=60):
         deadline = time.monotonic() + seconds
@@ -89,6 +89,7 @@ class BoardRelay(Relay):
         self.center = Center(sota, os.path.join(folder, "center"), "--coap-public", f"{HOST}:{self.proxy.port}")
         self.proxy.center = ("127.0.0.1", self.center.coap_port)
         self.wire = Wire() if mcu else None
+        self.chip = None
         self.module = Board(folder, self.proxy.port, self.wire, image)
         self.mcu = None
         self.mcu_lines = []
