@@ -165,7 +165,6 @@ impl Follow {
     /// Lines of the parts, for as long as the Center need not be asked again.
     fn listen(&mut self, parts: &mut Parts) -> Result<(), Failure> {
         let end = Instant::now() + POLL;
-        parts.cut(self.state == 9);
         if self.began.elapsed() > self.timeout {
             let detail = format!(
                 "{} s, phase {}",
@@ -184,6 +183,7 @@ impl Follow {
                 Some((Who::Mcu, line)) => self.mcu(&line),
                 Some((Who::Center, _)) | None => {}
             }
+            parts.cut(self.state == 9);
         }
     }
 

@@ -101,8 +101,8 @@ pub(crate) struct Args {
     /// With --mcu qemu: the folder that samples/mcu_qemu/build made.
     #[arg(long, default_value = "target/mcu_qemu", value_name = "DIR")]
     mcu_images: PathBuf,
-    /// Cut the MCU's power (kill -9) this many times and start it again, spread over the download; over the
-    /// link the last time while it installs.
+    /// Cut the MCU's power (kill -9) this many times and start it again, spread over the download; in QEMU
+    /// the last time while it installs.
     #[arg(long, default_value_t = 0, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(0..=100))]
     kill_mcu: u32,
     /// Kill the module (kill -9) this many times in mid-download and start it again.

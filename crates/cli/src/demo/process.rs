@@ -181,8 +181,8 @@ impl<'a> Parts<'a> {
             ]));
         }
         let token_file = folder.join("token");
-        // Other MCUs on the PC install too fast to be met there.
-        let last = args.kill_mcu > 0 && args.protocol == Protocol::Link;
+        // MCUs on the PC install too fast to be met there.
+        let last = args.kill_mcu > 0 && args.mcu.is_some();
         let board = Board::new(args, folder);
         if let Some(board) = &board {
             board.deliver()?;

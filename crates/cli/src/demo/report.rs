@@ -73,7 +73,8 @@ pub(super) struct Report {
     kills_wanted: u32,
     mcu_kills: u32,
     mcu_kills_wanted: u32,
-    /// A ROM loader's image in pieces begins anew with a module that was reset (docs/stm32.md).
+    /// A ROM loader's image in pieces begins anew with a module that was reset (docs/stm32.md). An MCU whose power goes while an
+    /// image is on trial goes back to the old one, and the Center offers anew.
     fetches_again: bool,
     seconds: f64,
 }
@@ -117,6 +118,7 @@ impl Report {
                 (version.clone(), image)
             }
         };
+        let cut_on_trial = facts.args.kill_mcu > 0 && facts.board.is_some();
         Ok(Report {
             component: facts.args.component.clone(),
             from: facts.args.from.clone(),
@@ -134,11 +136,12 @@ impl Report {
             kills_wanted: facts.args.kill_module,
             mcu_kills: facts.mcu_kills,
             mcu_kills_wanted: facts.args.kill_mcu,
-            fetches_again: facts.args.protocol == Protocol::Stm32 && {
-                let staging = facts.args.staging.saturating_sub(PAGE as u32);
-                let piece = facts.args.piece.map_or(staging, |piece| piece.min(staging));
-                facts.package.len() > piece as usize
-            },
+            fetches_again: cut_on_trial
+                || facts.args.protocol == Protocol::Stm32 && {
+                    let staging = facts.args.staging.saturating_sub(PAGE as u32);
+                    let piece = facts.args.piece.map_or(staging, |piece| piece.min(staging));
+                    facts.package.len() > piece as usize
+                },
             seconds: facts.seconds,
         })
     }
