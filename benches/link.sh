@@ -85,8 +85,10 @@ for baud in BAUDS:
             seconds, sent = whole[(len(whole) - 1) // 2]
             failed = "" if len(whole) == RUNS else f", {len(runs) - len(whole)} of {len(runs)} runs not within {LIMIT} s"
             rows.append(f"| {baud:,} | {corrupt} | {way} | {size / seconds / 1000:.1f} | {100 * size * 10 / baud / seconds:.1f} %{failed} | {100 * size / sent:.1f} % |")
+version = subprocess.run(["sb", "--version"], capture_output=True, text=True).stdout.split()[-1]
+YMODEM = "" if ONLY and "ymodem" not in ONLY else f"YMODEM is lrzsz {version} (`sb -k`), into a file. "
 lines = [f"From the whole package in the module's flash to the verified one in the MCU's, blocks of 1,024 bytes, {PAGE_MS} ms to erase a page, about {SECONDS:g} s of the clean line, the median of {RUNS} runs each, alternately;",
-         f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}. YMODEM is lrzsz 0.12.21 (`sb -k`), into a file. Written by `benches/link.sh`.", "",
+         f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}. {YMODEM}Written by `benches/link.sh`.", "",
          "| baud | wrong of a million bytes | way | kB/s | of the line's rate | package bytes of all to the MCU |", "|---:|---:|---|---:|---:|---:|"] + rows
 print("\n".join(lines))
 name = "only" if ONLY else "link"

@@ -13,10 +13,11 @@
 //! wait for bytes, room, an event, or until bridge.deadline()
 //! ```
 
+use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Reply, Version};
 use sota_link::Line;
 use sota_link::field::{Boot, Image, Package, Plan};
-use sota_link::module::{Input, Link, Output, Source};
+use sota_link::module::{Input, Link, Output};
 
 /// The module's end of the link and whose component it serves. `FRAME` is
 /// [`frame_len`](sota_link::frame::frame_len) of its greatest block, which must divide the page of the staging flash.
@@ -24,23 +25,6 @@ pub struct LinkBridge<const FRAME: usize> {
     link: Link<FRAME>,
     /// What is under way is for this MCU's component.
     mine: bool,
-}
-
-/// Asks the engine, for as long as a poll lasts.
-struct Engine<'a, F>(&'a mut F);
-
-impl<F: FnMut(Command, &mut [u8]) -> Reply> Source for Engine<'_, F> {
-    fn read(&mut self, offset: u32, out: &mut [u8]) -> bool {
-        let len = out.len();
-        let Ok(length) = u32::try_from(len) else {
-            return false;
-        };
-        let command = Command::Read {
-            start: offset,
-            len: length,
-        };
-        (self.0)(command, out) == Reply::Read(len)
-    }
 }
 
 /// A text of the component in the link's own type; both have the same greatest length.
@@ -131,7 +115,7 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
         F: FnMut(Command, &mut [u8]) -> Reply,
     {
         loop {
-            let command = match self.link.poll(now, &mut Engine(engine))? {
+            let command = match self.link.poll(now, &mut Source::new(engine))? {
                 Output::Line(line) => return Some(line),
                 Output::Running => match self.running() {
                     Some(command) => command,

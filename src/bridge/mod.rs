@@ -25,12 +25,16 @@ mod args;
 mod commands;
 #[cfg(feature = "link")]
 pub mod link;
+#[cfg(any(feature = "stm32", feature = "smp"))]
+mod pace;
 #[cfg(feature = "stm32")]
 pub mod rom;
 pub mod route;
 mod settings;
 #[cfg(feature = "smp")]
 pub mod smp;
+#[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
+mod source;
 mod tx;
 mod urc;
 

@@ -22,16 +22,14 @@
 
 mod check;
 
+use super::pace::{AGAIN_MS, Pace};
 use super::route::Side;
+use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Package, Piece, Reply, Version};
 use check::Check;
 use core::fmt::Write as _;
-use sota_stm32::{Done, Fault, Job, Loader, Output, RomError, Source};
+use sota_stm32::{Done, Fault, Job, Loader, Output, RomError};
 
-/// How often a plan that the strategy does not take yet, or anything else that the engine refused, is tried again.
-const AGAIN_MS: u64 = 5_000;
-/// How often the engine hears that the MCU's side is alive.
-const ALIVE_MS: u64 = 15_000;
 /// How often the whole image is read back, or the piece goes back, before that is given up.
 const CHECKS: u8 = 5;
 const REWINDS: u8 = 50;
@@ -98,13 +96,7 @@ pub struct RomBridge {
     check: Check,
     checks: u8,
     rewinds: u8,
-    /// When to ask the engine again.
-    again_at: Millis,
-    /// When the engine was last asked for a byte.
-    alive_at: Millis,
-    /// When something was last done, and what the loader counted then.
-    done_at: Millis,
-    steps: u32,
+    pace: Pace,
     begun: bool,
     /// The module knows a version of the component.
     known: bool,
@@ -137,23 +129,6 @@ impl Side for RomBridge {
     }
 }
 
-/// The engine as the image's source, for as long as a poll lasts.
-struct Engine<'a, F> {
-    ask: &'a mut F,
-    read: bool,
-}
-
-impl<F: FnMut(Command, &mut [u8]) -> Reply> Source for Engine<'_, F> {
-    fn read(&mut self, offset: u32, out: &mut [u8]) -> bool {
-        let Ok(len) = u32::try_from(out.len()) else {
-            return false;
-        };
-        self.read = true;
-        let command = Command::Read { start: offset, len };
-        (self.ask)(command, out) == Reply::Read(out.len())
-    }
-}
-
 impl RomBridge {
     /// `known`: the module's engine has a version of the component already.
     pub fn new(now: Millis, config: Config, known: bool) -> Self {
@@ -167,10 +142,7 @@ impl RomBridge {
             check: Check::None,
             checks: 0,
             rewinds: 0,
-            again_at: 0,
-            alive_at: now,
-            done_at: now,
-            steps: 0,
+            pace: Pace::new(now),
             begun: false,
             known,
         }
@@ -194,10 +166,9 @@ impl RomBridge {
         match self.phase {
             Phase::Idle => None,
             Phase::Write | Phase::Check | Phase::Seal | Phase::Start => {
-                let alive = self.alive_at + ALIVE_MS;
-                Some(self.loader.deadline().map_or(alive, |at| at.min(alive)))
+                Some(self.pace.deadline(self.loader.deadline()))
             }
-            _ => Some(self.again_at),
+            _ => Some(self.pace.again_at),
         }
     }
 
@@ -240,7 +211,7 @@ impl RomBridge {
         self.idle();
         self.package = Some(package.clone());
         (self.checks, self.rewinds) = (0, 0);
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
         if let Err(error) = self.loader.image(package.length) {
             self.give_up(error);
         }
@@ -259,7 +230,7 @@ impl RomBridge {
             return self.give_up(RomError::RomInPieces);
         }
         self.piece = Some(new);
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
         self.write();
     }
 
@@ -273,7 +244,7 @@ impl RomBridge {
 
     fn read_back(&mut self, now: Millis) {
         self.phase = Phase::Check;
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
         self.check = Check::of(self.package.as_ref());
         self.loader.begin(Job::Verify);
     }
@@ -281,7 +252,7 @@ impl RomBridge {
     /// A phase in which the engine is asked, at once and then again and again.
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.again_at = 0;
+        self.pace.again_at = 0;
         if phase == Phase::Start {
             self.loader.begin(Job::Start);
         }
@@ -321,19 +292,11 @@ impl RomBridge {
             match self.phase {
                 Phase::Idle => return None,
                 Phase::Write | Phase::Check | Phase::Seal | Phase::Start => {
-                    self.alive(now, engine);
-                    let mut source = Engine {
-                        ask: engine,
-                        read: false,
-                    };
+                    self.pace.keep_alive(now, self.piece, engine);
+                    let mut source = Source::new(engine);
                     let output = self.loader.poll(now, &mut source);
-                    if source.read {
-                        self.alive_at = now;
-                    }
-                    if self.steps != self.loader.steps() {
-                        self.steps = self.loader.steps();
-                        self.done_at = now;
-                    }
+                    self.pace
+                        .polled(now, source.was_read(), self.loader.steps());
                     match output {
                         None if self.is_over(now) => self.give_up(RomError::RomGaveUp),
                         None => return None,
@@ -344,9 +307,9 @@ impl RomBridge {
                         }
                     }
                 }
-                _ if now < self.again_at => return None,
+                _ if now < self.pace.again_at => return None,
                 _ => {
-                    self.again_at = now + AGAIN_MS;
+                    self.pace.again_at = now + AGAIN_MS;
                     if let Some(line) = self.ask(engine) {
                         return Some(line);
                     }
@@ -356,7 +319,7 @@ impl RomBridge {
     }
 
     fn is_over(&self, now: Millis) -> bool {
-        now >= self.done_at + u64::from(self.config.give_up_ms)
+        self.pace.is_over(now, self.config.give_up_ms)
     }
 
     /// What the loader says.
@@ -475,19 +438,5 @@ impl RomBridge {
     {
         let component = self.config.component.clone();
         engine(Command::SetMcuVersion(component, version), &mut []);
-    }
-
-    /// Lets the engine know that the piece is still being worked on.
-    fn alive<F>(&mut self, now: Millis, engine: &mut F)
-    where
-        F: FnMut(Command, &mut [u8]) -> Reply,
-    {
-        if now < self.alive_at + ALIVE_MS {
-            return;
-        }
-        self.alive_at = now;
-        if let Some((start, _)) = self.piece {
-            engine(Command::Read { start, len: 1 }, &mut [0]);
-        }
     }
 }

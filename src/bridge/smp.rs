@@ -27,16 +27,14 @@
 mod decide;
 mod slots;
 
+use super::pace::{AGAIN_MS, Pace};
 use super::route::Side;
+use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Package, Piece, Reply, Version};
 use sota_smp::image::Scan;
 use sota_smp::message::Hash;
-use sota_smp::{Client, Done, Fault, Job, Output, SmpError, Source};
+use sota_smp::{Client, Done, Fault, Job, Output, SmpError};
 
-/// How often a plan that the strategy does not take yet, or anything else that the engine refused, is tried again.
-const AGAIN_MS: u64 = 5_000;
-/// How often the engine hears that the MCU's side is alive.
-const ALIVE_MS: u64 = 15_000;
 /// How often the image is uploaded anew or the piece goes back, and how often the MCU is reset or told something, before that is given up.
 const CHECKS: u8 = 3;
 const REWINDS: u8 = 50;
@@ -122,13 +120,7 @@ pub struct SmpBridge {
     rewinds: u8,
     moves: u8,
     trials: u8,
-    /// When to ask the engine again, or for the version.
-    again_at: Millis,
-    /// When the engine was last asked for a byte.
-    alive_at: Millis,
-    /// When something was last done, and what the client counted then.
-    done_at: Millis,
-    steps: u32,
+    pace: Pace,
     begun: bool,
     /// The module knows a version of the component.
     known: bool,
@@ -161,23 +153,6 @@ impl Side for SmpBridge {
     }
 }
 
-/// The engine as the image's source, for as long as a poll lasts.
-struct Engine<'a, F> {
-    ask: &'a mut F,
-    read: bool,
-}
-
-impl<F: FnMut(Command, &mut [u8]) -> Reply> Source for Engine<'_, F> {
-    fn read(&mut self, offset: u32, out: &mut [u8]) -> bool {
-        let Ok(len) = u32::try_from(out.len()) else {
-            return false;
-        };
-        self.read = true;
-        let command = Command::Read { start: offset, len };
-        (self.ask)(command, out) == Reply::Read(out.len())
-    }
-}
-
 impl SmpBridge {
     /// `known`: the module's engine has a version of the component already.
     pub fn new(now: Millis, config: Config, known: bool) -> Self {
@@ -194,10 +169,7 @@ impl SmpBridge {
             rewinds: 0,
             moves: 0,
             trials: 0,
-            again_at: 0,
-            alive_at: now,
-            done_at: now,
-            steps: 0,
+            pace: Pace::new(now),
             begun: false,
             known,
         }
@@ -221,12 +193,9 @@ impl SmpBridge {
         match self.phase {
             Phase::Idle if self.known => None,
             Phase::Version => self.client.deadline(),
-            phase if phase.is_work() => {
-                let alive = self.alive_at + ALIVE_MS;
-                Some(self.client.deadline().map_or(alive, |at| at.min(alive)))
-            }
+            phase if phase.is_work() => Some(self.pace.deadline(self.client.deadline())),
             Phase::Boot(at) => Some(at),
-            _ => Some(self.again_at),
+            _ => Some(self.pace.again_at),
         }
     }
 
@@ -271,7 +240,7 @@ impl SmpBridge {
         self.client.image(package.length, package.sha256);
         self.scan = Scan::new(package.length);
         (self.checks, self.rewinds, self.moves, self.trials) = (0, 0, 0, 0);
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
     }
 
     fn downloaded(&mut self, now: Millis, piece: &Piece) {
@@ -287,7 +256,7 @@ impl SmpBridge {
             return; // told again
         }
         self.piece = Some(new);
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
         self.look();
     }
 
@@ -310,7 +279,7 @@ impl SmpBridge {
     }
 
     fn settle(&mut self, now: Millis) {
-        (self.done_at, self.alive_at) = (now, now);
+        self.pace.begin(now);
         self.updating = true;
         self.work(Phase::Settle, Job::State);
     }
@@ -318,7 +287,7 @@ impl SmpBridge {
     /// A phase in which the engine is asked, at once and then again and again.
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.again_at = 0;
+        self.pace.again_at = 0;
     }
 
     fn idle(&mut self) {
@@ -353,25 +322,17 @@ impl SmpBridge {
         }
         loop {
             match self.phase {
-                Phase::Idle if self.known || now < self.again_at => return None,
+                Phase::Idle if self.known || now < self.pace.again_at => return None,
                 Phase::Idle => self.work(Phase::Version, Job::State),
                 Phase::Boot(at) if now < at => return None,
                 Phase::Boot(_) if self.updating => self.work(Phase::Settle, Job::State),
                 Phase::Boot(_) => self.look(),
                 phase if phase.is_work() => {
-                    self.alive(now, engine);
-                    let mut source = Engine {
-                        ask: engine,
-                        read: false,
-                    };
+                    self.pace.keep_alive(now, self.piece, engine);
+                    let mut source = Source::new(engine);
                     let output = self.client.poll(now, &mut source);
-                    if source.read {
-                        self.alive_at = now;
-                    }
-                    if self.steps != self.client.steps() {
-                        self.steps = self.client.steps();
-                        self.done_at = now;
-                    }
+                    self.pace
+                        .polled(now, source.was_read(), self.client.steps());
                     match output {
                         None if self.is_over(now) => self.give_up(SmpError::SmpGaveUp),
                         None => return None,
@@ -383,10 +344,10 @@ impl SmpBridge {
                     }
                 }
                 _ => {
-                    if now < self.again_at {
+                    if now < self.pace.again_at {
                         return None;
                     }
-                    self.again_at = now + AGAIN_MS;
+                    self.pace.again_at = now + AGAIN_MS;
                     if let Some(line) = self.ask(now, engine) {
                         return Some(line);
                     }
@@ -396,8 +357,7 @@ impl SmpBridge {
     }
 
     fn is_over(&self, now: Millis) -> bool {
-        self.phase != Phase::Version
-            && now >= self.done_at.saturating_add(self.config.give_up_ms.into())
+        self.phase != Phase::Version && self.pace.is_over(now, self.config.give_up_ms)
     }
 
     /// What the client says.
@@ -409,7 +369,7 @@ impl SmpBridge {
             Output::Trouble(fault) => return Some(Line::Trouble(fault)),
             Output::Failed(fault) if self.phase == Phase::Version => {
                 self.enter(Phase::Idle);
-                self.again_at = now + 12 * AGAIN_MS;
+                self.pace.again_at = now + 12 * AGAIN_MS;
                 return Some(Line::Trouble(fault));
             }
             Output::Failed(fault) => self.fail(fault),
@@ -443,7 +403,7 @@ impl SmpBridge {
         match self.phase {
             Phase::Version => {
                 self.enter(Phase::Idle);
-                self.again_at = now + 12 * AGAIN_MS;
+                self.pace.again_at = now + 12 * AGAIN_MS;
             }
             Phase::Look => self.looked(now, engine),
             Phase::Upload if self.has_last_piece() => self.work(Phase::Verify, Job::State),
@@ -519,20 +479,6 @@ impl SmpBridge {
     {
         let component = self.config.component.clone();
         engine(Command::SetMcuVersion(component, version), &mut []);
-    }
-
-    /// Lets the engine know that the piece is still being worked on.
-    fn alive<F>(&mut self, now: Millis, engine: &mut F)
-    where
-        F: FnMut(Command, &mut [u8]) -> Reply,
-    {
-        if now < self.alive_at + ALIVE_MS {
-            return;
-        }
-        self.alive_at = now;
-        if let Some((start, _)) = self.piece {
-            engine(Command::Read { start, len: 1 }, &mut [0]);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sota_center::domain::Problem;
 use sota_errors::{Entry, McuError, ProgramError, Reason};
+use sota_host::mcu_port::StartError;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -74,6 +75,15 @@ impl From<Reason> for Failure {
         Failure {
             entry: reason.entry(),
             detail: String::new(),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        match error {
+            StartError::Mcu(error) => error.into(),
+            StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
         }
     }
 }

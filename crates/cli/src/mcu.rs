@@ -9,7 +9,7 @@ use serde_json::json;
 use sota_errors::{McuError, ProgramError};
 use sota_host::link_mcu::{self, Identity, LinkMcu};
 use sota_host::mcu::{Config, McuEvent, Status};
-use sota_host::mcu_port::{Heard, McuPort, StartError, flash_path, open_flash};
+use sota_host::mcu_port::{Heard, McuPort, flash_path, open_flash};
 use sota_host::serial::{Change, Serial, Source};
 use sota_host::wake::Wake;
 use std::path::PathBuf;
@@ -90,10 +90,7 @@ impl Port {
             LinkMcu::new(identity, &args.state, flash, serial)
                 .map(|(port, wake)| (Port::Link(port.into()), wake))
         };
-        started.map_err(|e| match e {
-            StartError::Mcu(error) => Failure::from(error),
-            StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
-        })
+        Ok(started?)
     }
 
     fn status(&self) -> Status {

@@ -242,7 +242,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
 /// Opens every UART; the path of the module's own.
 fn back_ends(args: &Args, config: &mut Config) -> Result<String, Failure> {
     config.sides = side::open(&args.mcu)?;
-    let serial = side::serial(&args.uart, args.baud)?;
+    let serial = side::serial(args.uart.as_ref(), args.baud)?;
     let uart = serial.path().display().to_string();
     config.main = match args.protocol {
         Protocol::At => Main::At(serial),

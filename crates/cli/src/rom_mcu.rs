@@ -3,13 +3,12 @@
 use crate::failure::Failure;
 use crate::mcu::{Args, uart};
 use crate::out::Out;
+use crate::side;
 use crate::stop::on_stop;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sota_errors::ProgramError;
-use sota_host::mcu_port::StartError;
 use sota_host::rom_mcu::{Heard, RomMcu};
-use sota_host::serial::{Serial, Source};
 use sota_host::sim_rom::{CHIPS, Chip, Noise, SimRom, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,16 +49,7 @@ fn factory() -> Vec<u8> {
 /// Runs until it is stopped.
 pub(crate) fn run(args: &Args, out: Out, until_eof: bool) -> Result<(), Failure> {
     let options = &args.rom;
-    let source = match args.uart.to_str() {
-        Some("pty") => Source::Pty,
-        _ => Source::Path(args.uart.clone()),
-    };
-    let serial = Serial::open(source, args.baud).map_err(|e| {
-        Failure::new(
-            ProgramError::UartNotOpened,
-            format!("{}: {e}", args.uart.display()),
-        )
-    })?;
+    let serial = side::serial(&args.uart, args.baud)?;
     let port = serial.path().to_owned();
     let path = flash_path(&args.state);
     let chip = chip(&options.chip)?;
@@ -68,11 +58,7 @@ pub(crate) fn run(args: &Args, out: Out, until_eof: bool) -> Result<(), Failure>
     rom.protect(&options.protect);
     rom.slow(Duration::from_millis(args.page_ms));
     let noise = Noise::new(options.lose_seed, options.lose, 0);
-    let started = RomMcu::new(rom, noise, serial, options.lines.as_deref());
-    let (mut mcu, wake) = started.map_err(|e| match e {
-        StartError::Mcu(error) => Failure::from(error),
-        StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
-    })?;
+    let (mut mcu, wake) = RomMcu::new(rom, noise, serial, options.lines.as_deref())?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     on_stop(until_eof, move || {

@@ -8,6 +8,7 @@ use sota::bridge::route::SIDES;
 use sota_errors::ProgramError;
 use sota_host::module::SideConfig;
 use sota_host::serial::{Serial, Source};
+use std::path::Path;
 
 /// Shown by `--help`.
 pub(crate) const HELP: &str = "A further MCU with a UART of its own, beside the one on --uart; up to four times. Keys with their \
@@ -36,7 +37,7 @@ pub(crate) fn open(texts: &[String]) -> Result<Vec<SideConfig>, Failure> {
             true => mcu.smp.smp(&mcu.options, mcu.baud)?,
             false => mcu.options.rom(mcu.baud)?,
         };
-        let serial = serial(&mcu.uart, mcu.baud)?;
+        let serial = serial(mcu.uart.as_ref(), mcu.baud)?;
         add(&mut sides, SideConfig { serial, protocol })?;
     }
     Ok(sides)
@@ -63,13 +64,15 @@ pub(crate) fn add(sides: &mut Vec<SideConfig>, new: SideConfig) -> Result<(), Fa
 }
 
 /// Opens a path, or makes a pseudo-terminal for `pty`.
-pub(crate) fn serial(uart: &str, baud: u32) -> Result<Serial, Failure> {
-    let source = match uart {
-        "pty" => Source::Pty,
-        path => Source::Path(path.into()),
+pub(crate) fn serial(uart: &Path, baud: u32) -> Result<Serial, Failure> {
+    let source = match uart.to_str() {
+        Some("pty") => Source::Pty,
+        _ => Source::Path(uart.to_owned()),
     };
-    Serial::open(source, baud)
-        .map_err(|e| Failure::new(ProgramError::UartNotOpened, format!("{uart}: {e}")))
+    Serial::open(source, baud).map_err(|e| {
+        let detail = format!("{}: {e}", uart.display());
+        Failure::new(ProgramError::UartNotOpened, detail)
+    })
 }
 
 fn parse(text: &str) -> Result<Mcu, String> {

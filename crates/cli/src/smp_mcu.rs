@@ -3,11 +3,10 @@
 use crate::failure::Failure;
 use crate::mcu::{Args, uart};
 use crate::out::Out;
+use crate::side;
 use crate::stop::on_stop;
 use serde_json::json;
 use sota_errors::ProgramError;
-use sota_host::mcu_port::StartError;
-use sota_host::serial::{Serial, Source};
 use sota_host::sim_rom::Noise;
 use sota_host::sim_smp::{Mode, Options as Kind, SimSmp, State, build};
 use sota_host::smp_mcu::{Heard, SmpMcu};
@@ -105,16 +104,7 @@ pub(crate) fn kept_image(state: &Path, slot: u32) -> Result<Vec<u8>, Failure> {
 
 /// Runs until it is stopped.
 pub(crate) fn run(args: &Args, out: Out, until_eof: bool) -> Result<(), Failure> {
-    let source = match args.uart.to_str() {
-        Some("pty") => Source::Pty,
-        _ => Source::Path(args.uart.clone()),
-    };
-    let serial = Serial::open(source, args.baud).map_err(|e| {
-        Failure::new(
-            ProgramError::UartNotOpened,
-            format!("{}: {e}", args.uart.display()),
-        )
-    })?;
+    let serial = side::serial(&args.uart, args.baud)?;
     let port = serial.path().to_owned();
     let path = flash_path(&args.state);
     let factory = factory(&args.version);
@@ -124,11 +114,7 @@ pub(crate) fn run(args: &Args, out: Out, until_eof: bool) -> Result<(), Failure>
         smp.fail_in(count);
     }
     let noise = Noise::new(args.rom.lose_seed, args.rom.lose, 0);
-    let started = SmpMcu::new(smp, noise, serial);
-    let (mut mcu, wake) = started.map_err(|e| match e {
-        StartError::Mcu(error) => Failure::from(error),
-        StartError::Io(e) => Failure::new(ProgramError::SocketFailed, e),
-    })?;
+    let (mut mcu, wake) = SmpMcu::new(smp, noise, serial)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     on_stop(until_eof, move || {

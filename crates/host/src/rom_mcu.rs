@@ -186,19 +186,11 @@ impl RomMcu {
     }
 
     fn send(&mut self, now: u64, heard: &mut dyn FnMut(Heard)) -> bool {
-        if self.out.is_empty() {
-            return false;
-        }
-        match self.serial.write(now, &self.out) {
-            Ok(count) => {
-                self.out.drain(..count);
-                count > 0
-            }
-            Err(change) => {
-                heard(Heard::Uart(change));
-                false
-            }
-        }
+        let sent = self.serial.send(now, &mut self.out, |_| 0);
+        sent.unwrap_or_else(|change| {
+            heard(Heard::Uart(change));
+            false
+        })
     }
 }
 

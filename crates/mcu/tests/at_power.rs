@@ -3,20 +3,14 @@
 
 mod at_world;
 
+use at_world::cuts::{self, End, image};
 use at_world::nor::{MOMENTS, Moment};
-use at_world::{Setup, World, image};
+use at_world::{Setup, World};
 use sota::message::State;
 use sota_errors::McuError;
 use sota_mcu::at::Config;
 
 const MOST_MS: u64 = 6 * 3_600_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Updated,
-    /// The cut's operation did not come.
-    NoCut,
-}
 
 /// A reset of the MCU fails no plan, and nothing goes over the air twice: where pieces are multiples of 1024 all of a piece is
 /// durable when it is released.
@@ -59,21 +53,13 @@ fn upgrade<const PAGE: usize, const WORD: usize>(
 
 /// Every operation, every moment; gives the cases.
 fn every_operation<const PAGE: usize, const WORD: usize>(setup: &Setup) -> u32 {
-    let mut cases = 0;
-    for operation in 1.. {
-        for (i, moment) in MOMENTS.into_iter().enumerate() {
-            let setup = Setup {
-                seed: u64::from(operation).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-                ..setup.clone()
-            };
-            match upgrade::<PAGE, WORD>(&setup, (operation, moment), None) {
-                End::NoCut if i == 0 => return cases,
-                End::NoCut => panic!("operation {operation} is not always there"),
-                End::Updated => cases += 1,
-            }
-        }
-    }
-    cases
+    cuts::every_operation(|seed, cut| {
+        let setup = Setup {
+            seed,
+            ..setup.clone()
+        };
+        upgrade::<PAGE, WORD>(&setup, cut, None)
+    })
 }
 
 #[test]

@@ -4,18 +4,11 @@
 mod world;
 
 use sota_errors::McuError;
+use world::cuts::{self, End, image};
 use world::nor::{MOMENTS, Moment};
-use world::{Setup, World, image};
+use world::{Setup, World};
 
 const MOST_MS: u64 = 3_600_000;
-
-/// Where one world stands at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Updated,
-    /// A second cut came, or none did.
-    NoCut,
-}
 
 /// A whole upgrade with this cut, and another one so many operations after power came again.
 fn upgrade<const PAGE: usize, const WORD: usize>(
@@ -45,28 +38,15 @@ fn upgrade<const PAGE: usize, const WORD: usize>(
     }
 }
 
-/// Every operation, every moment, and where bits are left to chance several times; gives the cases. `SEEDS`: how often.
+/// Every operation, every moment; gives the cases.
 fn every_operation<const PAGE: usize, const WORD: usize>(setup: &Setup) -> u32 {
-    let seeds: u64 = std::env::var("SEEDS").map_or(1, |n| n.parse().unwrap());
-    let mut cases = 0;
-    for operation in 1.. {
-        for (i, moment) in MOMENTS.into_iter().enumerate() {
-            let chances = if moment == Moment::Middle { seeds } else { 1 };
-            for chance in 1..=chances {
-                let setup = Setup {
-                    seed: (chance + u64::from(operation) * 1_000)
-                        .wrapping_mul(0x9E37_79B9_7F4A_7C15),
-                    ..setup.clone()
-                };
-                match upgrade::<PAGE, WORD>(&setup, (operation, moment), None) {
-                    End::NoCut if i == 0 => return cases,
-                    End::NoCut => panic!("operation {operation} is not always there"),
-                    End::Updated => cases += 1,
-                }
-            }
-        }
-    }
-    cases
+    cuts::every_operation(|seed, cut| {
+        let setup = Setup {
+            seed,
+            ..setup.clone()
+        };
+        upgrade::<PAGE, WORD>(&setup, cut, None)
+    })
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl SmpBridge {
                 }
                 self.piece = Some((0, self.length()));
                 self.upload_anew();
-                self.done_at = now;
+                self.pace.begin(now);
                 self.look();
             }
         }

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 const PSRAM: u64 = 16 << 20;
 /// Of it, what is flash; erased it is 0xFF.
 const FLASH: usize = 1 << 20;
+const QEMU: &str = "qemu-system-arm";
 
 /// What the demo's MCU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,6 +48,9 @@ impl Board {
     pub(super) fn deliver(&self) -> Result<(), Failure> {
         let first = image(&self.images, "v1.bin")?;
         image(&self.images, "boot.elf")?;
+        // Asked now: behind setpriv nobody would hear that it is missing.
+        let asked = Command::new(QEMU).arg("--version").output();
+        asked.map_err(|e| Failure::new(ProgramError::QemuMissing, e))?;
         let mut flash = vec![0xFF; FLASH];
         let Some(slot) = flash.get_mut(..first.len()) else {
             return Err(Failure::new(ProgramError::QemuImages, "v1.bin is too long"));
@@ -80,9 +84,7 @@ impl Board {
             // It does not outlive this process, not even when that is killed.
             let mut guarded = self.command("setpriv", uart, log.try_clone()?);
             match guarded.spawn() {
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    self.command("qemu-system-arm", uart, log).spawn()
-                }
+                Err(e) if e.kind() == ErrorKind::NotFound => self.command(QEMU, uart, log).spawn(),
                 other => other,
             }
         });
@@ -92,7 +94,7 @@ impl Board {
     fn command(&self, program: &str, uart: &str, log: File) -> Command {
         let mut command = Command::new(program);
         if program == "setpriv" {
-            command.args(["--pdeathsig", "KILL", "qemu-system-arm"]);
+            command.args(["--pdeathsig", "KILL", QEMU]);
         }
         let flash = self.flash();
         command

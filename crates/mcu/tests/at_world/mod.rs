@@ -1,9 +1,12 @@
 //! An MCU with bootloader and AT agent, a module with the real AT server and engine, and a Center that offers one package.
 #![allow(dead_code, unreachable_pub)] // shared by the test files; each uses a part
 
+#[path = "../world/cuts.rs"]
+pub mod cuts;
 #[path = "../world/nor.rs"]
 pub mod nor;
 
+pub use cuts::image;
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
@@ -29,23 +32,6 @@ pub const TARGET: &str = "2_0_0";
 /// Bytes that the line carries in a millisecond.
 const RATE: usize = 12;
 pub const CONFIRM_WITHIN: u32 = 30_000;
-
-/// Bytes with runs of zeros and of 0xFF, as images have.
-pub fn image(seed: u64, length: usize) -> Vec<u8> {
-    let mut x = seed | 1;
-    (0..length)
-        .map(|i| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            match i / 96 % 4 {
-                1 => 0,
-                2 => 0xFF,
-                _ => x as u8,
-            }
-        })
-        .collect()
-}
 
 /// Of 1000 bytes so many are harmed.
 #[derive(Clone, Copy, Debug, Default)]

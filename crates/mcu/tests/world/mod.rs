@@ -1,10 +1,12 @@
 //! An MCU with a bootloader's rule and an agent, a module with a component, no line between them: bytes come at once.
 #![allow(dead_code, unreachable_pub)] // shared by the test files; each uses a part
 
+pub mod cuts;
 pub mod nor;
 #[path = "../../../link/tests/world/parts.rs"]
 pub mod parts;
 
+pub use cuts::image;
 use nor::{Moment, Nor};
 use parts::{Component, Stage, TARGET};
 use sota_link::field::{Boot, Hello, Image, Package};
@@ -18,23 +20,6 @@ use sota_mcu::{Agent, Layout, Output};
 
 pub const BLOCK: usize = 256;
 pub const FRAME: usize = frame_len(BLOCK);
-
-/// Bytes with runs of zeros and of 0xFF, as images have.
-pub fn image(seed: u64, length: usize) -> Vec<u8> {
-    let mut x = seed | 1;
-    (0..length)
-        .map(|i| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            match i / 96 % 4 {
-                1 => 0,
-                2 => 0xFF,
-                _ => x as u8,
-            }
-        })
-        .collect()
-}
 
 /// What a world is made with.
 #[derive(Clone, Debug)]
