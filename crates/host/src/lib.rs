@@ -15,6 +15,7 @@
 //! | [`sim_smp`], [`smp_mcu`] | an MCU with MCUmgr and MCUboot and nothing of ours on it; the loop around it |
 //! | [`sim_rom`], [`rom_mcu`] | an STM32 with its ROM loader and nothing of ours on it; the loop around it |
 
+mod ahead;
 pub mod clock;
 pub mod flash;
 pub mod link_mcu;

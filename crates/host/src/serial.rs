@@ -8,6 +8,7 @@
 //! | Up | open | Lost, on EIO, end of file or hang-up |
 //! | Lost | closed; opened again at a time that doubles from 100 ms to 5 s | Up |
 
+use crate::ahead::Ahead;
 use crate::pty::{self, Pty};
 use nix::errno::Errno;
 use nix::sys::termios::{
@@ -46,6 +47,7 @@ pub struct Serial {
     path: PathBuf,
     baud: u32,
     even: bool,
+    ahead: Option<Ahead>,
     state: State,
 }
 
@@ -76,6 +78,7 @@ impl Serial {
             path,
             baud,
             even: false,
+            ahead: None,
             state,
         })
     }
@@ -91,6 +94,13 @@ impl Serial {
             even_parity(file, &self.path)?;
         }
         Ok(self)
+    }
+
+    /// Writes from now on no more than the line carries in some milliseconds: what is sent next then goes out soon. A
+    /// pseudo-terminal of our own has no speed, and takes everything.
+    pub fn paced(mut self) -> Serial {
+        self.ahead = matches!(self.state, State::Up(_)).then(|| Ahead::new(self.baud));
+        self
     }
 
     /// Where the port is; for a pseudo-terminal of our own, where the other end opens it.
@@ -116,8 +126,13 @@ impl Serial {
             cfsetspeed(&mut settings, speed)?;
             tcsetattr(file, SetArg::TCSADRAIN, &settings)
         });
-        if let Err(error) = changed {
-            tracing::warn!("{}: {baud} baud: {error}", self.path.display());
+        match changed {
+            Ok(()) => {
+                if let Some(ahead) = &mut self.ahead {
+                    ahead.set_baud(baud);
+                }
+            }
+            Err(error) => tracing::warn!("{}: {baud} baud: {error}", self.path.display()),
         }
     }
 
@@ -128,6 +143,16 @@ impl Serial {
             State::Up(file) => Some(file.as_fd()),
             State::Lost { .. } => None,
         }
+    }
+
+    /// To sleep on while something is left to write; `None` while the port is lost or further writing waits for a time.
+    pub fn fd_to_write(&self) -> Option<BorrowedFd<'_>> {
+        self.fd().filter(|_| self.again_at().is_none())
+    }
+
+    /// When a paced line takes more; `None`: when the port does.
+    pub fn again_at(&self) -> Option<u64> {
+        self.ahead.as_ref().and_then(Ahead::again_at)
     }
 
     /// When to look again while the port is lost, in milliseconds of the caller's clock.
@@ -180,12 +205,21 @@ impl Serial {
     /// # Errors
     /// [`Change::Lost`] as for [`Serial::read`]; nothing of `bytes` was taken.
     pub fn write(&mut self, now: u64, bytes: &[u8]) -> Result<usize, Change> {
+        let room = self
+            .ahead
+            .as_mut()
+            .map(|ahead| ahead.room(now, bytes.len()));
+        let bytes = &bytes[..room.unwrap_or(bytes.len())];
         let result = match &self.state {
             State::Own(pty) => pty.master().write(bytes),
             State::Up(file) => (&*file).write(bytes),
             State::Lost { .. } => return Ok(0),
         };
-        self.judge(now, result, bytes.is_empty())
+        let written = self.judge(now, result, bytes.is_empty())?;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.wrote(now, written);
+        }
+        Ok(written)
     }
 
     /// Writes what is in `left` and what `next` gives, until there is nothing or the port takes no more; whether anything went
@@ -203,7 +237,12 @@ impl Serial {
         loop {
             if left.is_empty() {
                 let mut bytes = [0; 1536];
-                let count = next(&mut bytes);
+                // What there is no room for yet is asked for later: it may have changed by then.
+                let room = self
+                    .ahead
+                    .as_mut()
+                    .map(|ahead| ahead.room(now, bytes.len()));
+                let count = next(&mut bytes[..room.unwrap_or(1536)]);
                 left.extend_from_slice(&bytes[..count]);
             }
             if left.is_empty() {

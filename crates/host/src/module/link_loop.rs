@@ -48,7 +48,7 @@ impl LinkLoop {
         };
         Ok(LinkLoop {
             bridge: LinkBridge::new(now, config),
-            serial,
+            serial: serial.paced(),
             calls,
             received: Vec::new(),
             out: Vec::new(),
@@ -100,11 +100,12 @@ impl<const B: usize> BackEnd<B> for LinkLoop {
 
     fn deadline(&self) -> Option<u64> {
         let own = self.bridge.deadline().into_iter();
-        own.chain(self.serial.retry_at()).min()
+        let port = self.serial.retry_at().into_iter();
+        own.chain(port).chain(self.serial.again_at()).min()
     }
 
     fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        let fd = self.serial.fd();
-        [fd, fd.filter(|_| !self.out.is_empty())]
+        let write = self.serial.fd_to_write();
+        [self.serial.fd(), write.filter(|_| !self.out.is_empty())]
     }
 }
