@@ -210,11 +210,11 @@ pub enum Command {
     #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
     AnnounceAll,
     /// The MCU will not install what it was told to: it has no such image any more, or could not begin. State 9 ends in 12.
-    #[cfg(any(feature = "link", feature = "smp"))]
-    NotInstalled,
-    /// The host gives the upgrade up: before its answer as action 0, after it the upgrade has failed (1). Too late
-    /// once the image is being written.
-    Cancel,
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
+    NotInstalled(Reason),
+    /// The host gives the upgrade up. By its own will (1): before its answer as action 0, after it the upgrade has failed. For
+    /// another reason it has failed in any case. Too late once the image is being written.
+    Cancel(Reason),
 }
 
 /// The engine's answer to a [`Command`].

@@ -157,8 +157,8 @@ impl Component {
             (Command::Rewind(to), Stage::Holding(at)) if to <= self.piece_end(at) => {
                 Stage::Holding(at.min(to / self.piece * self.piece))
             }
-            (Command::Cancel, Stage::Offered | Stage::Holding(_)) => Stage::Failed,
-            (Command::NotInstalled, Stage::Installing) => Stage::Failed,
+            (Command::Cancel(_), Stage::Offered | Stage::Holding(_)) => Stage::Failed,
+            (Command::NotInstalled(_), Stage::Installing) => Stage::Failed,
             _ => return refused,
         };
         self.enter(next);

@@ -15,6 +15,7 @@
 
 use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Reply, Version};
+use sota_errors::Reason;
 use sota_link::Line;
 use sota_link::field::{Boot, Image, Package, Plan};
 use sota_link::module::{Input, Link, Output};
@@ -25,6 +26,14 @@ pub struct LinkBridge<const FRAME: usize> {
     link: Link<FRAME>,
     /// What is under way is for this MCU's component.
     mine: bool,
+}
+
+/// Why the MCU did not install. Whatever it is, the MCU runs what it ran.
+fn uninstalled(number: u16) -> Reason {
+    match Reason::of_mcu(number) {
+        Reason::RefusedByHost => Reason::McuStillRunsSource,
+        reason => reason,
+    }
 }
 
 /// A text of the component in the link's own type; both have the same greatest length.
@@ -126,9 +135,10 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Output::Announce if self.is_on_trial() => Command::Announce,
                 Output::Announce => Command::AnnounceAll,
                 Output::Confirm => Command::Action(1),
-                Output::Refuse(_) => Command::Action(0),
-                Output::Cancel(_) => Command::Cancel,
-                Output::Uninstalled(_) => Command::NotInstalled,
+                Output::Refuse(number) | Output::Cancel(number) => {
+                    Command::Cancel(Reason::of_mcu(number))
+                }
+                Output::Uninstalled(number) => Command::NotInstalled(uninstalled(number)),
                 Output::Release => Command::Action(2),
                 Output::Rewind(offset) => Command::Rewind(offset),
                 Output::Install => Command::Action(3),

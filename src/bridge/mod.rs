@@ -77,6 +77,16 @@ pub enum LinkState {
     DisconnectFailed = 12,
 }
 
+/// The upgrade of an MCU that the module drives was given up for this error; in state 9 it is the MCU that did not install.
+#[cfg(any(feature = "stm32", feature = "smp"))]
+fn given_up(number: u16, updating: bool) -> Command {
+    let reason = Reason::of_mcu(number);
+    match updating {
+        true => Command::NotInstalled(reason),
+        false => Command::Cancel(reason),
+    }
+}
+
 /// What is done when the reply comes.
 enum Pending {
     /// OK or ERROR.

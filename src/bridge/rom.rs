@@ -388,7 +388,7 @@ impl RomBridge {
             Phase::Release => Command::Action(2),
             Phase::Install => Command::Action(3),
             Phase::Rewind(offset) => Command::Rewind(offset),
-            Phase::Cancel => Command::Cancel,
+            Phase::Cancel => super::given_up(self.check.error().number(), self.updating),
             Phase::Report => {
                 let version = self.target();
                 self.tell_version(engine, version);

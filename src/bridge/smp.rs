@@ -428,8 +428,7 @@ impl SmpBridge {
             Phase::Release => Command::Action(2),
             Phase::Install => Command::Action(3),
             Phase::Rewind(offset) => Command::Rewind(offset),
-            Phase::Cancel(_) if self.updating => Command::NotInstalled,
-            Phase::Cancel(_) => Command::Cancel,
+            Phase::Cancel(fault) => super::given_up(fault.error.number(), self.updating),
             Phase::Report => {
                 let target = self.package.as_ref().map(|package| package.target.clone());
                 match target.filter(|target| !target.is_empty()) {

@@ -259,9 +259,9 @@ impl<const BLOCK: usize> Engine<BLOCK> {
                 self.announce_update();
                 Ok(())
             }
-            #[cfg(any(feature = "link", feature = "smp"))]
-            Command::NotInstalled => self.not_installed(flash),
-            Command::Cancel => self.host_cancels(flash),
+            #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
+            Command::NotInstalled(reason) => self.not_installed(flash, *reason),
+            Command::Cancel(reason) => self.host_cancels(flash, *reason),
         };
         match done {
             Ok(()) => Reply::Ok,

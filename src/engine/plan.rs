@@ -467,12 +467,16 @@ impl<const BLOCK: usize> Engine<BLOCK> {
     }
 
     /// The host says that it will not install: what it runs, it runs on.
-    #[cfg(any(feature = "link", feature = "smp"))]
-    pub(super) fn not_installed<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+    #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
+    pub(super) fn not_installed<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        reason: Reason,
+    ) -> Result<(), Reason> {
         if self.state() != State::Updating {
             return Err(Reason::AtNotAllowedNow);
         }
-        self.give_up(flash, Reason::McuStillRunsSource);
+        self.give_up(flash, reason);
         Ok(())
     }
 
@@ -522,16 +526,22 @@ impl<const BLOCK: usize> Engine<BLOCK> {
         Ok(())
     }
 
-    /// The host gives up the plan with all its components: 3 before its answer, else 12.
-    pub(super) fn host_cancels<F: Flash>(&mut self, flash: &mut F) -> Result<(), Reason> {
+    /// The host gives up the plan with all its components: 3 by its own will before its answer, else 12.
+    pub(super) fn host_cancels<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        reason: Reason,
+    ) -> Result<(), Reason> {
         match self.flow.state {
-            State::PlanReceived if self.is_complete() => self.refuse(flash),
-            State::Confirmed
+            State::PlanReceived if !self.is_complete() => Err(Reason::AtNotAllowedNow),
+            State::PlanReceived if reason == Reason::RefusedByHost => self.refuse(flash),
+            State::PlanReceived
+            | State::Confirmed
             | State::DownloadStarts
             | State::Downloading
             | State::DownloadError
             | State::Downloaded => {
-                self.give_up(flash, Reason::RefusedByHost);
+                self.give_up(flash, reason);
                 Ok(())
             }
             State::Updating => Err(Reason::UpgradeBusy),

@@ -12,7 +12,7 @@ crate::catalogue! {
         McuUpdateTimeout = 6, "the MCU did not report its new version within 20 minutes", "check the MCU; it reports its version with AT+QIOTMCUVER when it runs";
         McuStillRunsSource = 7, "the MCU still runs the source version", "the MCU reverted or never swapped: read its log for the reason";
         McuRunsOtherVersion = 8, "the MCU reported a version that is neither source nor target", "check that the package's target version is what the new image reports";
-        DigestMismatch = 9, "the downloaded package does not match its digests", "upload the package again; if it repeats, check the staging flash";
+        DigestMismatch = 9, "the downloaded package, or what the MCU wrote of it, does not match its digests", "upload the package again; if it repeats, check the flash of the module and of the MCU";
         LengthMismatch = 10, "the package's size differs from the announced length", "upload the package again";
         PackageChanged = 11, "the package changed on the server during the download (other ETag)", "do not replace a package in use; retry the device";
         BatteryTooLow = 12, "the battery is below the plan's limit", "charge the device; the upgrade goes on by itself";
@@ -30,6 +30,9 @@ crate::catalogue! {
         ModuleUpdateFailed = 24, "the module's own firmware could not be installed", "read the log of the bootloader; the old firmware goes on";
         NoDigest = 25, "neither MD5, CRC-32 nor SHA-256 came with the package", "the Center must send at least one digest";
         OtherComponentFailed = 26, "another component of the plan failed or was cancelled", "see that component's reason; the Center offers what is left together again";
+        McuFlashFailed = 27, "the MCU could not erase, write or read its flash", "the MCU keeps the image that it runs; if it repeats, its flash is worn or write-protected";
+        McuImageUnfit = 28, "the image is not one for this MCU: it is for other hardware, older than the MCU takes, or its bootloader does not start it", "upload the image that was built and signed for this hardware; the MCU's own number is in the module's log";
+        McuLoaderFailed = 29, "the module could not drive the MCU's ROM loader or SMP server", "see the number from 630 on in the module's log; docs/errors.md has it";
         NoServerAddress = 100, "no server is configured", "set the server with AT+QIOTCFG or in the configuration";
         RegistrationRefused = 101, "the Center refused the registration", "check product key and device key at the Center";
         RegistrationTimeout = 102, "the Center does not answer", "check the network, the server's address and port";

@@ -23,6 +23,7 @@ mod center;
 mod device;
 mod link;
 mod mcu;
+mod of_mcu;
 mod program;
 mod rom;
 mod side;

@@ -4,7 +4,7 @@ use crate::message::Package;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
-use sota_stm32::Fault;
+use sota_stm32::{Fault, RomError};
 
 static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
@@ -29,6 +29,14 @@ pub(super) struct Strong {
 }
 
 impl Check {
+    /// Why the upgrade is given up.
+    pub(super) fn error(&self) -> RomError {
+        match self {
+            Check::Failed(fault) => fault.error,
+            _ => RomError::RomGaveUp,
+        }
+    }
+
     pub(super) fn of(package: Option<&Package>) -> Check {
         let Some(package) = package else {
             return Check::None;

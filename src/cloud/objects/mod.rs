@@ -249,9 +249,12 @@ pub(super) fn results(reason: Reason) -> (u8, u8) {
         Reason::BadPackageUri | Reason::PackageNotFound | Reason::PackageRefused => (7, 56),
         Reason::UnsupportedProtocol => (9, 56),
         Reason::Cancelled | Reason::PlanExpired | Reason::RefusedByHost => (10, 57),
+        Reason::McuImageUnfit => (6, 54),
         Reason::McuUpdateTimeout
         | Reason::McuStillRunsSource
         | Reason::McuRunsOtherVersion
+        | Reason::McuFlashFailed
+        | Reason::McuLoaderFailed
         | Reason::ModuleUpdateFailed => (8, 58),
         _ => (8, 57),
     }

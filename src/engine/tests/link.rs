@@ -68,7 +68,10 @@ struct Joined {
     slot: Other,
     version: &'static str,
     boot: Boot,
-    takes_plans: bool,
+    /// The number that its application refuses plans with.
+    refuses: Option<u16>,
+    /// What it reads of its flash is not what was written.
+    rots: bool,
     ended: Vec<(ModulePhase, u16)>,
     sessions: u16,
 }
@@ -85,7 +88,8 @@ impl Joined {
             slot: Other::default(),
             version: "1_0",
             boot: Boot::Confirmed,
-            takes_plans: true,
+            refuses: None,
+            rots: false,
             ended: Vec::new(),
             sessions: 2,
         }
@@ -123,10 +127,12 @@ impl Joined {
             while let Some(output) = self.mcu.poll(now, &mut self.slot) {
                 match output {
                     Output::Line(_) => {}
-                    Output::Plan if self.takes_plans => self.mcu.accept(),
-                    Output::Plan => self.mcu.refuse(623),
+                    Output::Plan => match self.refuses {
+                        None => self.mcu.accept(),
+                        Some(number) => self.mcu.refuse(number),
+                    },
                     Output::Verify => {
-                        let good = self.slot.memory == world.package;
+                        let good = self.slot.memory == world.package && !self.rots;
                         self.mcu.verified(good, &mut self.slot);
                         self.mcu.install();
                     }
@@ -293,6 +299,7 @@ fn a_reverted_image_fails_the_upgrade_within_a_second() {
     joined.until("failure", |j| j.has(State::Failure));
     let took = joined.world.now - began;
     assert!(took < 1_000, "{took} ms");
+    assert_eq!(joined.world.last_reason(), Some(Reason::McuStillRunsSource));
     // It is not told to install again.
     for _ in 0..30_000 {
         joined.tick();
@@ -317,13 +324,35 @@ fn an_mcu_that_reverted_long_ago_and_still_has_the_new_image_installs_it() {
 }
 
 #[test]
-fn an_mcu_that_refuses_is_not_upgraded() {
+fn an_mcu_that_refuses_is_not_upgraded_and_the_center_hears_why() {
+    for (number, state, reason) in [
+        (623, State::Refused, Reason::RefusedByHost),
+        (599, State::Refused, Reason::RefusedByHost),
+        (402, State::Failure, Reason::NotEnoughSpace),
+        (404, State::Failure, Reason::McuFlashFailed),
+        (621, State::Failure, Reason::McuImageUnfit),
+        (622, State::Failure, Reason::McuImageUnfit),
+    ] {
+        let mut joined = Joined::new();
+        joined.refuses = Some(number);
+        joined.until("the hello", |j| reports(j) == Some("1_0"));
+        joined.world.offer().unwrap();
+        joined.until("the refusal", |j| j.has(state));
+        assert_eq!(joined.slot.writes, 0);
+        assert_eq!(joined.world.engine.last_error(), Some(reason), "{number}");
+    }
+}
+
+#[test]
+fn what_the_mcu_finds_wrong_in_its_flash_is_the_reason_that_the_center_hears() {
     let mut joined = Joined::new();
-    joined.takes_plans = false;
+    joined.rots = true;
     joined.until("the hello", |j| reports(j) == Some("1_0"));
     joined.world.offer().unwrap();
-    joined.until("the refusal", |j| j.has(State::Refused));
-    assert_eq!(joined.slot.writes, 0);
+    joined.until("failure", |j| j.has(State::Failure));
+    assert_eq!(joined.world.last_reason(), Some(Reason::DigestMismatch));
+    assert_eq!(joined.slot.writes, 2 * LENGTH, "it was received twice");
+    assert!(!joined.has(State::Updating));
 }
 
 #[test]

@@ -190,6 +190,7 @@ fn what_cannot_be_written_ends_the_upgrade_with_its_reason() {
         (fault.error, fault.detail),
         (RomError::RomProtected, 0x0800_0C00)
     );
+    assert_eq!(j.world.last_reason(), Some(Reason::McuFlashFailed));
     assert_eq!(j.version(), Some("1_0"));
     // the Center offers it again when the protection is gone
     j.rom.protect(&[]);
@@ -213,7 +214,22 @@ fn an_mcu_that_stays_silent_is_given_up_and_one_that_comes_back_is_not() {
         panic!("{:?}", j.lines);
     };
     assert_eq!(fault.error, RomError::RomGaveUp);
+    assert_eq!(j.world.last_reason(), Some(Reason::McuLoaderFailed));
     assert!(j.world.now >= 600_000);
+
+    // in state 9 too, before the component's own 20 minutes
+    let mut j = Joined::new(16_384, false);
+    j.world.offer().unwrap();
+    while j.world.engine.state() != State::Updating {
+        j.tick();
+    }
+    let began = j.world.now;
+    j.restart_module(); // it looks at the MCU's flash again
+    j.rom.power(false);
+    assert_eq!(j.run().last(), Some(&State::Failure));
+    assert_eq!(j.world.last_reason(), Some(Reason::McuLoaderFailed));
+    let took = j.world.now - began;
+    assert!((600_000..700_000).contains(&took), "{took} ms");
 
     let mut j = Joined::new(16_384, false);
     j.rom.power(false);

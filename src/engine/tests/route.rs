@@ -102,10 +102,10 @@ fn all_refused(w: &mut World, from: usize) {
         Command::Action(2),
         Command::Action(3),
         Command::Rewind(0),
-        Command::Cancel,
+        Command::Cancel(Reason::RefusedByHost),
         read,
-        #[cfg(any(feature = "link", feature = "smp"))]
-        Command::NotInstalled,
+        #[cfg(any(feature = "link", feature = "stm32", feature = "smp"))]
+        Command::NotInstalled(Reason::McuStillRunsSource),
     ] {
         assert_eq!(w.ask_from(from, command.clone(), &mut [0]), NOT_NOW);
     }
@@ -189,7 +189,10 @@ fn one_refusal_or_failure_ends_it_for_both() {
     let mut w = offered([1, 0]);
     assert_eq!(act(&mut w, MAIN, 1), Reply::Ok);
     w.settle();
-    assert_eq!(w.ask_from(SIDE, Command::Cancel, &mut []), Reply::Ok);
+    assert_eq!(
+        w.ask_from(SIDE, Command::Cancel(Reason::RefusedByHost), &mut []),
+        Reply::Ok
+    );
     w.settle();
     // each its own end, with its own reason
     for place in [MAIN, SIDE] {

@@ -450,7 +450,11 @@ fn the_host_gives_up() {
     ] {
         let mut w = at(Config::default(), state);
         w.forget();
-        assert_eq!(w.ask(Command::Cancel), reply, "{state}");
+        assert_eq!(
+            w.ask(Command::Cancel(Reason::RefusedByHost)),
+            reply,
+            "{state}"
+        );
         w.settle();
         assert_eq!(w.codes().last(), code, "{state}");
         if reply == Reply::Ok {
@@ -461,7 +465,7 @@ fn the_host_gives_up() {
             assert!(!w.engine.can_take_block());
             // Once is enough, and the next plan is taken.
             assert_eq!(
-                w.ask(Command::Cancel),
+                w.ask(Command::Cancel(Reason::RefusedByHost)),
                 Reply::Refused(Reason::AtNotAllowedNow)
             );
             w.offer.plan = "another".try_into().unwrap();

@@ -151,10 +151,13 @@ impl Joined {
     }
 
     fn failed_for(&self) -> Option<SmpError> {
-        self.lines.iter().find_map(|line| match line {
+        let error = self.lines.iter().find_map(|line| match line {
             Line::Failed(fault) => Some(fault.error),
             _ => None,
-        })
+        })?;
+        let told = Reason::of_mcu(error.number());
+        assert_eq!(self.world.last_reason(), Some(told), "{error}");
+        Some(error)
     }
 }
 

@@ -208,7 +208,7 @@ extern "C" fn sota_rs_announce() -> i32 {
 /// The host gives the upgrade up.
 #[unsafe(no_mangle)]
 extern "C" fn sota_rs_cancel() -> i32 {
-    told(&Command::Cancel)
+    told(&Command::Cancel(Reason::RefusedByHost))
 }
 
 /// DataRead: bytes read, or the negative number of a reason.

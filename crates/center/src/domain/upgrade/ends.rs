@@ -23,6 +23,7 @@ fn final_failure(number: u16) -> bool {
     [
         Reason::RefusedByHost.number(),
         Reason::NotEnoughSpace.number(),
+        Reason::McuImageUnfit.number(),
         Reason::Cancelled.number(),
         Reason::PlanExpired.number(),
         Reason::UnknownComponent.number(),
