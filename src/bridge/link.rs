@@ -124,7 +124,14 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
         F: FnMut(Command, &mut [u8]) -> Reply,
     {
         loop {
-            let command = match self.link.poll(now, &mut Source::new(engine))? {
+            let output = self.link.poll(now, &mut Source::new(engine))?;
+            let said = match output {
+                Output::Refuse(number) | Output::Cancel(number) | Output::Uninstalled(number) => {
+                    Some(number)
+                }
+                _ => None,
+            };
+            let command = match output {
                 Output::Line(line) => return Some(line),
                 Output::Running => match self.running() {
                     Some(command) => command,
@@ -144,7 +151,10 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Output::Install => Command::Action(3),
             };
             // what the engine refuses the link asks again, as long as both ends still want it
-            engine(command, &mut []);
+            let taken = engine(command, &mut []) == Reply::Ok;
+            if let Some(number) = said.filter(|_| taken) {
+                return Some(Line::PeerError(number));
+            }
         }
     }
 

@@ -23,7 +23,7 @@ pub enum Line {
     Baud(u32),
     /// Something was wrong here, a number of the catalogue; for the log. At most one a second.
     Fault(u16),
-    /// The other end says that something was wrong: a number of the catalogue.
+    /// The other end says that something was wrong: a number of the catalogue. Of an MCU also why it does not take an image.
     PeerError(u16),
 }
 

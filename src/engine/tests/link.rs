@@ -72,6 +72,8 @@ struct Joined {
     refuses: Option<u16>,
     /// What it reads of its flash is not what was written.
     rots: bool,
+    /// What the module's log has.
+    lines: Vec<sota_link::Line>,
     ended: Vec<(ModulePhase, u16)>,
     sessions: u16,
 }
@@ -90,6 +92,7 @@ impl Joined {
             boot: Boot::Confirmed,
             refuses: None,
             rots: false,
+            lines: Vec::new(),
             ended: Vec::new(),
             sessions: 2,
         }
@@ -119,7 +122,9 @@ impl Joined {
             Command::Read { start, .. } => world.read(start, out),
             command => world.ask(command),
         };
-        while self.bridge.poll(now, &mut engine).is_some() {}
+        while let Some(line) = self.bridge.poll(now, &mut engine) {
+            self.lines.push(line);
+        }
         let mut bytes = [0; 4096];
         let n = self.bridge.next_bytes(&mut bytes);
         feed(&bytes[..n], |rest| {
@@ -153,9 +158,12 @@ impl Joined {
             Command::Read { start, .. } => world.read(start, out),
             command => world.ask(command),
         };
+        let lines = &mut self.lines;
         feed(&bytes[..n], |rest| {
             let taken = self.bridge.on_bytes(rest);
-            while self.bridge.poll(now, &mut engine).is_some() {}
+            while let Some(line) = self.bridge.poll(now, &mut engine) {
+                lines.push(line);
+            }
             taken
         });
     }
@@ -340,6 +348,11 @@ fn an_mcu_that_refuses_is_not_upgraded_and_the_center_hears_why() {
         joined.until("the refusal", |j| j.has(state));
         assert_eq!(joined.slot.writes, 0);
         assert_eq!(joined.world.engine.last_error(), Some(reason), "{number}");
+        let said = joined
+            .lines
+            .iter()
+            .filter(|line| **line == sota_link::Line::PeerError(number));
+        assert_eq!(said.count(), 1, "{number} in {:?}", joined.lines);
     }
 }
 
