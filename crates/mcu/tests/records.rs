@@ -63,6 +63,14 @@ proptest! {
     }
 }
 
+/// A byte that was cut short reads as erased, is written, and by chance reads as erased again: the next record goes by it.
+#[test]
+fn a_byte_that_stays_erased_when_it_is_written() {
+    let cuts = [None, Some((1, 2)), Some((2, 0)), None];
+    let values: Vec<_> = cuts.iter().map(|cut| (0, *cut)).collect();
+    run::<128, 1>(8, &values, 211_516_316_528_937_566).unwrap();
+}
+
 /// One page is worn: what was put last is not given up for a try on the other one.
 #[test]
 fn a_worn_page_costs_no_record() {

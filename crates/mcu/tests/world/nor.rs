@@ -120,6 +120,12 @@ impl<const PAGE: usize, const WORD: usize> Nor<PAGE, WORD> {
         }
     }
 
+    /// The word holds any bits. They may be those of an erased word: whoever reads it takes it for one that was never written.
+    fn half(&mut self, at: usize) {
+        let blank = self.memory[at..at + WORD].iter().all(|byte| *byte == 0xFF);
+        (self.written[at / WORD], self.weak[at / WORD]) = (!blank, blank);
+    }
+
     fn put_word(&mut self, at: usize, bytes: &[u8]) -> Result<(), Failed> {
         let moment = self.begin(at)?;
         let word = at / WORD;
@@ -135,9 +141,7 @@ impl<const PAGE: usize, const WORD: usize> Nor<PAGE, WORD> {
             Some(Moment::Weak) => self.weak[word] = true,
             Some(Moment::Middle) => {
                 self.any(at, WORD);
-                // Any bits may be those of an erased word.
-                let blank = self.memory[at..at + WORD].iter().all(|byte| *byte == 0xFF);
-                (self.written[word], self.weak[word]) = (!blank, blank);
+                self.half(at);
             }
             _ => {
                 self.written[word] = true;
@@ -147,6 +151,7 @@ impl<const PAGE: usize, const WORD: usize> Nor<PAGE, WORD> {
                 }
                 if self.weak[word] {
                     self.any(at, WORD);
+                    self.half(at);
                 }
             }
         }
