@@ -15,7 +15,7 @@
 
 use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Reply, Version};
-use sota_errors::Reason;
+use sota_errors::{LinkError, McuError, Reason};
 use sota_link::Line;
 use sota_link::field::{Boot, Image, Package, Plan};
 use sota_link::module::{Input, Link, Output};
@@ -28,8 +28,17 @@ pub struct LinkBridge<const FRAME: usize> {
     mine: bool,
 }
 
+const NOT_READY: u16 = LinkError::LinkNotReady.number();
+const IMAGE_LOST: u16 = McuError::ImageLost.number();
+
 /// Why the MCU did not install. Whatever it is, the MCU runs what it ran.
-fn uninstalled(number: u16) -> Reason {
+fn uninstalled(number: u16, boot: Boot) -> Reason {
+    // It has no such image any more. One that reverted says why in its hello; 407: it found nothing to start.
+    if let (NOT_READY, Boot::Reverted(why)) = (number, boot)
+        && why != IMAGE_LOST
+    {
+        return Reason::McuReverted;
+    }
     match Reason::of_mcu(number) {
         Reason::RefusedByHost => Reason::McuStillRunsSource,
         reason => reason,
@@ -145,7 +154,9 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Output::Refuse(number) | Output::Cancel(number) => {
                     Command::Cancel(Reason::of_mcu(number))
                 }
-                Output::Uninstalled(number) => Command::NotInstalled(uninstalled(number)),
+                Output::Uninstalled(number) => {
+                    Command::NotInstalled(uninstalled(number, self.link.peer().boot))
+                }
                 Output::Release => Command::Action(2),
                 Output::Rewind(offset) => Command::Rewind(offset),
                 Output::Install => Command::Action(3),

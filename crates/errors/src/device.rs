@@ -10,7 +10,7 @@ crate::catalogue! {
         TooManyDownloadErrors = 4, "the download failed more than 5 times in a row", "read the errors before this one in the log; retry the device when their cause is gone";
         McuStoppedReading = 5, "the MCU did not read the downloaded piece in time", "check the UART and that the MCU handles event 10703";
         McuUpdateTimeout = 6, "the MCU did not report its new version within 20 minutes", "check the MCU; it reports its version with AT+QIOTMCUVER when it runs";
-        McuStillRunsSource = 7, "the MCU still runs the source version", "the MCU reverted or never swapped: read its log for the reason";
+        McuStillRunsSource = 7, "the MCU still runs the source version", "the MCU never started the new image, or reverted it without saying so: read its log for the reason";
         McuRunsOtherVersion = 8, "the MCU reported a version that is neither source nor target", "check that the package's target version is what the new image reports";
         DigestMismatch = 9, "the downloaded package, or what the MCU wrote of it, does not match its digests", "upload the package again; if it repeats, check the flash of the module and of the MCU";
         LengthMismatch = 10, "the package's size differs from the announced length", "upload the package again";
@@ -33,6 +33,7 @@ crate::catalogue! {
         McuFlashFailed = 27, "the MCU could not erase, write or read its flash", "the MCU keeps the image that it runs; if it repeats, its flash is worn or write-protected";
         McuImageUnfit = 28, "the image is not one for this MCU: it is for other hardware, older than the MCU takes, or its bootloader does not start it", "upload the image that was built and signed for this hardware; the MCU's own number is in the module's log";
         McuLoaderFailed = 29, "the module could not drive the MCU's ROM loader or SMP server", "see the number from 630 on in the module's log; docs/errors.md has it";
+        McuReverted = 30, "the MCU started the new image on trial and went back to the old one", "look into the new image: it crashed, was not confirmed in time or found itself unfit; the MCU's own number is in the module's log";
         NoServerAddress = 100, "no server is configured", "set the server with AT+QIOTCFG or in the configuration";
         RegistrationRefused = 101, "the Center refused the registration", "check product key and device key at the Center";
         RegistrationTimeout = 102, "the Center does not answer", "check the network, the server's address and port";

@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn every_length_to_twice_the_limit() {
         let after = frame(4, 9, b"after");
-        for len in 0..2 * FRAME {
+        for len in 0..=2 * FRAME {
             let mut stream = std::vec![1; len];
             stream.push(0);
             stream.extend(&after);

@@ -410,7 +410,7 @@ scenarios! {
     link_noise: { protocol: Protocol::LINK, baud: 115_200 } [noise(s(5), [500; 4], s(20))] => Upgraded, Never("ImageDigest"), Again(0);
     link_silence: { protocol: Protocol::LINK, baud: 9_600 } [at(s(9), What::Silence(Way::ToMcu, s(20)))] => Upgraded, In("Downloaded"), Again(0), Never("event UpdateFail");
     link_babble: { protocol: Protocol::LINK, baud: 9_600 } [at(s(9), What::Babble(Way::ToMcu, 600)), at(s(11), What::Babble(Way::ToModule, 600))] => Upgraded, Again(0);
-    link_reverted: { protocol: Protocol::Link { greatest_baud: 0, confirms: false }, retries: 2 } [] => Failed, Times("event UpdateFail(McuStillRunsSource)", 3), Times("Booted(\"V2_0\")", 3);
+    link_reverted: { protocol: Protocol::Link { greatest_baud: 0, confirms: false }, retries: 2 } [] => Failed, Times("event UpdateFail(McuReverted)", 3), Times("Booted(\"V2_0\")", 3);
 
     // Seeds that broke a rule once.
     // … asked to go back to what it fetched already, the module announced that, and was asked again, for ever.

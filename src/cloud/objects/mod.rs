@@ -255,6 +255,7 @@ pub(super) fn results(reason: Reason) -> (u8, u8) {
         | Reason::McuRunsOtherVersion
         | Reason::McuFlashFailed
         | Reason::McuLoaderFailed
+        | Reason::McuReverted
         | Reason::ModuleUpdateFailed => (8, 58),
         _ => (8, 57),
     }

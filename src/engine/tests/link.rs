@@ -289,6 +289,17 @@ fn a_module_that_forgot_that_the_mcu_installs_tells_it_again() {
 
 #[test]
 fn a_reverted_image_fails_the_upgrade_within_a_second() {
+    for (why, reason) in [
+        (405, Reason::McuReverted),
+        (540, Reason::McuReverted),
+        (0, Reason::McuReverted),
+        (407, Reason::McuStillRunsSource),
+    ] {
+        reverted(why, reason);
+    }
+}
+
+fn reverted(why: u16, reason: Reason) {
     let mut joined = Joined::new();
     joined.until("the hello", |j| reports(j) == Some("1_0"));
     joined.world.offer().unwrap();
@@ -300,19 +311,19 @@ fn a_reverted_image_fails_the_upgrade_within_a_second() {
     }
     assert!(joined.has(State::Updating) && !joined.has(State::Failure));
     // The bootloader brought the old image back, and what was in the other slot is no image any more.
-    (joined.version, joined.boot) = ("1_0", Boot::Reverted(406));
+    (joined.version, joined.boot) = ("1_0", Boot::Reverted(why));
     joined.slot.mark = None;
     joined.restart_mcu();
     let began = joined.world.now;
     joined.until("failure", |j| j.has(State::Failure));
     let took = joined.world.now - began;
     assert!(took < 1_000, "{took} ms");
-    assert_eq!(joined.world.last_reason(), Some(Reason::McuStillRunsSource));
+    assert_eq!(joined.world.last_reason(), Some(reason), "{why}");
     // It is not told to install again.
     for _ in 0..30_000 {
         joined.tick();
     }
-    assert_eq!(joined.boot, Boot::Reverted(406));
+    assert_eq!(joined.boot, Boot::Reverted(why));
     assert_eq!(joined.slot.writes, LENGTH, "nothing was sent again");
 }
 
