@@ -252,8 +252,20 @@ impl Setup {
     }
 }
 
-/// A package made of the seed.
-pub fn package(rng: &mut Rng, length: u32) -> (File, PackageFile) {
+/// Packages made of the seed, no two alike: an MCU of these worlds knows its version by its image.
+pub fn packages(rng: &mut Rng, length: u32, count: usize) -> (Vec<File>, Vec<PackageFile>) {
+    let (mut files, mut described) = (Vec::<File>::new(), Vec::new());
+    while files.len() < count {
+        let (file, words) = package(rng, length);
+        if files.iter().all(|other| other.bytes != file.bytes) {
+            files.push(file);
+            described.push(words);
+        }
+    }
+    (files, described)
+}
+
+fn package(rng: &mut Rng, length: u32) -> (File, PackageFile) {
     let mut bytes = vec![0; length as usize];
     rng.fill(&mut bytes);
     let sha256: [u8; 32] = sha2::Sha256::digest(&bytes).into();

@@ -150,9 +150,7 @@ impl World {
         let mut center = CenterNode::new(format!("coap://{CENTER}"), rng.fork("center"));
         let mut packages = rng.fork("packages");
         let count = if setup.second { 2 } else { 1 };
-        let (files, described): (Vec<_>, Vec<_>) = (0..count)
-            .map(|_| setup::package(&mut packages, setup.package))
-            .unzip();
+        let (files, described) = setup::packages(&mut packages, setup.package, count);
         center.files.clone_from(&files);
         let mut images = vec![(VERSIONS[0], setup.factory(rng.fork("factory")))];
         for (version, file) in VERSIONS.iter().skip(1).zip(&files) {

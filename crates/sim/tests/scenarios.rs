@@ -429,4 +429,8 @@ scenarios! {
     clock_jumps_a_day of 78945: { package: 32 * 1024, network: Profile::BAD, baud: 921_600, nat_idle: Some(s(120)), lifetime_s: 60, activate_at: s(3) } [at(45_587_658, What::CenterClock(86_400_000))] => Upgraded;
     // … the module lost its journal, and the Center waited for it.
     journal_lost of 76100: { package: 20_001, piece: 32 * 1024, network: Profile::LAN, baud: 921_600, nb_iot: true, lifetime_s: 3_600, activate_at: s(18) } [cut(MODULE, When::Flash(MODULE, 36, Edge::Before), ms(84_833)), at(20_801_085, What::FlipJournal { offset: 14, bit: 7 })] => Upgraded;
+    // … a bit of the MCU's flash flipped before the swap: the MCU found it, and the Center heard so.
+    flipped_before_the_swap of 52354: { protocol: Protocol::Link { greatest_baud: 921_600, confirms: true }, package: 4_096, piece: 32 * 1024, network: Profile::PERFECT, baud: 9_600, lifetime_s: 86_400, retries: 5, activate_at: s(6) } [at(6_435_125, What::FlipMcu { offset: 7_159, bit: 7 })] => Upgraded, Times("event UpdateFail(DigestMismatch)", 1);
+    // … two packages of one byte were the same byte: such an MCU knew no difference.
+    a_byte_each of 57435: { protocol: Protocol::Link { greatest_baud: 921_600, confirms: true }, package: 1, network: Profile::LAN, baud: 115_200, lifetime_s: 60, second: true, activate_at: s(16) } [] => Upgraded, Times("event UpdateOk", 2);
 }

@@ -56,7 +56,7 @@ impl World {
                     }
                     self.excuses.heard(index, state);
                     if let Some(reason) = reason
-                        && !self.excuses.staging_rots(index)
+                        && !self.excuses.module_finds_damage(index)
                     {
                         self.rule(rules::sound(reason.number()));
                     }

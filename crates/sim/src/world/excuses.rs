@@ -2,10 +2,10 @@
 //!
 //! | fault | may rightly be seen afterwards |
 //! |---|---|
-//! | a bit of staging flips | a piece with other bytes, a package called damaged; with the link the MCU gives it up (403) when the same staged bytes came twice, which the Center takes as the host's word |
+//! | a bit of staging flips | a piece with other bytes, a package called damaged; with the link the MCU gives it up (403) when the same staged bytes came twice |
 //! | a bit of the journal flips | a record is lost: progress, states and events go back to the one before; where that is of an earlier piece, staging holds other bytes, which the digests find |
 //! | a page of staging dies | the upgrade fails |
-//! | a bit of the MCU's flash flips | a package called damaged, another image than ours |
+//! | a bit of the MCU's flash flips | a package called damaged, with the link at the Center too; another image than ours |
 //! | a page of the MCU's flash dies | the upgrade fails, or nobody ever answers the plan; with the link also a swap that does not come to an end, as no bootloader can write a page that is dead |
 //! | the UART harms bytes, with AT commands | a package called damaged by the MCU; two lines garbled alike, so that it calls itself something else and is failed; a plan refused: `=1` and `=0` differ by one bit |
 //! | the UART harms bytes or is silent, with the link | bytes sent again |
@@ -87,6 +87,11 @@ impl Excuses {
     pub(crate) fn mcu_finds_damage(&self, index: usize) -> bool {
         let garbled = !self.link && (self.noisy || index == 0 && self.garbled);
         garbled || index == 0 && (self.staging_rots(index) || self.mcu_flipped)
+    }
+
+    /// The module may report the package as damaged: by what it staged, or by the MCU's word.
+    pub(crate) fn module_finds_damage(&self, index: usize) -> bool {
+        self.staging_rots(index) || self.link && self.mcu_finds_damage(index)
     }
 
     /// The link may send bytes again for another reason than a reset.
