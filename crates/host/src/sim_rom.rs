@@ -336,8 +336,9 @@ impl SimRom {
         Some(self.erase_pages(&pages, out))
     }
 
+    /// Every page, the first one last: no order is promised.
     fn all(&self) -> Vec<u16> {
-        (0..self.borders.len() as u16 - 1).collect()
+        (0..self.borders.len() as u16 - 1).rev().collect()
     }
 
     fn erase_pages(&mut self, pages: &[u16], out: &mut Vec<u8>) -> Part {

@@ -105,10 +105,17 @@ impl Records {
         for at in 0..2 {
             let at = at * page;
             let mut next = 0;
+            let mut free = 0;
             let mut has = false;
             while next + u32::from(self.len) <= page {
                 let mut bytes = [0; MOST];
-                match self.read(flash, at + next, &mut bytes) {
+                let place = self.read(flash, at + next, &mut bytes);
+                next += u32::from(self.len);
+                // What failed to be written may read as erased, with records behind it.
+                if place != Place::Erased {
+                    free = next;
+                }
+                match place {
                     Place::Record(number) if number > self.number => {
                         self.number = number;
                         has = true;
@@ -116,14 +123,11 @@ impl Records {
                             *to = *from;
                         }
                     }
-                    Place::Record(_) | Place::Torn => {}
-                    // Nothing is after the first that is erased.
-                    Place::Erased => break,
+                    Place::Record(_) | Place::Torn | Place::Erased => {}
                 }
-                next += u32::from(self.len);
             }
             if has {
-                (self.newest, self.at, self.next) = (at, at, next);
+                (self.newest, self.at, self.next) = (at, at, free);
             }
         }
     }
@@ -142,16 +146,17 @@ impl Records {
         if read(flash, self.start + place, record).is_err() {
             return Place::Torn;
         }
+        // Most places are: of these no CRC is made.
+        if is_blank(record) {
+            return Place::Erased;
+        }
         if let Some((covered, rest)) = record.split_at_checked(4 + usize::from(self.payload))
             && let (Some(number), Some(crc)) = (covered.first_chunk(), rest.first_chunk())
             && crc32(SALT, covered) == u32::from_le_bytes(*crc)
         {
             return Place::Record(u32::from_le_bytes(*number));
         }
-        match is_blank(record) {
-            true => Place::Erased,
-            false => Place::Torn,
-        }
+        Place::Torn
     }
 
     /// Writes a record and looks whether it came there.

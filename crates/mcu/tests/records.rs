@@ -71,6 +71,24 @@ fn a_byte_that_stays_erased_when_it_is_written() {
     run::<128, 1>(8, &values, 211_516_316_528_937_566).unwrap();
 }
 
+/// The flash refuses a write and takes the next one: the place between stays erased, and what stands behind it counts.
+#[test]
+fn a_place_that_stayed_erased_hides_no_record() {
+    for hole in [1, 5, 15] {
+        let mut flash = Nor::<256, 8>::new(1024, 5);
+        let mut payload = [0; 8];
+        let mut records = Records::open(&mut flash, 0, 256, 8, &mut payload);
+        for i in 0..40_u8 {
+            let place = u32::from(hole) * 16;
+            flash.broken = (i == hole).then_some((place, 16));
+            records.put(&mut flash, &[i; 8]).unwrap();
+            let again = Records::open(&mut flash, 0, 256, 8, &mut payload);
+            assert_eq!((again.number(), payload), (u32::from(i) + 1, [i; 8]));
+            records = again;
+        }
+    }
+}
+
 /// One page is worn: what was put last is not given up for a try on the other one.
 #[test]
 fn a_worn_page_costs_no_record() {

@@ -280,12 +280,13 @@ impl Loader {
         None
     }
 
-    /// Erases what holds this byte of the image, or everything.
+    /// Erases what holds this byte of the image, or, once the head is gone, everything. The loader gives everything at once no order:
+    /// power may go when the head is all that is left, and a head that is write-protected would stay for good.
     fn erase(&mut self, now: Millis, offset: u32) -> Option<Output> {
         self.work.attempts = self.work.attempts.saturating_add(1);
         self.work.has_changed = true;
         self.work.check = offset;
-        if self.erases_all() {
+        if self.erases_all() && !self.work.sealed {
             self.lose(0);
             self.work.blank_to = self.length;
             self.send(now, Command::EraseAll);
@@ -315,7 +316,12 @@ impl Loader {
             }
             Doing::CheckErased(from) => {
                 if self.is_blank(BLOCK) {
+                    let head = self.work.sealed;
                     self.erased(from);
+                    if head && self.erases_all() {
+                        self.work.attempts = 0;
+                        return self.erase(now, 0);
+                    }
                     return None;
                 }
                 if !self.is_sure() {

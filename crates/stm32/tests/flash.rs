@@ -232,15 +232,18 @@ fn a_cut_at_every_operation_of_the_flash() {
     let mut alike = old.clone();
     alike[..5_000].copy_from_slice(&new[..5_000]);
     let mut cases = 0;
-    for (chip, piece) in [
-        (CHIPS[0], 9_216),
-        (CHIPS[0], 3_072),
-        (CHIPS[1], 3_072),
-        (CHIPS[2], 1_024),
+    for (chip, piece, erase) in [
+        (CHIPS[0], 9_216, Erase::Pages),
+        (CHIPS[0], 3_072, Erase::Pages),
+        (CHIPS[0], 3_072, Erase::Mass),
+        (CHIPS[1], 3_072, Erase::Pages),
+        (CHIPS[2], 1_024, Erase::Pages),
     ] {
         for (old, both) in [(&old, false), (&old, true), (&alike, false), (&alike, true)] {
             for operation in 0.. {
                 let mut bench = Bench::new(chip, old);
+                bench.config.erase = erase;
+                bench.loader = Loader::new(bench.config);
                 bench.rom.cut_in(operation);
                 if bench.upgrade(&new, piece).is_ok() {
                     assert!(operation > 20, "there were no cuts");
@@ -318,6 +321,14 @@ fn a_write_protected_page_is_told_with_its_address() {
         assert!((address..address + 1024).contains(&at), "{page} {at:#x}");
         assert_eq!(bench.rom.state(), State::Loader, "it is held there");
     }
+    // all at once: the head stays, and so does what belongs to it
+    let mut bench = Bench::new(CHIPS[0], &old);
+    bench.config.erase = Erase::Mass;
+    bench.loader = Loader::new(bench.config);
+    bench.rom.protect(&[0]);
+    let (error, at) = fault(bench.upgrade(&new, 9_216));
+    assert_eq!((error, at), (RomError::RomProtected, FLASH));
+    assert!(bench.holds(&old));
     // an erased page is no less protected
     let mut bench = Bench::new(CHIPS[0], &old[..4096]);
     bench.rom.protect(&[6]);
