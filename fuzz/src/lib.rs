@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
 //! What the fuzz targets do with their bytes. Each target in `fuzz_targets/` calls one `run` of here; the recorder
-//! (`src/bin/record.rs`) writes whole upgrades in the same formats.
+//! (`examples/record.rs`) writes whole upgrades in the same formats.
 //!
 //! | module | target | takes |
 //! |---|---|---|
