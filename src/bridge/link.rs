@@ -15,7 +15,7 @@
 
 use super::source::Source;
 use crate::message::{Command, ComponentName, Event, Millis, Reply, Version};
-use sota_errors::{LinkError, McuError, Reason};
+use sota_errors::{LinkError, Reason};
 use sota_link::Line;
 use sota_link::field::{Boot, Image, Package, Plan};
 use sota_link::module::{Input, Link, Output};
@@ -29,19 +29,18 @@ pub struct LinkBridge<const FRAME: usize> {
 }
 
 const NOT_READY: u16 = LinkError::LinkNotReady.number();
-const IMAGE_LOST: u16 = McuError::ImageLost.number();
 
-/// Why the MCU did not install. Whatever it is, the MCU runs what it ran.
-fn uninstalled(number: u16, boot: Boot) -> Reason {
-    // It has no such image any more. One that reverted says why in its hello; 407: it found nothing to start.
-    if let (NOT_READY, Boot::Reverted(why)) = (number, boot)
-        && why != IMAGE_LOST
-    {
-        return Reason::McuReverted;
-    }
+/// Why the MCU did not install, by its own number and for the Center. Whatever it is, the MCU runs what it ran. One that
+/// reverted has no such image any more (611), and says why in its hello.
+fn uninstalled(number: u16, boot: Boot) -> (u16, Reason) {
+    let (number, other) = match (number, boot) {
+        (NOT_READY, Boot::Reverted(0)) => return (number, Reason::McuReverted),
+        (NOT_READY, Boot::Reverted(why)) => (why, Reason::McuReverted),
+        _ => (number, Reason::McuStillRunsSource),
+    };
     match Reason::of_mcu(number) {
-        Reason::RefusedByHost => Reason::McuStillRunsSource,
-        reason => reason,
+        Reason::RefusedByHost => (number, other),
+        reason => (number, reason),
     }
 }
 
@@ -134,12 +133,7 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
     {
         loop {
             let output = self.link.poll(now, &mut Source::new(engine))?;
-            let said = match output {
-                Output::Refuse(number) | Output::Cancel(number) | Output::Uninstalled(number) => {
-                    Some(number)
-                }
-                _ => None,
-            };
+            let mut said = None;
             let command = match output {
                 Output::Line(line) => return Some(line),
                 Output::Running => match self.running() {
@@ -152,10 +146,13 @@ impl<const FRAME: usize> LinkBridge<FRAME> {
                 Output::Announce => Command::AnnounceAll,
                 Output::Confirm => Command::Action(1),
                 Output::Refuse(number) | Output::Cancel(number) => {
+                    said = Some(number);
                     Command::Cancel(Reason::of_mcu(number))
                 }
                 Output::Uninstalled(number) => {
-                    Command::NotInstalled(uninstalled(number, self.link.peer().boot))
+                    let (number, reason) = uninstalled(number, self.link.peer().boot);
+                    said = Some(number);
+                    Command::NotInstalled(reason)
                 }
                 Output::Release => Command::Action(2),
                 Output::Rewind(offset) => Command::Rewind(offset),

@@ -115,15 +115,14 @@ impl Records {
                 if place != Place::Erased {
                     free = next;
                 }
-                match place {
-                    Place::Record(number) if number > self.number => {
-                        self.number = number;
-                        has = true;
-                        for (to, from) in payload.iter_mut().zip(bytes.iter().skip(4)) {
-                            *to = *from;
-                        }
+                if let Place::Record(number) = place
+                    && number > self.number
+                {
+                    self.number = number;
+                    has = true;
+                    for (to, from) in payload.iter_mut().zip(bytes.iter().skip(4)) {
+                        *to = *from;
                     }
-                    Place::Record(_) | Place::Torn | Place::Erased => {}
                 }
             }
             if has {

@@ -319,6 +319,9 @@ fn reverted(why: u16, reason: Reason) {
     let took = joined.world.now - began;
     assert!(took < 1_000, "{took} ms");
     assert_eq!(joined.world.last_reason(), Some(reason), "{why}");
+    let number = if why == 0 { 611 } else { why };
+    let said = sota_link::Line::PeerError(number);
+    assert!(joined.lines.contains(&said), "{why}: {:?}", joined.lines);
     // It is not told to install again.
     for _ in 0..30_000 {
         joined.tick();
